@@ -1,0 +1,49 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Names that users write into their objects.
+const (
+	// LoadBalancerClass is the class of Services that are always Fairlead's.
+	LoadBalancerClass = "fairlead.dev/lb"
+
+	// AnnotationAddresses asks for addresses, separated by commas.
+	AnnotationAddresses = "fairlead.dev/addresses"
+	// AnnotationPool asks for a pool by name (several, separated by commas:
+	// the first with room).
+	AnnotationPool = "fairlead.dev/pool"
+	// AnnotationSharingKey lets holders with the same key share an address.
+	AnnotationSharingKey = "fairlead.dev/sharing-key"
+
+	// FieldManager is the name under which the controller writes.
+	FieldManager = "fairlead"
+	// AddressFinalizer keeps an Address while somebody holds it.
+	AddressFinalizer = "fairlead.dev/in-use"
+)
+
+// AddressName is the name of the Address object of an IP address: IPv4 as it
+// is, IPv6 written out in full with '-' for ':'. An IPv4-mapped IPv6 address is
+// the IPv4 address.
+func AddressName(a netip.Addr) string {
+	a = a.Unmap()
+	if a.Is4() {
+		return a.String()
+	}
+	return strings.ReplaceAll(a.StringExpanded(), ":", "-")
+}
+
+// ParseAddressName is the inverse of AddressName.
+func ParseAddressName(name string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(strings.ReplaceAll(name, "-", ":"))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("name %q of an Address is not an IP address: %w", name, err)
+	}
+	if AddressName(a) != name {
+		return netip.Addr{}, fmt.Errorf("name %q of an Address is not the name of %s, which is %q", name, a, AddressName(a))
+	}
+	return a, nil
+}

@@ -1,0 +1,123 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// SpeakerStatus is what the speaker of one node says of itself. It bears the
+// name of the node, is written by its speaker when something changes, and goes
+// with the node.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,path=speakerstatuses,singular=speakerstatus,categories=fairlead
+// +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="helm.sh/resource-policy=keep"
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Addresses",type=integer,JSONPath=`.status.layer2.addresses`
+// +kubebuilder:printcolumn:name="Members",type=string,JSONPath=`.status.members.summary`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.lastError.message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type SpeakerStatus struct {
+	metav1.TypeMeta `json:",inline"`
+	// Standard object metadata. The name is the node's.
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What the speaker does, and its last errors.
+	// +optional
+	Status SpeakerStatusStatus `json:"status,omitempty"`
+}
+
+// SpeakerStatusStatus says what a speaker does, and its last errors.
+type SpeakerStatusStatus struct {
+	// The version of the speaker.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version,omitempty"`
+	// When the speaker started.
+	// +optional
+	Started metav1.Time `json:"started,omitempty"`
+	// The other speakers, as this one sees them.
+	// +optional
+	Members SpeakerMembers `json:"members,omitempty"`
+	// What the speaker does on layer 2.
+	// +optional
+	Layer2 SpeakerLayer2 `json:"layer2,omitempty"`
+	// The last error, until it is mended.
+	// +optional
+	LastError *SpeakerError `json:"lastError,omitempty"`
+	// Ready: the speaker works and sees the other speakers (False: what is wrong).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// SpeakerReady is the condition of a SpeakerStatus.
+const SpeakerReady = "Ready"
+
+// SpeakerMembers is how a speaker sees the others.
+type SpeakerMembers struct {
+	// Speakers alive and nodes that should have one, in words: "3 of 3".
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Summary string `json:"summary,omitempty"`
+	// Nodes that should have a speaker and whose speaker is not seen.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	Missing []string `json:"missing,omitempty"`
+}
+
+// SpeakerLayer2 is what a speaker does on layer 2.
+type SpeakerLayer2 struct {
+	// How many addresses the node answers for.
+	// +optional
+	Addresses int64 `json:"addresses"`
+	// The interfaces on which the speaker can answer.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=name
+	Interfaces []SpeakerInterface `json:"interfaces,omitempty"`
+}
+
+// SpeakerInterface is an interface of a node.
+type SpeakerInterface struct {
+	// The name of the interface.
+	// +required
+	// +kubebuilder:validation:MaxLength=15
+	Name string `json:"name"`
+	// Whether ARP is answered there.
+	// +optional
+	ARP bool `json:"arp"`
+	// Whether NDP is answered there.
+	// +optional
+	NDP bool `json:"ndp"`
+	// Why something does not work there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Error string `json:"error,omitempty"`
+}
+
+// SpeakerError is an error of a speaker.
+type SpeakerError struct {
+	// What happened.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message"`
+	// When it happened last.
+	// +required
+	At metav1.Time `json:"at"`
+}
+
+// SpeakerStatusList is a list of speakers' statuses.
+//
+// +kubebuilder:object:root=true
+type SpeakerStatusList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []SpeakerStatus `json:"items"`
+}
