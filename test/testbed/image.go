@@ -1,0 +1,88 @@
+package testbed
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// builtIn are the images that every node gets, by the program that is in each.
+var builtIn = []struct{ Reference, Program string }{
+	{PauseImage, "pause"},
+	{corednsImage, "coredns"},
+	{EchoImage, "echo-basic"},
+	{echoNextImage, "echo-basic"},
+}
+
+// writeImages puts the built-in images into one archive, so that one import brings them all to a node.
+func writeImages(bins Binaries, path string) error {
+	images := map[name.Reference]v1.Image{}
+	for _, b := range builtIn {
+		ref, err := name.NewTag(b.Reference)
+		if err != nil {
+			return fmt.Errorf("image reference %s: %w", b.Reference, err)
+		}
+		if images[ref], err = programImage(bins[b.Program]); err != nil {
+			return fmt.Errorf("make the image %s: %w", b.Reference, err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := tarball.MultiRefWrite(images, f); err != nil {
+		f.Close()
+		return fmt.Errorf("write the images to %s: %w", path, err)
+	}
+	return f.Close()
+}
+
+// programImage is an image with one static program as its entry point. Its layer is not compressed: it goes to this
+// machine only, where packing and unpacking would be all its cost.
+func programImage(path string) (v1.Image, error) {
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	entry := "/" + filepath.Base(path)
+	header := &tar.Header{Name: entry[1:], Mode: 0o755, Size: int64(len(program)), ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg}
+	if err := w.WriteHeader(header); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(program); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	image, err := mutate.AppendLayers(empty.Image, static.NewLayer(layer.Bytes(), types.DockerUncompressedLayer))
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	config.Config.Entrypoint = []string{entry}
+	config.Config.Env = []string{"PATH=/"}
+	return mutate.ConfigFile(image, config)
+}

@@ -1,0 +1,204 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// systemDirs are where Debian puts programs; a person's PATH often lacks the sbin ones.
+var systemDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// requirement is a program of the machine and the Debian package that brings it.
+type requirement struct {
+	Program string
+	Dirs    []string // nil means systemDirs
+	Package string
+}
+
+func (r requirement) find() (path string, found bool) {
+	dirs := r.Dirs
+	if dirs == nil {
+		dirs = systemDirs
+	}
+	for _, dir := range dirs {
+		path := filepath.Join(dir, r.Program)
+		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 && !info.IsDir() {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// tools are the paths of what the machine itself must have.
+type tools struct {
+	runc   string
+	cniDir string
+}
+
+func findTools() tools {
+	var t tools
+	for _, r := range aptPackages {
+		path, _ := r.find()
+		switch r.Program {
+		case "runc":
+			t.runc = path
+		case "bridge":
+			t.cniDir = filepath.Dir(path)
+		}
+	}
+	return t
+}
+
+// installMissing brings programs that the machine lacks, by apt-get.
+func installMissing(ctx context.Context, say Progress) error {
+	absent := absentRequirements()
+	if len(absent) == 0 {
+		return nil
+	}
+	var packages []string
+	for _, r := range absent {
+		packages = append(packages, r.Package)
+	}
+	aptGet, err := exec.LookPath("apt-get")
+	if err != nil {
+		return fmt.Errorf("this machine lacks %s and has no apt-get to install them: install %s by hand",
+			describe(absent), strings.Join(packages, ", "))
+	}
+	say.printf("installing %s with apt-get", strings.Join(packages, ", "))
+	install := append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)
+	if err := run(ctx, aptGet, install...); err == nil && len(absentRequirements()) == 0 {
+		return nil
+	}
+	if err := run(ctx, aptGet, "update", "-q"); err != nil {
+		return fmt.Errorf("fetch the package lists: %w", err)
+	}
+	if err := run(ctx, aptGet, install...); err != nil {
+		return fmt.Errorf("install %s: %w", strings.Join(packages, ", "), err)
+	}
+	if absent := absentRequirements(); len(absent) > 0 {
+		return fmt.Errorf("still missing after apt-get installed its package: %s", describe(absent))
+	}
+	return nil
+}
+
+func absentRequirements() []requirement {
+	var absent []requirement
+	for _, r := range aptPackages {
+		if _, found := r.find(); !found {
+			absent = append(absent, r)
+		}
+	}
+	return absent
+}
+
+func describe(rs []requirement) string {
+	var parts []string
+	for _, r := range rs {
+		parts = append(parts, fmt.Sprintf("%s (package %s)", r.Program, r.Package))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// run runs a command of the machine; its output is told only if it fails.
+func run(ctx context.Context, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{filepath.Base(name)}, args...), " "), err, tail(out.String(), 20))
+	}
+	return nil
+}
+
+// checkRoot tells whether this process may do what the testbed does.
+func checkRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("the testbed makes network namespaces, mounts and cgroups: run it as root (sudo)")
+	}
+	return nil
+}
+
+// checkKernel tries every kernel feature that a cluster uses and names all that are missing.
+func checkKernel(dir string) error {
+	features := []struct {
+		name string
+		try  func() error
+	}{
+		{"network namespaces (CONFIG_NET_NS)", func() error { return nil }},
+		{"bridges (CONFIG_BRIDGE)", addBridge},
+		{"veth pairs (CONFIG_VETH)", tryVeth},
+		{"nftables (CONFIG_NF_TABLES)", tryNFTables},
+	}
+	var errs []error
+	err := onOwnThread(func() error {
+		ns, err := netns.New()
+		if err != nil {
+			return fmt.Errorf("%s: %w", features[0].name, err)
+		}
+		defer ns.Close()
+		for _, f := range features {
+			if err := f.try(); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+			}
+		}
+		if !exists("/proc/sys/net/ipv6") {
+			errs = append(errs, errors.New("IPv6 (CONFIG_IPV6): /proc/sys/net/ipv6 is absent"))
+		}
+		return nil
+	})
+	errs = append(errs, err)
+	if err := tryOverlay(dir); err != nil {
+		errs = append(errs, fmt.Errorf("overlayfs (CONFIG_OVERLAY_FS) on %s: %w", dir, err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("this kernel, or what this process may do with it, is not enough for a cluster:\n%w", err)
+	}
+	return nil
+}
+
+func tryVeth() error {
+	return netlink.LinkAdd(&netlink.Veth{LinkAttrs: linkNamed("try0"), PeerName: "try1"})
+}
+
+func tryNFTables() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	conn.AddTable(&nftables.Table{Name: "try", Family: nftables.TableFamilyINet})
+	return conn.Flush()
+}
+
+func tryOverlay(dir string) error {
+	top, err := os.MkdirTemp(dir, ".try-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(top)
+	for _, name := range []string{"lower", "upper", "work", "merged"} {
+		if err := os.Mkdir(filepath.Join(top, name), 0o755); err != nil {
+			return err
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", top)
+	merged := filepath.Join(top, "merged")
+	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
+		return err
+	}
+	return unix.Unmount(merged, unix.MNT_DETACH)
+}
