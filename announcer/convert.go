@@ -1,0 +1,181 @@
+package announcer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// FromAddress converts an Address object.
+func FromAddress(in *v1alpha1.Address) (Address, error) {
+	ip, err := netip.ParseAddr(in.Spec.Address)
+	if err != nil {
+		return Address{}, fmt.Errorf("spec.address of Address %s: %w", in.Name, err)
+	}
+	out := Address{
+		IP:    ip.Unmap(),
+		Pool:  in.Spec.Pool,
+		Bound: in.Spec.State == v1alpha1.AddressBound,
+	}
+	for _, h := range in.Spec.Holders {
+		if h.State != v1alpha1.AddressBound {
+			continue
+		}
+		out.Holders = append(out.Holders, fromHolder(h))
+	}
+	out.Key = keyOf(out.IP, in.Spec.Holders)
+	return out, nil
+}
+
+// keyOf is the lowest of all addresses that the bound holders have, so that the
+// IPv4 and the IPv6 address of one holder go to the same node, and neither a
+// second holder nor the end of the first moves them.
+func keyOf(ip netip.Addr, holders []v1alpha1.AddressHolder) string {
+	lowest := ip
+	for _, h := range holders {
+		if h.State != v1alpha1.AddressBound {
+			continue
+		}
+		for _, need := range h.Needs {
+			a, err := netip.ParseAddr(need)
+			if err == nil && a.Unmap().Less(lowest) {
+				lowest = a.Unmap()
+			}
+		}
+	}
+	return lowest.String()
+}
+
+func fromHolder(h v1alpha1.AddressHolder) Holder {
+	out := Holder{
+		Kind:   h.Kind,
+		Name:   types.NamespacedName{Namespace: h.Namespace, Name: h.Name},
+		Local:  h.ExternalTrafficPolicy == string(corev1.ServiceExternalTrafficPolicyLocal),
+		Labels: h.Labels,
+	}
+	endpoints := h.Endpoints
+	if endpoints == "" && h.Kind == "Service" {
+		endpoints = h.Name
+	}
+	if endpoints != "" {
+		out.Endpoints = types.NamespacedName{Namespace: h.Namespace, Name: endpoints}
+	}
+	return out
+}
+
+// FromNode converts a Node object.
+func FromNode(in *corev1.Node) Node {
+	out := Node{
+		Name:          in.Name,
+		Labels:        in.Labels,
+		Unschedulable: in.Spec.Unschedulable,
+		Deleting:      in.DeletionTimestamp != nil,
+	}
+	for _, c := range in.Status.Conditions {
+		switch c.Type {
+		case corev1.NodeReady:
+			out.Ready = c.Status == corev1.ConditionTrue
+		case corev1.NodeNetworkUnavailable:
+			out.NetworkUnavailable = c.Status == corev1.ConditionTrue
+		}
+	}
+	for _, a := range in.Status.Addresses {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if ip, err := netip.ParseAddr(a.Address); err == nil {
+			out.Addresses = append(out.Addresses, ip.Unmap())
+		}
+	}
+	return out
+}
+
+// FromPool converts an IPAddressPool.
+func FromPool(in *v1alpha1.IPAddressPool) Pool {
+	return Pool{Name: in.Name, Labels: in.Labels}
+}
+
+// FromL2Advertisement compiles an L2Advertisement. An error names the selector
+// that cannot be used; the advertisement then has no effect.
+func FromL2Advertisement(in *v1alpha1.L2Advertisement) (Advertisement, error) {
+	out := Advertisement{Name: in.Name, Pools: in.Spec.IPAddressPools, Interfaces: in.Spec.Interfaces}
+	var errs [4]error
+	out.PoolSelectors, errs[0] = compile("ipAddressPoolSelectors", in.Spec.IPAddressPoolSelectors)
+	out.NodeSelectors, errs[1] = compile("nodeSelectors", in.Spec.NodeSelectors)
+	out.ServiceSelectors, errs[2] = compile("serviceSelectors", in.Spec.ServiceSelectors)
+	for i := range in.Spec.PreferredNodeSelectors {
+		p := &in.Spec.PreferredNodeSelectors[i]
+		s, err := metav1.LabelSelectorAsSelector(&p.Preference)
+		if err != nil {
+			errs[3] = fmt.Errorf("preferredNodeSelectors[%d].preference: %w", i, err)
+			continue
+		}
+		out.Preferred = append(out.Preferred, Preference{Weight: p.Weight, Selector: s})
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return Advertisement{}, fmt.Errorf("L2Advertisement %s: %w", in.Name, err)
+	}
+	return out, nil
+}
+
+func compile(field string, in []metav1.LabelSelector) ([]labels.Selector, error) {
+	var out []labels.Selector
+	var errs []error
+	for i := range in {
+		s, err := metav1.LabelSelectorAsSelector(&in[i])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s[%d]: %w", field, i, err))
+			continue
+		}
+		out = append(out, s)
+	}
+	return out, errors.Join(errs...)
+}
+
+// FromEndpointSlices joins the EndpointSlices of one Service. Slices of both
+// families count together: an address of either family is served where the
+// Service is.
+func FromEndpointSlices(slices []*discoveryv1.EndpointSlice) Endpoints {
+	out := Endpoints{}
+	for _, s := range slices {
+		for i := range s.Endpoints {
+			out.add(&s.Endpoints[i])
+		}
+	}
+	return out
+}
+
+func (e *Endpoints) add(in *discoveryv1.Endpoint) {
+	node := ""
+	if in.NodeName != nil {
+		node = *in.NodeName
+	}
+	c := in.Conditions
+	switch {
+	case c.Ready == nil || *c.Ready:
+		e.Ready = true
+		e.ReadyOn = mark(e.ReadyOn, node)
+	case c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating:
+		e.Terminating = true
+		e.TerminatingOn = mark(e.TerminatingOn, node)
+	}
+}
+
+func mark(set map[string]bool, node string) map[string]bool {
+	if node == "" {
+		return set
+	}
+	if set == nil {
+		set = map[string]bool{}
+	}
+	set[node] = true
+	return set
+}
