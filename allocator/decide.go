@@ -1,0 +1,320 @@
+package allocator
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// plan is what a claim shall have, worked out without changing the books.
+type plan struct {
+	now     time.Time
+	needs   []wanted
+	refused []Refusal
+	note    *Refusal
+	wants   []want
+}
+
+type wanted struct {
+	address netip.Addr
+	origin  string
+}
+
+func (p *plan) addresses() []netip.Addr {
+	out := make([]netip.Addr, len(p.needs))
+	for i, w := range p.needs {
+		out[i] = w.address
+	}
+	return out
+}
+
+func (p *plan) refuse(r *Refusal, w ...want) {
+	p.refused = append(p.refused, *r)
+	p.wants = append(p.wants, w...)
+}
+
+// Decide gives the claim its addresses, or says why not, and changes the books.
+//
+// What the holder has, it keeps unless its wish or its families changed or an
+// operator drains the pool; and it keeps that too until the new addresses are its
+// own (see Decision). Explicit addresses are given exactly, all or none.
+// Other families are filled, in this order: what an interrupted decision had
+// begun; a reservation for the holder; an address that holders with the same
+// sharing key have; what the holder had before and is retained; the lowest free
+// address of the first pool with room, if possible one pool for all families;
+// and last the longest free of the addresses that still wait.
+//
+// The same claim decided again gives the same answer.
+func (b *Books) Decide(now time.Time, c Claim) Decision {
+	c.normalise()
+	p := plan{now: second(now)}
+	b.plan(&p, &c)
+	return b.carryOut(&p, &c)
+}
+
+func (c *Claim) normalise() {
+	c.Ports = normalPorts(c.Ports)
+	if len(c.Families) == 2 && c.Families[0] == c.Families[1] {
+		c.Families = c.Families[:1]
+	}
+	if slices.ContainsFunc(c.Addresses, func(w Wish[netip.Addr]) bool { return w.Value.Is4In6() }) {
+		c.Addresses = slices.Clone(c.Addresses)
+		for i, w := range c.Addresses {
+			c.Addresses[i].Value = w.Value.Unmap()
+		}
+	}
+}
+
+// plan fills p.
+func (b *Books) plan(p *plan, c *Claim) {
+	current := b.current(c.Key)
+	if refusal := contradiction(c); refusal != nil {
+		refusal.Kept = len(current) > 0
+		p.refuse(refusal)
+		b.keep(p, c, current)
+		return
+	}
+	var chosen [2][]wanted // by position in c.Families
+	for i, f := range c.Families {
+		var refusal *Refusal
+		if chosen[i], refusal = b.explicit(p, c, f); refusal != nil {
+			refusal.Kept = len(current) > 0
+			p.refuse(refusal, want{address: refusal.Address})
+			b.keep(p, c, current)
+			return
+		}
+	}
+	if !b.automatic(p, c, current, &chosen) {
+		b.keep(p, c, current)
+		return
+	}
+	for i := range c.Families {
+		p.needs = append(p.needs, chosen[i]...)
+	}
+}
+
+// contradiction is what is wrong with a claim whatever the pools are.
+func contradiction(c *Claim) *Refusal {
+	if len(c.Families) == 0 {
+		return &Refusal{Reason: NoFamily}
+	}
+	for _, w := range c.Addresses {
+		if !plain(w.Value) {
+			return &Refusal{Reason: AddressInvalid, Address: w.Value, Origin: w.Origin}
+		}
+		if f := FamilyOf(w.Value); !slices.Contains(c.Families, f) {
+			return &Refusal{Reason: FamilyMismatch, Address: w.Value, Family: f, Origin: w.Origin}
+		}
+	}
+	return nil
+}
+
+// current are the addresses that the holder has and means to keep, in its order:
+// those of its last decision or, after a restart, of its newest holding.
+func (b *Books) current(k Key) []netip.Addr {
+	h := b.holders[k]
+	if h == nil {
+		return nil
+	}
+	needs := h.needs
+	if needs == nil {
+		needs = b.newestNeeds(k, h)
+	}
+	return slices.DeleteFunc(slices.Clone(needs), func(a netip.Addr) bool { return !slices.Contains(h.addrs, a) })
+}
+
+func (b *Books) newestNeeds(k Key, h *holder) []netip.Addr {
+	var newest *Holding
+	for _, a := range slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare) {
+		if g := b.entries[a].holding(k); newest == nil || g.Since.After(newest.Since) {
+			newest = g
+		}
+	}
+	if len(newest.Needs) == 0 { // not written by us
+		return h.addrs
+	}
+	return newest.Needs
+}
+
+// keep plans to leave the holder what it has. A half of an interrupted decision
+// that was never announced is given back.
+func (b *Books) keep(p *plan, c *Claim, current []netip.Addr) {
+	p.needs = nil
+	for _, f := range c.Families {
+		for _, a := range current {
+			if FamilyOf(a) == f && b.complete(c.Key, a) {
+				p.needs = append(p.needs, wanted{a, originOf(c, a, b.entries[a].pool)})
+			}
+		}
+	}
+	for i := range p.refused {
+		p.refused[i].Kept = len(p.needs) > 0
+	}
+}
+
+// complete tells whether the holding is bound, or has all that it needs to be.
+func (b *Books) complete(k Key, a netip.Addr) bool {
+	h := b.entries[a].holding(k)
+	return h.Bound || !slices.ContainsFunc(h.Needs, func(n netip.Addr) bool {
+		e := b.entries[n]
+		return e == nil || e.holding(k) == nil
+	})
+}
+
+// originOf is where the wish that the address meets was written.
+func originOf(c *Claim, a netip.Addr, pool string) string {
+	for _, w := range c.Addresses {
+		if w.Value == a {
+			return w.Origin
+		}
+	}
+	for _, w := range c.Pools {
+		if w.Value == pool {
+			return w.Origin
+		}
+	}
+	return ""
+}
+
+// carryOut changes the books as planned.
+func (b *Books) carryOut(p *plan, c *Claim) Decision {
+	needs := p.addresses()
+	var d Decision
+	for _, a := range needs {
+		e := b.at(a)
+		if e.holding(c.Key) == nil {
+			b.assign(e, c, needs, p.now)
+			continue
+		}
+		ports := e.holding(c.Key).Ports
+		if refusal := b.refresh(e, c, needs); refusal != nil {
+			p.refuse(refusal, want{address: a})
+		}
+		if len(e.holders) > 1 && !slices.Equal(ports, e.holding(c.Key).Ports) {
+			d.Wake = append(d.Wake, b.wake(a)...)
+		}
+	}
+	if h := b.holders[c.Key]; h != nil {
+		h.needs = needs
+		d.Leaving = leaving(h)
+		b.settle(c.Key)
+	}
+	for _, w := range p.needs {
+		e := b.entries[w.address]
+		d.Addresses = append(d.Addresses, Assigned{w.address, e.pool, w.origin, e.holding(c.Key).Since})
+	}
+	d.Bound = len(needs) > 0
+	d.Touched = b.touched(c.Key, needs, d.Leaving)
+	d.refuseWith(p)
+	d.Wake = append(d.Wake, b.queueUp(p, c)...)
+	return d
+}
+
+func (d *Decision) refuseWith(p *plan) {
+	d.Refused, d.Note = p.refused, p.note
+	if len(p.refused) > 0 {
+		d.Refusal = &p.refused[0]
+	}
+}
+
+// queueUp notes what the claim waits for, and passes the baton if it was woken.
+func (b *Books) queueUp(p *plan, c *Claim) []Key {
+	w := b.waiters[c.Key]
+	if w == nil || !w.woken {
+		b.enqueue(c, p.wants)
+		return nil
+	}
+	seq, queues := w.seq, w.queues
+	b.enqueue(c, p.wants)
+	return b.passOn(seq, queues)
+}
+
+func leaving(h *holder) []netip.Addr {
+	if len(h.addrs) == len(h.needs) {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range h.addrs {
+		if !slices.Contains(h.needs, a) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
+}
+
+// assign gives the address of e to the claim's holder.
+func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
+	h := holdingOf(c)
+	h.Since, h.Needs, h.Bound = now, needs, len(needs) == 1
+	b.change(e, func(e *entry) {
+		e.holders = append(slices.Clip(e.holders), h)
+		e.released = nil
+	})
+}
+
+// settle makes those holdings Bound whose other needs stand in the ledger.
+func (b *Books) settle(k Key) {
+	h := b.holders[k]
+	if h == nil || len(h.needs) < 2 {
+		return
+	}
+	missing := 0
+	for _, a := range h.needs {
+		if e := b.entries[a]; e == nil || e.holding(k) == nil {
+			return
+		} else if !e.confirmed(k) {
+			missing++
+		}
+	}
+	for _, a := range h.needs {
+		e := b.entries[a]
+		others := missing
+		if !e.confirmed(k) {
+			others--
+		}
+		if others > 0 || e.holding(k).Bound {
+			continue
+		}
+		b.change(e, func(e *entry) {
+			e.holders = slices.Clone(e.holders)
+			e.holding(k).Bound = true
+		})
+	}
+}
+
+func (b *Books) settleHolders(holders []Holding) {
+	for _, h := range holders {
+		if len(h.Needs) > 1 {
+			b.settle(h.Key)
+		}
+	}
+}
+
+// touched orders the writes: new addresses, then the rest, with what the first
+// ones still need to become Bound.
+func (b *Books) touched(k Key, needs, leaving []netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range needs {
+		if e := b.entries[a]; !e.confirmed(k) {
+			out = append(out, a)
+		}
+	}
+	pending := len(out) - 1 // the last new one is written Bound
+	for _, a := range needs {
+		e := b.entries[a]
+		switch {
+		case e.confirmed(k) && e.dirty:
+			out = append(out, a)
+		case !e.confirmed(k) && pending > 0:
+			out = append(out, a)
+			pending--
+		}
+	}
+	for _, a := range leaving {
+		if b.entries[a].dirty {
+			out = append(out, a)
+		}
+	}
+	return out
+}
