@@ -20,6 +20,7 @@ const cgroupMount = "/sys/fs/cgroup"
 // cgroups are the hierarchies of this machine: one per controller (version 1) or a single one (version 2).
 type cgroups struct {
 	roots   []string // mount points that the kubelet needs its cgroup in
+	others  []string // mount points that runc makes groups in all the same: version 2 beside version 1
 	tracker string   // the one by which the cluster's processes are found
 	unified bool
 }
@@ -39,8 +40,15 @@ func findCgroups() (cgroups, error) {
 func cgroupsFrom(mounts string) (cgroups, error) {
 	var cg cgroups
 	for line := range strings.Lines(mounts) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup" {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		switch f[2] {
+		case "cgroup":
 			cg.roots = append(cg.roots, f[1])
+		case "cgroup2":
+			cg.others = append(cg.others, f[1])
 		}
 	}
 	for _, controller := range []string{"pids", "freezer", "memory"} {
@@ -194,7 +202,7 @@ func inGroups(text string, groups []string) bool {
 // remove deletes the cluster's groups in all hierarchies, and the folder above them if no other cluster has one.
 func (cg cgroups) remove(l layout) error {
 	var errs []error
-	for _, root := range cg.roots {
+	for _, root := range slices.Concat(cg.roots, cg.others) {
 		top := filepath.Join(root, l.cgroup())
 		// The kernel frees a group a moment after its last process is gone.
 		gone := await(5*time.Second, func() bool { return removeGroups(top) })

@@ -140,19 +140,24 @@ func unescapeMount(s string) string {
 // removeTraces deletes what the cluster's programs keep in fixed places of the machine: sockets of containerd's shims,
 // CNI's results and the kubelet's links to container logs.
 func removeTraces(l layout) {
-	addresses, _ := filepath.Glob(l.path("*", "state", "io.containerd.runtime.v2.task", "*", "*", "bootstrap.json"))
-	for _, path := range addresses {
-		removeShimSocket(path)
+	bundles, _ := filepath.Glob(l.path("*", "state", "io.containerd.runtime.v2.task", "*", "*"))
+	for _, bundle := range bundles {
+		removeShimSocket(filepath.Join(bundle, "bootstrap.json"))
+		removeAll("/var/lib/cni/results/*-" + filepath.Base(bundle) + "-*")
 	}
-	results, _ := filepath.Glob("/var/lib/cni/results/" + l.cniNetwork() + "-*")
-	for _, path := range results {
-		os.Remove(path)
-	}
+	removeAll("/var/lib/cni/results/" + l.cniNetwork() + "-*")
 	links, _ := filepath.Glob("/var/log/containers/*.log")
 	for _, path := range links {
 		if to, err := os.Readlink(path); err == nil && strings.HasPrefix(to, l.Run+"/") {
 			os.Remove(path)
 		}
+	}
+}
+
+func removeAll(pattern string) {
+	paths, _ := filepath.Glob(pattern)
+	for _, path := range paths {
+		os.Remove(path)
 	}
 }
 
