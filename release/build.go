@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+const module = "github.com/fairlead/fairlead"
+
+// programs are the commands that have an image. The controller needs no
+// privileges, so its image has a user without any; the speaker opens raw sockets.
+var programs = []program{
+	{name: "fairlead-controller", user: "65532:65532"},
+	{name: "fairlead-speaker", user: "0:0"},
+}
+
+type program struct{ name, user string }
+
+// compile builds a program for a platform and returns the file's path.
+func compile(ctx context.Context, p program, arch, version, dir string) (string, error) {
+	out := filepath.Join(dir, arch, p.name)
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return "", fmt.Errorf("making the folder for %s: %w", out, err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath",
+		"-ldflags", "-s -w -X "+module+"/version.Version="+version, "-o", out, "./cmd/"+p.name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("building %s for %s: %w", p.name, arch, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,155 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Answer is what an echo pod said.
+type Answer struct {
+	Pod, Namespace, Client string
+}
+
+// Get fetches http://address:port/ from a host, on a connection of its own.
+func (l *Lab) Get(ctx context.Context, host string, address netip.Addr, port uint16) (Answer, error) {
+	target := netip.AddrPortFrom(address, port).String()
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return l.Cluster.Dial(ctx, host, network, target)
+		},
+	}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+target+"/", nil)
+	if err != nil {
+		return Answer{}, err
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return Answer{}, fmt.Errorf("reading the answer of %s: %w", target, err)
+	}
+	var said struct {
+		Pod       string `json:"pod"`
+		Namespace string `json:"namespace"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return Answer{}, fmt.Errorf("%s answered %s with %q: %w", target, response.Status, body, err)
+	}
+	return Answer{Pod: said.Pod, Namespace: said.Namespace}, nil
+}
+
+// AwaitAnswer waits until the address answers from a host.
+func (l *Lab) AwaitAnswer(ctx context.Context, host string, address netip.Addr, port uint16) (Answer, error) {
+	var answer Answer
+	err := Await(ctx, 30*time.Second, fmt.Sprintf("%s to answer %s", netip.AddrPortFrom(address, port), host), func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		var err error
+		answer, err = l.Get(ctx, host, address, port)
+		return err
+	})
+	return answer, err
+}
+
+// Try is one new connection of a Probe.
+type Try struct {
+	Start time.Time
+	Took  time.Duration
+	Err   error
+	Pod   string
+}
+
+// Probe opens new connections to an address all the time, from the client host.
+type Probe struct {
+	mu     sync.Mutex
+	tries  []Try
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// StartProbe tries every interval, each try with its own connection and
+// timeout, and does not wait for one before it starts the next.
+func (l *Lab) StartProbe(ctx context.Context, host string, address netip.Addr, port uint16, interval, timeout time.Duration) *Probe {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &Probe{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		var running sync.WaitGroup
+		defer running.Wait()
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				running.Go(func() { p.try(ctx, l, host, address, port, timeout) })
+			}
+		}
+	}()
+	return p
+}
+
+func (p *Probe) try(ctx context.Context, l *Lab, host string, address netip.Addr, port uint16, timeout time.Duration) {
+	// A try that has begun is finished also when the probe ends, so that
+	// ending it is not taken for a failure.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	start := time.Now()
+	answer, err := l.Get(ctx, host, address, port)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tries = append(p.tries, Try{Start: start, Took: time.Since(start), Err: err, Pod: answer.Pod})
+}
+
+// Stop ends the probe and returns all tries.
+func (p *Probe) Stop() []Try {
+	p.cancel()
+	<-p.done
+	return p.Tries()
+}
+
+// Tries are the tries that have ended so far.
+func (p *Probe) Tries() []Try {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Try(nil), p.tries...)
+}
+
+// Failed are the tries that got no answer.
+func Failed(tries []Try) []Try {
+	var failed []Try
+	for _, t := range tries {
+		if t.Err != nil {
+			failed = append(failed, t)
+		}
+	}
+	return failed
+}
+
+// ServedAgain is when the first try that was started at or after the cut got
+// its answer, after the cut; false if none did.
+func ServedAgain(tries []Try, cut time.Time) (time.Duration, bool) {
+	first, found := time.Duration(0), false
+	for _, t := range tries {
+		if t.Err != nil || t.Start.Before(cut) {
+			continue
+		}
+		if end := t.Start.Add(t.Took).Sub(cut); !found || end < first {
+			first, found = end, true
+		}
+	}
+	return first, found
+}

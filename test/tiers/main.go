@@ -1,0 +1,78 @@
+// Command tiers runs the project's tests, tier by tier, and prints a line for
+// each: what passed, what failed, and what was not run and why.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var run string
+	root := &cobra.Command{
+		Use: "tiers", Short: "Run all tests", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(c *cobra.Command, _ []string) error { return runAll(c.Context(), run) },
+	}
+	root.PersistentFlags().StringVar(&run, "run", "", "regular expression of the tests to run")
+	root.AddCommand(
+		&cobra.Command{
+			Use: "unit", Short: "Run the tests that need no cluster", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				return report(runTier(c.Context(), unitTier(run, os.Getenv(assetsVariable))))
+			},
+		},
+		&cobra.Command{
+			Use: "e2e", Short: "Run the tests on a real cluster", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				if reason := cannotHaveCluster(); reason != "" {
+					return fmt.Errorf("the tests on a real cluster cannot run: %s", reason)
+				}
+				return report(runTier(c.Context(), e2eTier(run)))
+			},
+		},
+	)
+	return root
+}
+
+// runAll builds Kubernetes once (from the cache where it is there), since the
+// unit tests use its API server and the cluster all of it.
+func runAll(ctx context.Context, run string) error {
+	if reason := cannotHaveCluster(); reason != "" {
+		unit := runTier(ctx, unitTier(run, os.Getenv(assetsVariable)))
+		return report(unit, result{tier: "e2e", notRun: reason}, result{tier: "conformance", notRun: conformanceReason})
+	}
+	assets, err := buildKubernetes(ctx)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(assets)
+	return report(
+		runTier(ctx, unitTier(run, assets)),
+		runTier(ctx, e2eTier(run)),
+		result{tier: "conformance", notRun: conformanceReason},
+	)
+}
+
+// conformanceReason goes when Gateways come.
+const conformanceReason = "this version has no Gateways yet"
+
+func cannotHaveCluster() string {
+	if os.Geteuid() != 0 {
+		return "it needs root, to make network namespaces"
+	}
+	return ""
+}

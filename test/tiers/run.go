@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/test/testbed"
+)
+
+// assetsVariable tells tests where kube-apiserver and etcd are.
+const assetsVariable = "KUBEBUILDER_ASSETS"
+
+type tier struct {
+	name string
+	args []string
+	env  []string
+}
+
+func unitTier(run, assets string) tier {
+	t := tier{name: "unit", args: []string{"test", "-json", "-race", "-p", "2", "-timeout", "20m"}}
+	if run != "" {
+		t.args = append(t.args, "-run", run)
+	}
+	t.args = append(t.args, "./...")
+	if assets != "" {
+		t.env = []string{assetsVariable + "=" + assets}
+	}
+	return t
+}
+
+func e2eTier(run string) tier {
+	t := tier{name: "e2e", args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
+	if run != "" {
+		t.args = append(t.args, "-run", run)
+	}
+	t.args = append(t.args, "./test/testbed/...", "./test/e2e/...")
+	return t
+}
+
+// buildKubernetes builds the cluster's programs and returns a folder with those
+// that tests without a cluster use, under the names they expect.
+func buildKubernetes(ctx context.Context) (string, error) {
+	programs, err := testbed.Build(ctx, testbed.NewProgress(os.Stdout))
+	if err != nil {
+		return "", fmt.Errorf("building the cluster's programs: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "fairlead-assets-")
+	if err != nil {
+		return "", fmt.Errorf("making a folder for the API server: %w", err)
+	}
+	for _, name := range []string{"kube-apiserver", "etcd", "kubectl"} {
+		if err := os.Symlink(programs[name], filepath.Join(dir, name)); err != nil {
+			return "", fmt.Errorf("linking %s: %w", name, err)
+		}
+	}
+	return dir, nil
+}
+
+// result is what came of a tier.
+type result struct {
+	tier                    string
+	passed, failed, skipped int
+	skips                   map[string][]string // reason to tests
+	broken                  error
+	took                    time.Duration
+	notRun                  string
+}
+
+// event is a line of `go test -json` (go doc test2json).
+type event struct {
+	Action, Package, Test, Output string
+}
+
+func runTier(ctx context.Context, t tier) result {
+	fmt.Printf("=== %s: go %s\n", t.name, strings.Join(t.args, " "))
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, "go", t.args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 2 * time.Minute
+	cmd.Env = append(os.Environ(), t.env...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return result{tier: t.name, broken: err}
+	}
+	if err := cmd.Start(); err != nil {
+		return result{tier: t.name, broken: err}
+	}
+	r := read(out, os.Stdout)
+	r.tier, r.took = t.name, time.Since(start)
+	if err := cmd.Wait(); err != nil && r.failed == 0 {
+		r.broken = fmt.Errorf("go test ended with %w though no test failed", err)
+	}
+	return r
+}
+
+// read counts tests, prints the output of those that fail and a line for each
+// package, and remembers why tests were skipped.
+func read(in io.Reader, out io.Writer) result {
+	r := result{skips: map[string][]string{}}
+	output := map[string][]string{}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			fmt.Fprintln(out, lines.Text()) // a build error, say
+			continue
+		}
+		key := e.Package + " " + e.Test
+		switch e.Action {
+		case "output", "build-output":
+			output[key] = append(output[key], e.Output)
+		case "pass", "skip", "fail", "build-fail":
+			r.count(e, output[key], out)
+			delete(output, key)
+		}
+	}
+	return r
+}
+
+func (r *result) count(e event, output []string, out io.Writer) {
+	isTest := e.Test != ""
+	switch {
+	case e.Action == "pass" && isTest:
+		r.passed++
+	case e.Action == "skip" && isTest:
+		r.skipped++
+		reason := skipReason(output)
+		r.skips[reason] = append(r.skips[reason], e.Test)
+	case e.Action == "fail" || e.Action == "build-fail":
+		r.failed++
+		fmt.Fprintf(out, "--- FAIL %s %s\n%s", e.Package, e.Test, strings.Join(output, ""))
+	case e.Action == "pass":
+		fmt.Fprintf(out, "ok   %s\n", e.Package)
+	}
+}
+
+// skipReason is the text given to t.Skip: the line "file.go:12: reason".
+func skipReason(output []string) string {
+	for i := len(output) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(output[i])
+		if _, reason, ok := strings.Cut(line, ".go:"); ok {
+			if _, reason, ok = strings.Cut(reason, ": "); ok {
+				return reason
+			}
+		}
+	}
+	return "no reason given"
+}
+
+// report prints a line for each tier, then the sum, and says whether all is well.
+func report(results ...result) error {
+	var sum result
+	bad := false
+	fmt.Println()
+	for _, r := range results {
+		sum.passed, sum.failed, sum.skipped = sum.passed+r.passed, sum.failed+r.failed, sum.skipped+r.skipped
+		switch {
+		case r.notRun != "":
+			fmt.Printf("%-12s not run: %s\n", r.tier, r.notRun)
+			continue
+		case r.broken != nil:
+			fmt.Printf("%-12s BROKEN after %s: %v\n", r.tier, r.took.Round(time.Second), r.broken)
+			bad = true
+			continue
+		}
+		word := "ok"
+		if r.failed > 0 {
+			word, bad = "FAILED", true
+		}
+		fmt.Printf("%-12s %-6s %4d passed, %d failed, %d skipped  %s\n", r.tier, word, r.passed, r.failed, r.skipped, r.took.Round(time.Second))
+		reasons := make([]string, 0, len(r.skips))
+		for reason := range r.skips {
+			reasons = append(reasons, reason)
+		}
+		sort.Strings(reasons)
+		for _, reason := range reasons {
+			fmt.Printf("%-12s   skipped %s: %s\n", "", strings.Join(r.skips[reason], ", "), reason)
+		}
+	}
+	fmt.Printf("\n%d passed, %d failed, %d skipped\n", sum.passed, sum.failed, sum.skipped)
+	if bad {
+		return fmt.Errorf("tests failed")
+	}
+	return nil
+}
