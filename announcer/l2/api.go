@@ -58,6 +58,30 @@ type Timings struct {
 	ConflictQuiet time.Duration
 }
 
+// withDefaults fills in what was left zero.
+func (t Timings) withDefaults() Timings {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	if t.ProbeCount <= 0 {
+		t.ProbeCount = 3
+	}
+	if t.Rate <= 0 {
+		t.Rate = 10_000
+	}
+	if t.Repeats == nil {
+		t.Repeats = []time.Duration{200 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+	}
+	def(&t.ProbeInterval, 150*time.Millisecond)
+	def(&t.ConflictRetryMin, time.Second)
+	def(&t.ConflictRetryMax, 30*time.Second)
+	def(&t.DefendInterval, 10*time.Second)
+	def(&t.ConflictQuiet, time.Minute)
+	return t
+}
+
 // Config is what New needs.
 type Config struct {
 	// Log is used for what an operator should know: interfaces that come and go, conflicts, failures.
@@ -123,6 +147,8 @@ type Event struct {
 	Interface string
 	// MAC is the rival's, for Conflict and ConflictGone.
 	MAC net.HardwareAddr
+	// Deputy is set on Announced if the address is answered for on behalf of another node.
+	Deputy bool
 	// Held is set on a Conflict for an address that we had announced before the rival showed itself and that we keep.
 	Held bool
 	// Err is set for Failed.
@@ -174,6 +200,8 @@ type State struct {
 	Rival net.HardwareAddr
 	// Since is when the Phase began.
 	Since time.Time
+	// Deputy tells that the answers carry another node's hardware address.
+	Deputy bool
 }
 
 // A Count is what one interface has seen and sent for one family since the Engine began. Counts of an interface that went

@@ -1,0 +1,65 @@
+package l2
+
+import "time"
+
+// paceStep is how long the machine waits for more tokens while packets are queued.
+const paceStep = 5 * time.Millisecond
+
+// burst is how many packets go out at once after a rest: 20 ms worth of the rate, and at least one step's.
+func burst(t Timings) float64 { return max(float64(t.Rate)/50, 1) }
+
+// refill adds the tokens of the time that has passed.
+func (m *machine) refill(now time.Time) {
+	if !m.filled.IsZero() && now.After(m.filled) {
+		m.tokens = min(burst(m.t), m.tokens+now.Sub(m.filled).Seconds()*float64(m.t.Rate))
+	}
+	m.filled = now
+}
+
+// drain sends what the rate allows and tells whether packets are left.
+func (m *machine) drain(now time.Time) bool {
+	m.refill(now)
+	for q := 0; q < len(m.queues); {
+		if len(m.queues[q]) == 0 {
+			m.queues[q] = nil // gives the memory of a large takeover back
+			q++
+			continue
+		}
+		if p := m.queues[q][0]; !p.c.dead && p.c.epoch == p.epoch {
+			if m.tokens < 1 {
+				return true
+			}
+			m.tokens--
+			m.sent(now, p, m.fx.send(p.c.link.index, p.c.addr, p.kind))
+		}
+		m.queues[q][0] = parcel{}
+		m.queues[q] = m.queues[q][1:]
+	}
+	return false
+}
+
+// sent follows a packet up. An error is the shell's to report. A probe that was not sent does not count; for the others the next
+// repeat comes all the same.
+func (m *machine) sent(now time.Time, p parcel, err error) {
+	c := p.c
+	switch {
+	case p.kind == probePacket:
+		if err == nil {
+			c.probes++
+		}
+		m.after(now, c, probeTimer, 0, m.t.ProbeInterval)
+		return
+	case p.round < 0: // a defence
+		return
+	case p.kind == announcePacket && p.round == 0:
+		c.first = now
+		m.tell(c)
+	}
+	if p.kind == announcePacket && c.addr.Is4() {
+		m.enqueue(min(p.round, 1)+1, c, replyPacket, p.round)
+		return
+	}
+	if p.round < len(m.t.Repeats) {
+		m.after(c.first, c, repeatTimer, p.round+1, m.t.Repeats[p.round])
+	}
+}
