@@ -30,7 +30,8 @@ func (c *Cluster) until(ctx context.Context, what string, condition func(context
 		if ctx.Err() == nil {
 			last = err
 		}
-		if dead := c.deadPrograms(); len(dead) > 0 {
+		// Later on, programs are stopped on purpose.
+		if dead := c.deadPrograms(); c.state.Phase == phaseStarting && len(dead) > 0 {
 			return fmt.Errorf("%s: %w\n%s", what, err, c.lastWords(dead))
 		}
 		select {
