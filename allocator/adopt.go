@@ -63,8 +63,7 @@ func (b *Books) notAdoptable(c *Claim, a netip.Addr, current, shown []netip.Addr
 	}
 	for _, has := range current {
 		if FamilyOf(has) == r.Family && !slices.Contains(shown, has) {
-			r.Reason, r.Holder = AddressTaken, nil
-			r.Elsewhere = true
+			r.Reason = HasAnotherAddress
 			return r
 		}
 	}

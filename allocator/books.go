@@ -30,6 +30,7 @@ type Books struct {
 	reservations map[Key][]netip.Addr
 	retained     map[Key][]netip.Addr
 	sharing      map[string][]netip.Addr
+	departing
 
 	waiting
 }
@@ -83,6 +84,7 @@ func New() *Books {
 		reservations: map[Key][]netip.Addr{},
 		retained:     map[Key][]netip.Addr{},
 		sharing:      map[string][]netip.Addr{},
+		departing:    newDeparting(),
 		waiting:      newWaiting(),
 	}
 	b.rebuild()
@@ -210,6 +212,29 @@ func (b *Books) whereIs(a netip.Addr) (*bucket, string) {
 	return bk, bk.pool.Name
 }
 
+// poolOf is the pool to write down for an address in use: the one written, as
+// long as it exists, since the holder may have asked for it; else the one in
+// whose ranges the address lies; else what is written.
+func (b *Books) poolOf(a netip.Addr, written string) string {
+	if b.pools[written] != nil {
+		return written
+	}
+	if _, name := b.whereIs(a); name != "" {
+		return name
+	}
+	return written
+}
+
+// follow writes down the pool in whose ranges an address lies now, unless its
+// holder asked for the one written. Of several holders, the others may have.
+func (b *Books) follow(e *entry, c *Claim) {
+	_, name := b.whereIs(e.address)
+	if name == "" || name == e.pool || len(e.holders) > 1 || names(c.Pools, e.pool) {
+		return
+	}
+	b.change(e, func(e *entry) { e.pool = name })
+}
+
 // change alters an entry by edit and brings everything that is derived from it
 // up to date.
 func (b *Books) change(e *entry, edit func(e *entry)) {
@@ -220,9 +245,12 @@ func (b *Books) change(e *entry, edit func(e *entry)) {
 			e.truth = &truth
 		}
 	}
-	before := e.holders
-	reserved := e.reserved
+	before, reserved, pool := e.holders, e.reserved, e.pool
 	edit(e)
+	if e.bucket == nil && e.pool != pool && e.placed == stateInUse {
+		b.countStray(e, pool, -1)
+		b.countStray(e, e.pool, 1)
+	}
 	b.indexHolders(e, before)
 	b.indexReservation(e.address, reserved, e.reserved)
 	b.place(e)
@@ -262,7 +290,7 @@ func (b *Books) lift(e *entry) {
 	}
 	if e.bucket == nil {
 		if e.placed == stateInUse {
-			b.countStray(e, -1)
+			b.countStray(e, e.pool, -1)
 		}
 		return
 	}
@@ -286,7 +314,7 @@ func (b *Books) drop(e *entry) {
 	}
 	if e.bucket == nil {
 		if e.placed == stateInUse {
-			b.countStray(e, 1)
+			b.countStray(e, e.pool, 1)
 		}
 		return
 	}
@@ -303,8 +331,8 @@ func (b *Books) drop(e *entry) {
 	}
 }
 
-func (b *Books) countStray(e *entry, by int) {
-	k := strayKey{e.pool, FamilyOf(e.address)}
+func (b *Books) countStray(e *entry, pool string, by int) {
+	k := strayKey{pool, FamilyOf(e.address)}
 	b.strays[k] += uint64(by)
 	if b.strays[k] == 0 {
 		delete(b.strays, k)
@@ -342,21 +370,29 @@ func (b *Books) indexReservation(a netip.Addr, before, after *Key) {
 
 // replaceEntries finds every entry's place again after the pools changed.
 func (b *Books) replaceEntries() {
-	b.strays = map[strayKey]uint64{}
-	b.retained = map[Key][]netip.Addr{}
-	for _, a := range slices.SortedFunc(maps.Keys(b.entries), netip.Addr.Compare) {
+	addrs := slices.SortedFunc(maps.Keys(b.entries), netip.Addr.Compare)
+	for _, a := range addrs {
 		e := b.entries[a]
-		bk, name := b.whereIs(a)
-		if name != "" && name != e.pool && e.state() != stateFree {
+		_, name := b.whereIs(a)
+		if e.state() == stateInUse {
+			name = b.poolOf(a, e.pool)
+		}
+		if name != e.pool && e.state() != stateFree {
 			b.change(e, func(e *entry) { e.pool = name })
 		}
-		e.bucket = bk
-		if bk != nil && e.placed != stateFree {
-			bk.free.take(numberOf(a))
+	}
+	b.strays = map[strayKey]uint64{}
+	b.retained = map[Key][]netip.Addr{}
+	for _, a := range addrs {
+		e := b.entries[a]
+		e.bucket, _ = b.whereIs(a)
+		if e.placed == stateFree {
+			continue
 		}
-		if e.placed != stateFree {
-			b.drop(e)
+		if e.bucket != nil {
+			e.bucket.free.take(numberOf(a))
 		}
+		b.drop(e)
 		b.countNamespaces(e, e.holders, 1)
 	}
 }

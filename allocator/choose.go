@@ -18,7 +18,6 @@ func (b *Books) explicit(p *plan, c *Claim, f Family) ([]wanted, *Refusal) {
 			return nil, refusal
 		}
 		out = append(out, wanted{w.Value, w.Origin})
-		b.noteDraining(p, w.Value, w.Origin)
 	}
 	return out, nil
 }
@@ -133,7 +132,7 @@ func (b *Books) givingUp(c *Claim, bk *bucket) int {
 
 // retainedForOther refuses an address that its last holder may still return to.
 func (b *Books) retainedForOther(now time.Time, c *Claim, e *entry) *Refusal {
-	if e.released == nil || e.released.Key == c.Key {
+	if e.released == nil || e.reserved != nil || e.released.Key == c.Key {
 		return nil
 	}
 	until, ok := b.retainedUntil(now, e)
@@ -169,8 +168,10 @@ func (b *Books) retainedUntil(now time.Time, e *entry) (time.Time, bool) {
 	return until, true
 }
 
+// noteDraining tells a holder that its pool is draining and that it stays there
+// because it asked for it.
 func (b *Books) noteDraining(p *plan, a netip.Addr, origin string) {
-	if bk := b.bucketAt(a); bk != nil && bk.pool.Draining && p.note == nil {
+	if bk := b.bucketAt(a); origin != "" && bk != nil && bk.pool.Draining && p.note == nil {
 		p.note = &Refusal{Reason: PoolDraining, Address: a, Family: FamilyOf(a), Pool: bk.pool.Name, Origin: origin, Kept: true}
 	}
 }
@@ -190,7 +191,6 @@ func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]
 		if a.IsValid() && !move {
 			chosen[i] = []wanted{{a, originOf(c, a, b.entries[a].pool)}}
 			s.prefer(b.entries[a].bucket)
-			b.noteNamedDraining(p, c, a)
 			continue
 		}
 		moving[i] = a
@@ -251,12 +251,6 @@ func (b *Books) onlyDraining(c *Claim, a netip.Addr) bool {
 	return len(c.Pools) == 0 || names(c.Pools, b.entries[a].pool)
 }
 
-func (b *Books) noteNamedDraining(p *plan, c *Claim, a netip.Addr) {
-	if len(c.Pools) > 0 {
-		b.noteDraining(p, a, originOf(c, a, b.entries[a].pool))
-	}
-}
-
 // kept is the address of the family that the holder has, if any, and whether it
 // should get another one: the wish for pools is not met by it, or its pool is
 // draining and nobody wished for that pool.
@@ -288,6 +282,9 @@ func (b *Books) kept(c *Claim, current []netip.Addr, f Family) (netip.Addr, bool
 }
 
 func (b *Books) shouldMove(c *Claim, a netip.Addr) bool {
+	if e := b.entries[a]; len(c.Pools) == 0 && e.reserved != nil && *e.reserved == c.Key {
+		return false
+	}
 	if len(c.Pools) > 0 {
 		return !names(c.Pools, b.entries[a].pool)
 	}

@@ -54,8 +54,14 @@ func (b *Books) Decide(now time.Time, c Claim) Decision {
 
 func (c *Claim) normalise() {
 	c.Ports = normalPorts(c.Ports)
-	if len(c.Families) == 2 && c.Families[0] == c.Families[1] {
-		c.Families = c.Families[:1]
+	if len(c.Families) > 2 || len(c.Families) == 2 && c.Families[0] == c.Families[1] {
+		var once []Family
+		for _, f := range c.Families {
+			if (f == IPv4 || f == IPv6) && !slices.Contains(once, f) {
+				once = append(once, f)
+			}
+		}
+		c.Families = once
 	}
 	if slices.ContainsFunc(c.Addresses, func(w Wish[netip.Addr]) bool { return w.Value.Is4In6() }) {
 		c.Addresses = slices.Clone(c.Addresses)
@@ -79,7 +85,7 @@ func (b *Books) plan(p *plan, c *Claim) {
 		var refusal *Refusal
 		if chosen[i], refusal = b.explicit(p, c, f); refusal != nil {
 			refusal.Kept = len(current) > 0
-			p.refuse(refusal, want{address: refusal.Address})
+			p.refuse(refusal, b.wantsOf(refusal)...)
 			b.keep(p, c, current)
 			return
 		}
@@ -93,9 +99,18 @@ func (b *Books) plan(p *plan, c *Claim) {
 	}
 }
 
+// wantsOf is what a claim waits for whose requested address is refused.
+func (b *Books) wantsOf(r *Refusal) []want {
+	wants := []want{{address: r.Address}}
+	if r.Reason == LimitReached {
+		wants = append(wants, want{pools: []*pool{b.pools[r.Pool]}, family: r.Family, limit: true})
+	}
+	return wants
+}
+
 // contradiction is what is wrong with a claim whatever the pools are.
 func contradiction(c *Claim) *Refusal {
-	if len(c.Families) == 0 {
+	if len(c.Families) == 0 || slices.ContainsFunc(c.Families, func(f Family) bool { return f != IPv4 && f != IPv6 }) {
 		return &Refusal{Reason: NoFamily}
 	}
 	for _, w := range c.Addresses {
@@ -180,12 +195,15 @@ func originOf(c *Claim, a netip.Addr, pool string) string {
 func (b *Books) carryOut(p *plan, c *Claim) Decision {
 	needs := p.addresses()
 	var d Decision
+	assigned := false
 	for _, a := range needs {
 		e := b.at(a)
 		if e.holding(c.Key) == nil {
 			b.assign(e, c, needs, p.now)
+			assigned = true
 			continue
 		}
+		b.follow(e, c)
 		ports := e.holding(c.Key).Ports
 		if refusal := b.refresh(e, c, needs); refusal != nil {
 			p.refuse(refusal, want{address: a})
@@ -201,11 +219,18 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 	}
 	for _, w := range p.needs {
 		e := b.entries[w.address]
+		b.noteDraining(p, w.address, w.origin)
 		d.Addresses = append(d.Addresses, Assigned{w.address, e.pool, w.origin, e.holding(c.Key).Since})
 	}
 	d.Bound = len(needs) > 0
 	d.Touched = b.touched(c.Key, needs, d.Leaving)
+	d.touchDeparted(b, c.Key)
 	d.refuseWith(p)
+	if assigned && len(b.waiters) > 0 {
+		for _, a := range b.retained[c.Key] { // not retained any more
+			d.Wake = append(d.Wake, b.wake(a)...)
+		}
+	}
 	d.Wake = append(d.Wake, b.queueUp(p, c)...)
 	return d
 }
@@ -247,7 +272,11 @@ func leaving(h *holder) []netip.Addr {
 func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
 	h := holdingOf(c)
 	h.Since, h.Needs, h.Bound = now, needs, len(needs) == 1
+	b.arrived(e.address, c.Key)
 	b.change(e, func(e *entry) {
+		if len(e.holders) == 0 {
+			_, e.pool = b.whereIs(e.address)
+		}
 		e.holders = append(slices.Clip(e.holders), h)
 		e.released = nil
 	})
@@ -256,7 +285,7 @@ func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
 // settle makes those holdings Bound whose other needs stand in the ledger.
 func (b *Books) settle(k Key) {
 	h := b.holders[k]
-	if h == nil || len(h.needs) < 2 {
+	if h == nil {
 		return
 	}
 	missing := 0

@@ -25,8 +25,8 @@ func (h Holding) equal(o Holding) bool {
 }
 
 // normal brings an entry to the books' form, and tells whether it is one at all:
-// IPv4-mapped addresses become IPv4, times lose what is below a second, a
-// holder named twice counts once, and a release beside holders is dropped.
+// IPv4-mapped addresses become IPv4, times lose what is below a second, and a
+// holder named twice counts once.
 func (e Entry) normal() (Entry, bool) {
 	e.Address = e.Address.Unmap()
 	if !plain(e.Address) {
@@ -53,9 +53,6 @@ func (e Entry) normal() (Entry, bool) {
 	})
 	if e.Released != nil {
 		e.Released = &Release{Key: e.Released.Key, At: second(e.Released.At)}
-		if len(e.Holders) > 0 || e.ReservedFor != nil {
-			e.Released = nil
-		}
 	}
 	return e, true
 }
@@ -76,6 +73,7 @@ func (b *Books) Load(truth Entry) {
 	if !ok {
 		return
 	}
+	b.departures(truth)
 	e := b.at(truth.Address)
 	if e.written && (e.dirty && e.truth.equal(truth) || !e.dirty && e.export().equal(truth)) {
 		return
@@ -94,23 +92,28 @@ func (b *Books) Load(truth Entry) {
 		e.holders, e.reserved, e.released, e.pool = merged.Holders, merged.ReservedFor, merged.Released, merged.Pool
 	})
 	b.settleHolders(merged.Holders)
+	for _, h := range ours.Holders {
+		if find(merged.Holders, h.Key) == nil {
+			b.woken = append(b.woken, h.Key) // lost it
+		}
+	}
 	b.wakeLater(ours, merged)
 }
 
 // merge applies to the truth what we changed since base and have not written.
 func (b *Books) merge(base, ours, truth Entry) Entry {
 	out := truth
-	if _, name := b.whereIs(truth.Address); name != "" {
-		out.Pool = name
-	}
 	out.Holders = nil
 	for _, t := range truth.Holders {
 		was, is := find(base.Holders, t.Key), find(ours.Holders, t.Key)
 		switch {
-		case was == nil || !was.equal(t): // somebody else's news, or our own write
+		case is == nil && (was != nil || b.departs(truth.Address, t.Key)): // we removed it
+		case is == nil, was != nil && was.equal(*is): // news
 			out.Holders = append(out.Holders, t)
-		case is != nil:
-			out.Holders = append(out.Holders, *is)
+		default: // we changed it, or made it and this is our write come back
+			o := *is
+			o.Since, o.Bound = t.Since, o.Bound || t.Bound
+			out.Holders = append(out.Holders, o)
 		}
 	}
 	for _, o := range ours.Holders {
@@ -118,8 +121,11 @@ func (b *Books) merge(base, ours, truth Entry) Entry {
 			out.Holders = append(out.Holders, o)
 		}
 	}
+	if _, out.Pool = b.whereIs(truth.Address); len(out.Holders) > 0 {
+		out.Pool = b.poolOf(truth.Address, truth.Pool)
+	}
 	switch {
-	case len(out.Holders) > 0 || out.ReservedFor != nil:
+	case len(out.Holders) > 0:
 		out.Released = nil
 	case out.Released == nil || equalReleases(base.Released, truth.Released):
 		out.Released = ours.Released
@@ -155,6 +161,7 @@ func (b *Books) mayStandBeside(h Holding, e Entry) bool {
 // for one of them touches the entry so that it is made again: a foreign
 // deletion never takes an address. Without holders the entry is forgotten.
 func (b *Books) Unload(a netip.Addr) {
+	b.departures(Entry{Address: a.Unmap()})
 	e := b.entries[a.Unmap()]
 	if e == nil {
 		return

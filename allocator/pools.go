@@ -187,6 +187,9 @@ func spansOf(ranges []Range, f Family) []span {
 // address stays with its holder whatever the edit. Where pools overlap, the one
 // given first has the addresses in common: the caller gives them in the order
 // in which they came to be, so that a new pool cannot take over an old one's.
+// An address in use keeps the name of its pool while that pool exists; when its
+// holder, alone and without a wish for that pool, is decided again, the name
+// follows the ranges. So the caller decides all holders again after an edit.
 // All waiting holders are woken (Woken).
 func (b *Books) SetPools(pools []Pool) []PoolProblem {
 	b.given = slices.Clone(pools)

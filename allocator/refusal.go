@@ -30,7 +30,8 @@ const (
 	LimitReached          Reason = "LimitReached"
 	PortsClash            Reason = "PortsClash"
 	SharingKeyMismatch    Reason = "SharingKeyMismatch"
-	NoFamily              Reason = "NoFamily" // the claim names no family
+	HasAnotherAddress     Reason = "HasAnotherAddress" // of Adopt: the ledger is newer than the status
+	NoFamily              Reason = "NoFamily"          // the claim names no family
 )
 
 // Refusal says why a wish is not met: what is, why, and what to do. Of a holder
@@ -142,6 +143,8 @@ func (r *Refusal) what() string {
 		return fmt.Sprintf("%s has port %s in use already, %s. Use another port or another address.", a, r.Port, r.heldBy())
 	case SharingKeyMismatch:
 		return fmt.Sprintf("%s is held %s with another sharing key. Use the same key on both, or another address.", a, r.who())
+	case HasAnotherAddress:
+		return fmt.Sprintf("%s is not adopted: the ledger has another %s address for this holder.", a, r.Family)
 	case NoFamily:
 		return "No IP family is asked for. Set ipFamilies."
 	}

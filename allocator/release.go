@@ -22,7 +22,7 @@ func (b *Books) Release(now time.Time, k Key) Decision {
 			d.Wake = append(d.Wake, b.passOn(seq, queues)...)
 		}
 	}
-	b.touchReleased(&d, k)
+	d.touchDeparted(b, k)
 	return d
 }
 
@@ -30,24 +30,24 @@ func (b *Books) Release(now time.Time, k Key) Decision {
 // Addresses that its last decision needs are left alone.
 func (b *Books) Vacate(now time.Time, k Key, leaving []netip.Addr) Decision {
 	var d Decision
-	h := b.holders[k]
-	if h == nil {
-		return d
-	}
-	keep := b.current(k)
-	var gone []netip.Addr
-	for _, a := range leaving {
-		if a = a.Unmap(); slices.Contains(h.addrs, a) && !slices.Contains(keep, a) {
-			gone = append(gone, a)
+	if h := b.holders[k]; h != nil {
+		keep := b.current(k)
+		var gone []netip.Addr
+		for _, a := range leaving {
+			if a = a.Unmap(); slices.Contains(h.addrs, a) && !slices.Contains(keep, a) && !slices.Contains(gone, a) {
+				gone = append(gone, a)
+			}
 		}
+		b.giveUp(&d, second(now), k, gone)
 	}
-	b.giveUp(&d, second(now), k, gone)
+	d.touchDeparted(b, k)
 	return d
 }
 
 func (b *Books) giveUp(d *Decision, now time.Time, k Key, addrs []netip.Addr) {
 	for _, a := range addrs {
 		e := b.entries[a]
+		b.depart(a, k)
 		b.change(e, func(e *entry) {
 			e.holders = slices.DeleteFunc(slices.Clone(e.holders), func(h Holding) bool { return h.Key == k })
 			if len(e.holders) == 0 && e.reserved == nil && e.bucket != nil && e.bucket.pool.wait() > 0 {
@@ -64,11 +64,56 @@ func (b *Books) giveUp(d *Decision, now time.Time, k Key, addrs []netip.Addr) {
 	}
 }
 
-// touchReleased adds what an earlier release of k left unwritten.
-func (b *Books) touchReleased(d *Decision, k Key) {
-	for _, a := range b.retained[k] {
-		if e := b.entries[a]; e.dirty && !slices.Contains(d.Touched, a) {
+// touchDeparted adds what the holder gave up and the ledger may still show.
+func (d *Decision) touchDeparted(b *Books, k Key) {
+	for _, a := range b.from[k] {
+		if !slices.Contains(d.Touched, a) {
 			d.Touched = append(d.Touched, a)
+		}
+	}
+}
+
+// departing remembers who gave up which address since the ledger was last known
+// to have it otherwise, so that a failed write is tried again, and a late event
+// of an earlier write does not bring the holder back.
+type departing struct {
+	from map[Key][]netip.Addr
+	who  map[netip.Addr][]Key
+}
+
+func newDeparting() departing {
+	return departing{from: map[Key][]netip.Addr{}, who: map[netip.Addr][]Key{}}
+}
+
+func (p *departing) departs(a netip.Addr, k Key) bool { return slices.Contains(p.who[a], k) }
+
+func (p *departing) depart(a netip.Addr, k Key) {
+	if !p.departs(a, k) {
+		p.from[k] = append(p.from[k], a)
+		p.who[a] = append(p.who[a], k)
+	}
+}
+
+// arrived forgets that k gave a up.
+func (p *departing) arrived(a netip.Addr, k Key) {
+	if !p.departs(a, k) {
+		return
+	}
+	p.who[a] = slices.DeleteFunc(p.who[a], func(o Key) bool { return o == k })
+	if len(p.who[a]) == 0 {
+		delete(p.who, a)
+	}
+	p.from[k] = without(p.from[k], a)
+	if len(p.from[k]) == 0 {
+		delete(p.from, k)
+	}
+}
+
+// departures forgets those whom the truth does not show any more.
+func (p *departing) departures(truth Entry) {
+	for _, k := range slices.Clone(p.who[truth.Address]) {
+		if find(truth.Holders, k) == nil {
+			p.arrived(truth.Address, k)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type queue struct {
 	address   netip.Addr // of wishers
 	buckets   []*bucket
 	namespace string // set if a pool has a limit
+	limit     bool
 	waiters   sorted[*waiter]
 }
 
@@ -44,6 +45,7 @@ type want struct {
 	address netip.Addr
 	pools   []*pool
 	family  Family
+	limit   bool // waits only for its namespace to have less
 }
 
 func newWaiting() waiting {
@@ -145,22 +147,14 @@ func (b *Books) queueFor(c *Claim, t want) *queue {
 		}
 		return q
 	}
-	var name strings.Builder
-	name.WriteString(strconv.Itoa(int(t.family)))
-	limited := false
-	for _, p := range t.pools {
-		name.WriteByte('/')
-		name.WriteString(p.Name)
-		limited = limited || p.PerNamespaceLimit > 0
-	}
 	namespace := ""
-	if limited {
+	if slices.ContainsFunc(t.pools, func(p *pool) bool { return p.PerNamespaceLimit > 0 }) {
 		namespace = c.Key.Namespace
-		name.WriteString(":" + namespace)
 	}
-	q := b.queues[name.String()]
+	name := b.queueName(c, t, namespace)
+	q := b.queues[name]
 	if q == nil {
-		q = &queue{name: name.String(), namespace: namespace, waiters: sorted[*waiter]{compare: compareWaiters}}
+		q = &queue{name: name, namespace: namespace, limit: t.limit, waiters: sorted[*waiter]{compare: compareWaiters}}
 		for _, p := range t.pools {
 			if bk := p.families[index(t.family)]; bk != nil {
 				q.buckets = append(q.buckets, bk)
@@ -172,9 +166,30 @@ func (b *Books) queueFor(c *Claim, t want) *queue {
 	return q
 }
 
+// queueName is the same for claims that the same pools could serve.
+func (b *Books) queueName(c *Claim, t want, namespace string) string {
+	var name strings.Builder
+	name.WriteString(strconv.Itoa(int(t.family)))
+	if t.limit {
+		name.WriteByte('L')
+	}
+	name.WriteString(":" + namespace)
+	i := kindIndex(c.Key.Kind)
+	if u := b.unselective[i]; len(u) > 0 && len(u) == len(t.pools) && &u[0] == &t.pools[0] {
+		return name.String() + "*" + strconv.Itoa(i) // the common case, without naming them all
+	}
+	for _, p := range t.pools {
+		name.WriteByte('/')
+		name.WriteString(p.Name)
+	}
+	return name.String()
+}
+
 // servable tells whether one of the queue's buckets has an address for it.
 func (q *queue) servable() bool {
-	return slices.ContainsFunc(q.buckets, func(bk *bucket) bool { return bk.room() && bk.within(q.namespace, 0) })
+	return slices.ContainsFunc(q.buckets, func(bk *bucket) bool {
+		return (q.limit || bk.room()) && bk.within(q.namespace, 0)
+	})
 }
 
 // within tells whether one more address than extra ones keeps to the limit.
@@ -194,18 +209,21 @@ func (q *queue) next(seq uint64, accept func(*waiter) bool) *waiter {
 	return found
 }
 
-// wake finds who can use an address that something changed about.
+// wake finds who can use an address that something changed about: the first who
+// asked for it and, as that one may still want for something else, the first
+// who would take any address of the pool.
 func (b *Books) wake(a netip.Addr) []Key {
 	if len(b.waiters) == 0 {
 		return nil
 	}
+	var out []Key
 	if w := b.nextWisher(a, 0); w != nil {
 		w.woken = true
-		return []Key{w.claim.Key}
+		out = append(out, w.claim.Key)
 	}
 	bk := b.bucketAt(a)
 	if bk == nil {
-		return nil
+		return out
 	}
 	var first *waiter
 	for _, q := range bk.queues {
@@ -217,10 +235,10 @@ func (b *Books) wake(a netip.Addr) []Key {
 		}
 	}
 	if first == nil {
-		return nil
+		return out
 	}
 	first.woken = true
-	return []Key{first.claim.Key}
+	return append(out, first.claim.Key)
 }
 
 // nextWisher is the first from seq on who asked for a and could have it now.
@@ -233,7 +251,8 @@ func (b *Books) nextWisher(a netip.Addr, seq uint64) *waiter {
 }
 
 // passOn wakes the next after a woken waiter that has been decided or is gone,
-// in each queue where it stood and where there is room.
+// in each queue where it stood and where there is room. It only goes forward, so
+// that it comes to an end.
 func (b *Books) passOn(seq uint64, queues []*queue) []Key {
 	var out []Key
 	for _, q := range queues {
@@ -241,9 +260,6 @@ func (b *Books) passOn(seq uint64, queues []*queue) []Key {
 		switch {
 		case q.address.IsValid():
 			w = b.nextWisher(q.address, seq+1)
-			if w == nil {
-				out = append(out, b.wake(q.address)...)
-			}
 		case q.servable():
 			w = q.next(seq+1, nil)
 		}
@@ -257,11 +273,11 @@ func (b *Books) passOn(seq uint64, queues []*queue) []Key {
 
 // wakeLater remembers whom a change from outside may serve.
 func (b *Books) wakeLater(before, after Entry) {
-	if len(before.Holders) == 0 && before.ReservedFor == nil {
-		return
-	}
 	if before.equal(after) {
 		return
+	}
+	if k := after.ReservedFor; k != nil && b.waiters[*k] != nil {
+		b.woken = append(b.woken, *k)
 	}
 	b.woken = append(b.woken, b.wake(before.Address)...)
 }
