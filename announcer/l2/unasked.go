@@ -35,7 +35,7 @@ func unaskedARP(kind packetKind, a netip.Addr, hw mac) ([]byte, error) {
 	case probePacket:
 		sender = netip.IPv4Unspecified()
 	case replyPacket:
-		op, target = arp.OperationReply, broadcast
+		op, target = arp.OperationReply, hw // Linux heeds a gratuitous reply only if both hardware addresses are the same
 	}
 	p, err := arp.NewPacket(op, hw.hw(), sender, target.hw(), a)
 	if err != nil {

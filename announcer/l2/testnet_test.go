@@ -1,0 +1,368 @@
+package l2
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// host is a network namespace with a thread that lives in it.
+type host struct {
+	t     *testing.T
+	calls chan func()
+	ns    netns.NsHandle
+}
+
+// segment is a bridge in a namespace of its own with hosts on it.
+type segment struct {
+	t   *testing.T
+	lan *host
+	n   int
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes network namespaces")
+	}
+	h := &host{t: t, calls: make(chan func())}
+	ready := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and the namespace with both
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			ready <- err
+			return
+		}
+		var err error
+		h.ns, err = netns.Get()
+		ready <- err
+		for f := range h.calls {
+			f()
+		}
+	}()
+	if err := <-ready; err != nil {
+		t.Skipf("cannot make a network namespace: %v", err)
+	}
+	t.Cleanup(func() {
+		close(h.calls)
+		_ = h.ns.Close()
+	})
+	h.must("loopback up", func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(lo)
+	})
+	return h
+}
+
+// in runs f in the namespace.
+func (h *host) in(f func() error) error {
+	done := make(chan error)
+	h.calls <- func() { done <- f() }
+	return <-done
+}
+
+func (h *host) must(what string, f func() error) {
+	h.t.Helper()
+	if err := h.in(f); err != nil {
+		h.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (h *host) sysctl(path, value string) {
+	h.t.Helper()
+	h.must("sysctl "+path, func() error { return os.WriteFile("/proc/sys/"+path, []byte(value), 0o644) })
+}
+
+func newSegment(t *testing.T) *segment {
+	t.Helper()
+	s := &segment{t: t, lan: newHost(t)}
+	s.lan.sysctl("net/ipv6/conf/all/disable_ipv6", "1")
+	s.lan.must("bridge", func() error {
+		off := false
+		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &off}
+		br.Name = "br0"
+		if err := netlink.LinkAdd(br); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(br)
+	})
+	return s
+}
+
+// host adds a host with the interface eth0 and the addresses 10.9.0.N/24 and fd00:9::N/64. Its link-local address is usable at once.
+func (s *segment) host() *host {
+	s.t.Helper()
+	h := newHost(s.t)
+	h.sysctl("net/ipv6/conf/default/accept_dad", "0")
+	s.n++
+	s.plug(h, "eth0", s.n)
+	return h
+}
+
+func hwOf(n int) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, byte(n >> 8), byte(n)} }
+
+// plug connects h to the segment by a new interface.
+func (s *segment) plug(h *host, name string, n int) {
+	s.t.Helper()
+	port := fmt.Sprintf("p%d", n)
+	s.lan.must("veth", func() error {
+		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: name, PeerNamespace: netlink.NsFd(h.ns), PeerHardwareAddr: hwOf(n)}
+		v.Name = port
+		if err := netlink.LinkAdd(v); err != nil {
+			return err
+		}
+		br, err := netlink.LinkByName("br0")
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetMaster(v, br); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(v)
+	})
+	h.must("addresses", func() error {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(l); err != nil {
+			return err
+		}
+		return addAddrs(l, fmt.Sprintf("10.9.%d.%d/16", n>>8, n&255), fmt.Sprintf("fd00:9::%x/64", n))
+	})
+}
+
+func addAddrs(l netlink.Link, cidrs ...string) error {
+	for _, c := range cidrs {
+		a, err := netlink.ParseAddr(c)
+		if err != nil {
+			return err
+		}
+		if a.IP.To4() == nil {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrAdd(l, a); err != nil {
+			return fmt.Errorf("%s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// give makes the host's kernel itself own an address.
+func (h *host) give(cidr string) {
+	h.t.Helper()
+	h.must("address", func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		return addAddrs(l, cidr)
+	})
+}
+
+// take undoes give.
+func (h *host) take(cidr string) {
+	h.t.Helper()
+	h.must("address", func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(l, a)
+	})
+}
+
+// node is a host with an engine.
+type node struct {
+	*host
+	e      *Engine
+	mu     sync.Mutex
+	events []Event
+	stop   func()
+}
+
+// fast are timings for tests that wait for real packets.
+func fast() Timings {
+	return Timings{
+		ProbeInterval: 20 * time.Millisecond, Repeats: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
+		ConflictRetryMin: 30 * time.Millisecond, ConflictRetryMax: 100 * time.Millisecond,
+		ConflictQuiet: 300 * time.Millisecond, DefendInterval: 100 * time.Millisecond,
+	}
+}
+
+// run starts an engine on h.
+func (h *host) run(cfg Config) *node {
+	h.t.Helper()
+	n := &node{host: h}
+	cfg.OnEvent = func(e Event) {
+		n.mu.Lock()
+		n.events = append(n.events, e)
+		n.mu.Unlock()
+	}
+	if cfg.Timings.ProbeInterval == 0 {
+		cfg.Timings = fast()
+	}
+	e, err := New(cfg)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	n.e = e
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := netns.Set(h.ns); err != nil {
+			done <- err
+			return
+		}
+		done <- e.Run(ctx)
+	}()
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("Run: %v", err)
+		}
+	})
+	h.t.Cleanup(n.stop)
+	return n
+}
+
+// sync waits for the engine.
+func (n *node) sync() {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.e.Sync(ctx); err != nil {
+		n.t.Fatalf("Sync: %v", err)
+	}
+}
+
+// happened counts events of a kind for an address.
+func (n *node) happened(k EventKind, a string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := 0
+	for _, e := range n.events {
+		if e.Kind == k && (a == "" || e.Address == netip.MustParseAddr(a)) {
+			c++
+		}
+	}
+	return c
+}
+
+// await waits for an event.
+func (n *node) await(k EventKind, a string) {
+	n.t.Helper()
+	eventually(n.t, fmt.Sprintf("%s %s", k, a), func() bool { return n.happened(k, a) > 0 })
+}
+
+// patience is how long a test waits for something that should take far less.
+const patience = 20 * time.Second
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("timed out waiting for: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// poke makes the host's kernel want to know who has an address.
+func (h *host) poke(a string) {
+	h.t.Helper()
+	ip := netip.MustParseAddr(a)
+	_ = h.in(func() error {
+		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 9)))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write([]byte("x"))
+		return err
+	})
+}
+
+// neighbour is what the host's kernel knows about an address.
+func (h *host) neighbour(a string) (hw net.HardwareAddr, state int) {
+	h.t.Helper()
+	ip := net.ParseIP(a)
+	h.must("neighbours", func() error {
+		all, err := netlink.NeighList(0, netlink.FAMILY_ALL)
+		for _, n := range all {
+			if n.IP.Equal(ip) {
+				hw, state = n.HardwareAddr, n.State
+			}
+		}
+		return err
+	})
+	return hw, state
+}
+
+// forgetNeighbours empties the host's neighbour table.
+func (h *host) forgetNeighbours() {
+	h.t.Helper()
+	h.must("neighbours", func() error {
+		all, err := netlink.NeighList(0, netlink.FAMILY_ALL)
+		for _, n := range all {
+			if n.State&netlink.NUD_PERMANENT == 0 && n.State&netlink.NUD_NOARP == 0 {
+				_ = netlink.NeighDel(&n)
+			}
+		}
+		return err
+	})
+}
+
+// resolves waits until the host's kernel has resolved an address to a hardware address.
+func (h *host) resolves(a string, want net.HardwareAddr) {
+	h.t.Helper()
+	h.poke(a)
+	last := time.Now()
+	eventually(h.t, fmt.Sprintf("%s resolves to %s", a, want), func() bool {
+		hw, state := h.neighbour(a)
+		if state&(netlink.NUD_REACHABLE|netlink.NUD_STALE|netlink.NUD_DELAY|netlink.NUD_PROBE) != 0 && hw.String() == want.String() {
+			return true
+		}
+		if time.Since(last) > 500*time.Millisecond {
+			last = time.Now()
+			h.poke(a)
+		}
+		return false
+	})
+}
+
+// unresolved waits until the host's kernel has given up on an address.
+func (h *host) unresolved(a string) {
+	h.t.Helper()
+	h.forgetNeighbours()
+	h.poke(a)
+	eventually(h.t, a+" does not resolve", func() bool {
+		hw, state := h.neighbour(a)
+		if len(hw) > 0 && state&(netlink.NUD_REACHABLE|netlink.NUD_STALE) != 0 {
+			h.t.Fatalf("%s resolved to %s", a, hw)
+		}
+		return state&netlink.NUD_FAILED != 0
+	})
+}
