@@ -91,15 +91,35 @@ func Up(ctx context.Context, config Config) (*Cluster, error) {
 		return c, err
 	}
 	bins, err := prepare(ctx, l, config)
+	if errors.Is(err, context.Canceled) {
+		return nil, fmt.Errorf("bring up cluster %s: %w: nothing was started", config.Name, context.Canceled)
+	}
 	if err != nil {
 		return nil, err
 	}
 	c, err := create(ctx, l, config, bins)
 	if err != nil {
-		err = fmt.Errorf("bring up cluster %s: %w", config.Name, err)
-		return nil, errors.Join(err, remove(l))
+		return nil, abandon(ctx, l, fmt.Errorf("bring up cluster %s: %w", config.Name, err))
 	}
 	return c, nil
+}
+
+// abandon removes a cluster that could not be brought up. The logs are kept, unless it was given up on purpose.
+func abandon(ctx context.Context, l layout, err error) error {
+	if ctx.Err() != nil {
+		return errors.Join(fmt.Errorf("%w: what was started is removed again", err), remove(l))
+	}
+	if keptErr := keepLogs(l); keptErr == nil {
+		err = fmt.Errorf("%w\nthe logs are kept in %s", err, l.failedLogs())
+	}
+	return errors.Join(err, remove(l))
+}
+
+func keepLogs(l layout) error {
+	if err := os.RemoveAll(l.failedLogs()); err != nil {
+		return err
+	}
+	return os.Rename(l.path("logs"), l.failedLogs())
 }
 
 func lockCluster(ctx context.Context, l layout, say Progress) (unlock func(), err error) {
@@ -166,7 +186,7 @@ func prepare(ctx context.Context, l layout, config Config) (Binaries, error) {
 	if err := installMissing(ctx, config.Progress); err != nil {
 		return nil, err
 	}
-	if err := checkKernel(filepath.Dir(l.Run)); err != nil {
+	if err := checkKernel(ctx, filepath.Dir(l.Run), config); err != nil {
 		return nil, err
 	}
 	bins, err := Build(ctx, config.Progress)

@@ -33,6 +33,9 @@ func Down(ctx context.Context, name string, say Progress) error {
 		return err
 	}
 	defer unlock()
+	if err := os.RemoveAll(l.failedLogs()); err != nil {
+		return err
+	}
 	began := time.Now()
 	there, err := leftovers(l)
 	if err != nil {

@@ -14,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	ocilayout "github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -198,12 +202,44 @@ func restartAPIServer(t *testing.T, c *Cluster, client kubernetes.Interface) {
 	}
 }
 
+// loadImage brings the two kinds of archives: docker save's, and an OCI layout for two architectures.
 func loadImage(t *testing.T, c *Cluster) {
-	archive := filepath.Join(t.TempDir(), "images.tar")
-	must(t, writeImages(c.state.Bins, archive))
-	must(t, c.Load(t.Context(), archive))
-	if err := c.Load(t.Context(), archive+".none"); err == nil {
+	dir := t.TempDir()
+	docker := filepath.Join(dir, "images.tar")
+	must(t, writeImages(c.state.Bins, docker))
+	must(t, c.Load(t.Context(), docker))
+	const reference = "testbed.local/two-architectures:v1"
+	oci := filepath.Join(dir, "oci.tar")
+	writeOCIArchive(t, c.state.Bins["pause"], reference, oci)
+	must(t, c.Load(t.Context(), oci))
+	_, err := c.Kubectl(t.Context(), "run", "two", "--image="+reference, "--image-pull-policy=Never")
+	must(t, err)
+	_, err = c.Kubectl(t.Context(), "wait", "--for=condition=Ready", "pod/two", "--timeout=60s")
+	must(t, err)
+	if err := c.Load(t.Context(), docker+".none"); err == nil {
 		t.Error("an archive that is not there was loaded")
+	}
+}
+
+func writeOCIArchive(t *testing.T, program, reference, archive string) {
+	t.Helper()
+	image, err := programImage(program)
+	must(t, err)
+	var index v1.ImageIndex = empty.Index
+	for _, arch := range []string{"amd64", "arm64"} {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
+		})
+	}
+	dir := filepath.Join(t.TempDir(), "layout")
+	path, err := ocilayout.Write(dir, empty.Index)
+	must(t, err)
+	must(t, path.AppendIndex(index, ocilayout.WithAnnotations(map[string]string{
+		"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": "v1",
+	})))
+	out, err := exec.Command("tar", "-C", dir, "-cf", archive, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
 	}
 }
 

@@ -36,7 +36,10 @@ func (c *Cluster) until(ctx context.Context, what string, condition func(context
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w: %w (logs are in %s)", what, ctx.Err(), last, c.layout.path("logs"))
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return fmt.Errorf("%s: %w", what, ctx.Err())
+			}
+			return fmt.Errorf("%s: %w; at last: %w", what, ctx.Err(), last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -76,8 +79,24 @@ func (c *Cluster) lastWords(dead []record) string {
 
 func (c *Cluster) awaitAPI(ctx context.Context, client kubernetes.Interface) error {
 	return c.until(ctx, "wait for the API server", func(ctx context.Context) error {
-		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		answer, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		if failed := failedChecks(string(answer)); err != nil && failed != "" {
+			return fmt.Errorf("not ready yet: %s", failed)
+		}
+		return err
 	})
+}
+
+// failedChecks picks the checks that failed from an answer of the API server's /readyz, which lists all of them.
+func failedChecks(answer string) string {
+	var failed []string
+	for line := range strings.Lines(answer) {
+		if name, ok := strings.CutPrefix(line, "[-]"); ok {
+			name, _, _ = strings.Cut(name, " ")
+			failed = append(failed, name)
+		}
+	}
+	return strings.Join(failed, ", ")
 }
 
 func (c *Cluster) awaitContainerd(ctx context.Context, node string) error {

@@ -96,7 +96,11 @@ func (l layout) path(parts ...string) string {
 	return filepath.Join(slices.Insert(slices.Clone(parts), 0, l.Run)...)
 }
 
-func (l layout) lock() string              { return filepath.Join(filepath.Dir(l.Run), "."+l.Name+".lock") }
+func (l layout) lock() string { return filepath.Join(filepath.Dir(l.Run), "."+l.Name+".lock") }
+
+// failedLogs is where the logs of a cluster stay that could not be brought up.
+func (l layout) failedLogs() string { return filepath.Join(filepath.Dir(l.Run), "."+l.Name+".failed") }
+
 func (l layout) state() string             { return l.path("cluster.json") }
 func (l layout) procs() string             { return l.path("procs") }
 func (l layout) images() string            { return l.path("images") }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/google/nftables"
@@ -133,22 +134,29 @@ func checkRoot() error {
 	return nil
 }
 
+// feature is something that the kernel must be able to do, and an attempt at it in a namespace of its own.
+type feature struct {
+	name string
+	try  func() error
+}
+
 // checkKernel tries every kernel feature that a cluster uses and names all that are missing.
-func checkKernel(dir string) error {
-	features := []struct {
-		name string
-		try  func() error
-	}{
-		{"network namespaces (CONFIG_NET_NS)", func() error { return nil }},
+func checkKernel(ctx context.Context, dir string, config Config) error {
+	features := []feature{
 		{"bridges (CONFIG_BRIDGE)", addBridge},
 		{"veth pairs (CONFIG_VETH)", tryVeth},
 		{"nftables (CONFIG_NF_TABLES)", tryNFTables},
+	}
+	if config.ProxyMode == proxyIPTables {
+		features = append(features,
+			feature{"iptables (CONFIG_NFT_COMPAT or CONFIG_IP_NF_NAT)", func() error { return run(ctx, "iptables", "-t", "nat", "-S") }},
+			feature{"ip6tables (CONFIG_NFT_COMPAT or CONFIG_IP6_NF_NAT)", func() error { return run(ctx, "ip6tables", "-t", "nat", "-S") }})
 	}
 	var errs []error
 	err := onOwnThread(func() error {
 		ns, err := netns.New()
 		if err != nil {
-			return fmt.Errorf("%s: %w", features[0].name, err)
+			return fmt.Errorf("network namespaces (CONFIG_NET_NS): %w", err)
 		}
 		defer ns.Close()
 		for _, f := range features {
@@ -165,6 +173,7 @@ func checkKernel(dir string) error {
 	if err := tryOverlay(dir); err != nil {
 		errs = append(errs, fmt.Errorf("overlayfs (CONFIG_OVERLAY_FS) on %s: %w", dir, err))
 	}
+	errs = append(errs, checkInotify("/proc/sys/fs/inotify/max_user_instances", config.Nodes))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("this kernel, or what this process may do with it, is not enough for a cluster:\n%w", err)
 	}
@@ -201,4 +210,24 @@ func tryOverlay(dir string) error {
 		return err
 	}
 	return unix.Unmount(merged, unix.MNT_DETACH)
+}
+
+// inotifyPerNode is how many inotify instances the programs of a node take (8 were seen) with some for pods.
+const inotifyPerNode = 10
+
+// checkInotify reads the machine's limit of inotify instances, which all nodes share, from the file.
+func checkInotify(path string, nodes int) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("inotify (CONFIG_INOTIFY_USER): %w", err)
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("read the limit of inotify instances: %w", err)
+	}
+	if need := inotifyPerNode * (nodes + 1); limit < need {
+		return fmt.Errorf("inotify: this machine allows %d instances, %d nodes need about %d: sysctl -w fs.inotify.max_user_instances=%d",
+			limit, nodes, need, 2*need)
+	}
+	return nil
 }

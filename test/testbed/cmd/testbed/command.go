@@ -37,6 +37,9 @@ func newCommand() *cobra.Command {
 		linkCommand(name, "cut", "Take a host off the network", (*testbed.Cluster).Cut),
 		linkCommand(name, "heal", "Put a host back on the network", (*testbed.Cluster).Heal),
 		buildCommand(), listCommand(), envCommand(name))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nusage: %s (see %s --help)", err, cmd.UseLine(), cmd.CommandPath())
+	})
 	return root
 }
 
@@ -47,10 +50,23 @@ func defaultName() string {
 	return testbed.DefaultName
 }
 
+func exactly(n int) cobra.PositionalArgs { return withUsage(cobra.ExactArgs(n)) }
+func atLeast(n int) cobra.PositionalArgs { return withUsage(cobra.MinimumNArgs(n)) }
+
+// withUsage says how the command is written when its arguments do not fit.
+func withUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())
+		}
+		return nil
+	}
+}
+
 func upCommand(name *string) *cobra.Command {
 	config := testbed.Config{Reuse: true, Detached: true}
 	cmd := &cobra.Command{
-		Use: "up", Short: "Bring a cluster up, or find it up already", Args: cobra.NoArgs,
+		Use: "up", Short: "Bring a cluster up, or find it up already", Args: exactly(0),
 		Long: "Bring a cluster up and wait until its nodes are Ready and its DNS serves. A healthy cluster of the same name\n" +
 			"and shape is left as it is. If this fails or is interrupted, nothing is left.",
 		Example: "  testbed up\n  testbed up --name other --nodes 5 --proxy-mode iptables",
@@ -71,7 +87,7 @@ func upCommand(name *string) *cobra.Command {
 
 func downCommand(name *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Remove a cluster and all that is left of it", Args: cobra.NoArgs,
+		Use: "down", Short: "Remove a cluster and all that is left of it", Args: exactly(0),
 		Long: "Remove a cluster: its processes, mounts, namespaces, cgroups and files. It also removes what a crash or a kill\n" +
 			"left of one, and is harmless when there is nothing.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +98,7 @@ func downCommand(name *string) *cobra.Command {
 
 func execCommand(name *string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "exec HOST COMMAND [ARGS...]", Short: "Run a command on a host", Args: cobra.MinimumNArgs(2),
+		Use: "exec HOST COMMAND [ARGS...]", Short: "Run a command on a host", Args: atLeast(2),
 		Long:    "Run a command in the network namespace of a host: client, router, control or a node. kubectl is on its PATH.",
 		Example: "  testbed exec client curl -s http://172.30.0.100/\n  testbed exec node1 nft list ruleset",
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -149,7 +165,7 @@ func become(cmd *exec.Cmd) error {
 
 func loadCommand(name *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "load IMAGE.tar...", Short: "Bring images to all nodes", Args: cobra.MinimumNArgs(1),
+		Use: "load IMAGE.tar...", Short: "Bring images to all nodes", Args: atLeast(1),
 		Long: "Bring the images of archives (OCI layout or docker save, packed as tar) to all nodes. Pods then use them with\n" +
 			"imagePullPolicy IfNotPresent or Never.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -172,7 +188,7 @@ func loadCommand(name *string) *cobra.Command {
 
 func linkCommand(name *string, use, short string, act func(*testbed.Cluster, string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " HOST", Short: short, Args: cobra.ExactArgs(1),
+		Use: use + " HOST", Short: short, Args: exactly(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := testbed.Attach(*name)
 			if err != nil {
@@ -185,7 +201,7 @@ func linkCommand(name *string, use, short string, act func(*testbed.Cluster, str
 
 func buildCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "build", Short: "Build the cluster's programs into the cache, and no more", Args: cobra.NoArgs,
+		Use: "build", Short: "Build the cluster's programs into the cache, and no more", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			began := time.Now()
 			bins, err := testbed.Build(cmd.Context(), testbed.NewProgress(cmd.ErrOrStderr()))
@@ -200,7 +216,7 @@ func buildCommand() *cobra.Command {
 
 func listCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the clusters of this machine", Args: cobra.NoArgs,
+		Use: "list", Short: "List the clusters of this machine", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			infos, err := testbed.List()
 			if err != nil {
@@ -218,7 +234,7 @@ func listCommand() *cobra.Command {
 
 func envCommand(name *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "env", Short: "Print what a shell needs to use the cluster: eval \"$(testbed env)\"", Args: cobra.NoArgs,
+		Use: "env", Short: "Print what a shell needs to use the cluster: eval \"$(testbed env)\"", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := testbed.Attach(*name)
 			if err != nil {
