@@ -1,0 +1,157 @@
+package controllers
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// maxSummary is the most bytes that the CRD admits in spec.summary.
+const maxSummary = 640
+
+// nobody is the reservation of an address that a person set aside without
+// naming a holder: no claim ever has this key.
+var nobody = allocator.Key{}
+
+// entryOf reads an Address object into an entry of the books.
+func entryOf(o *v1alpha1.Address) (allocator.Entry, error) {
+	a, err := v1alpha1.ParseAddressName(o.Name)
+	if err != nil {
+		return allocator.Entry{}, err
+	}
+	e := allocator.Entry{Address: a, Pool: o.Spec.Pool}
+	for i := range o.Spec.Holders {
+		h, err := holdingOf(a, &o.Spec.Holders[i])
+		if err != nil {
+			return allocator.Entry{}, fmt.Errorf("Address %s: %w", o.Name, err)
+		}
+		e.Holders = append(e.Holders, h)
+	}
+	if r := o.Spec.ReservedFor; r != nil {
+		e.ReservedFor = &allocator.Key{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
+	}
+	if r := o.Spec.Released; r != nil && len(e.Holders) == 0 {
+		e.Released = &allocator.Release{Key: allocator.Key{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, At: r.At.Time}
+	}
+	if len(e.Holders) == 0 && e.ReservedFor == nil && e.Released == nil {
+		key := nobody
+		e.ReservedFor = &key
+	}
+	return e, nil
+}
+
+func holdingOf(a netip.Addr, h *v1alpha1.AddressHolder) (allocator.Holding, error) {
+	out := allocator.Holding{
+		Key: allocator.Key{Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}, UID: h.UID,
+		SharingKey: h.SharingKey, ShareWith: h.ShareWith, Local: h.ExternalTrafficPolicy == "Local",
+		Endpoints: h.Endpoints, Advertised: h.Labels, Since: h.Since.Time, Bound: h.State != v1alpha1.AddressPending,
+	}
+	for _, p := range h.Ports {
+		out.Ports = append(out.Ports, allocator.Port{Protocol: p.Protocol, Port: uint16(p.Port)})
+	}
+	for _, s := range h.Needs {
+		n, err := netip.ParseAddr(s)
+		if err != nil {
+			return allocator.Holding{}, fmt.Errorf("holder %s needs %q, which is not an address: %w", out.Key, s, err)
+		}
+		out.Needs = append(out.Needs, n.Unmap())
+	}
+	if len(out.Needs) == 0 {
+		out.Needs = []netip.Addr{a}
+	}
+	return out, nil
+}
+
+// specOf writes an entry of the books as the spec of its Address.
+func specOf(e allocator.Entry) v1alpha1.AddressSpec {
+	s := v1alpha1.AddressSpec{Address: e.Address.String(), Pool: e.Pool}
+	pending := false
+	for i := range e.Holders {
+		h := holderOf(&e.Holders[i])
+		if !e.Holders[i].Bound {
+			h.State, pending = v1alpha1.AddressPending, true
+		}
+		s.Holders = append(s.Holders, h)
+	}
+	if e.ReservedFor != nil && *e.ReservedFor != nobody {
+		s.ReservedFor = referenceTo(*e.ReservedFor)
+	}
+	switch {
+	case pending:
+		s.State = v1alpha1.AddressPending
+	case len(s.Holders) > 0:
+		s.State = v1alpha1.AddressBound
+	case e.ReservedFor != nil:
+		s.State = v1alpha1.AddressReserved
+	default:
+		s.State = v1alpha1.AddressRetained
+	}
+	if e.Released != nil && len(s.Holders) == 0 {
+		s.Released = &v1alpha1.AddressRelease{HolderReference: *referenceTo(e.Released.Key), At: seconds(e.Released.At)}
+	}
+	s.Summary = summaryOf(&s)
+	return s
+}
+
+func referenceTo(k allocator.Key) *v1alpha1.HolderReference {
+	return &v1alpha1.HolderReference{Kind: k.Kind, Namespace: k.Namespace, Name: k.Name}
+}
+
+// seconds is a time as the API server keeps it.
+func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(time.Second)) }
+
+func holderOf(h *allocator.Holding) v1alpha1.AddressHolder {
+	out := v1alpha1.AddressHolder{
+		HolderReference: *referenceTo(h.Key), UID: h.UID, Since: seconds(h.Since), State: v1alpha1.AddressBound,
+		SharingKey: h.SharingKey, ShareWith: h.ShareWith, ExternalTrafficPolicy: "Cluster",
+		Endpoints: h.Endpoints, Labels: h.Advertised,
+	}
+	if h.Local {
+		out.ExternalTrafficPolicy = "Local"
+	}
+	for _, p := range h.Ports {
+		out.Ports = append(out.Ports, v1alpha1.HolderPort{Protocol: p.Protocol, Port: int32(p.Port)})
+	}
+	if len(h.Needs) > 1 {
+		for _, n := range h.Needs {
+			out.Needs = append(out.Needs, n.String())
+		}
+	}
+	return out
+}
+
+// summaryOf tells in words who has the address, or for whom it waits.
+func summaryOf(s *v1alpha1.AddressSpec) string {
+	name := func(r *v1alpha1.HolderReference) string { return r.Kind + " " + r.Namespace + "/" + r.Name }
+	var out string
+	switch {
+	case len(s.Holders) > 0:
+		first := slices.MinFunc(s.Holders, func(a, b v1alpha1.AddressHolder) int {
+			if c := a.Since.Compare(b.Since.Time); c != 0 {
+				return c
+			}
+			return strings.Compare(name(&a.HolderReference), name(&b.HolderReference))
+		})
+		out = name(&first.HolderReference)
+		if n := len(s.Holders) - 1; n > 0 {
+			out += fmt.Sprintf(" (+%d)", n)
+		}
+	case s.ReservedFor != nil:
+		out = "- (for " + name(s.ReservedFor) + ")"
+	case s.Released != nil:
+		out = "- (for " + name(&s.Released.HolderReference) + ")"
+	default:
+		out = "- (set aside)"
+	}
+	if len(out) > maxSummary {
+		out = out[:maxSummary]
+	}
+	return out
+}

@@ -1,0 +1,135 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// page is how many objects a list asks for at once.
+const page = 500
+
+// Adoption is a holder whose status shows addresses that the ledger lacks.
+type Adoption struct {
+	Claim     allocator.Claim
+	Addresses []netip.Addr
+}
+
+// Configure replaces pools and cluster ranges, and adopts what statuses show
+// before anybody new is served from them. It gives the keys of adopters.
+func (l *Ledger) Configure(pools []allocator.Pool, ranges []allocator.ClusterRange, adoptions []Adoption) []allocator.Key {
+	l.mu.Lock()
+	l.books.SetClusterRanges(ranges)
+	l.books.SetPools(pools)
+	var adopters []allocator.Key
+	for _, a := range adoptions {
+		d := l.books.Adopt(l.clock.Now(), a.Claim, a.Addresses)
+		if len(d.Touched) > 0 {
+			adopters = append(adopters, a.Claim.Key)
+		}
+	}
+	wake := l.books.Woken()
+	changed := l.books.Unwritten()
+	l.mu.Unlock()
+	l.report(wake, nil)
+	if len(changed) > 0 {
+		l.hooks.Retry(changed)
+	}
+	return adopters
+}
+
+// Fill reads the whole ledger from the API server into empty books.
+func (l *Ledger) Fill(ctx context.Context) error {
+	opts := &client.ListOptions{Limit: page, Raw: &metav1.ListOptions{}}
+	for {
+		var list v1alpha1.AddressList
+		if err := l.live.List(ctx, &list, opts); err != nil {
+			return fmt.Errorf("reading the ledger: %w", err)
+		}
+		for i := range list.Items {
+			if err := l.fill(&list.Items[i]); err != nil {
+				return err
+			}
+		}
+		if l.floor == "" {
+			l.mu.Lock()
+			l.floor = list.ResourceVersion
+			l.mu.Unlock()
+		}
+		if list.Continue == "" {
+			return nil
+		}
+		opts.Continue = list.Continue
+	}
+}
+
+func (l *Ledger) fill(o *v1alpha1.Address) error {
+	e, err := entryOf(o)
+	if err != nil {
+		return fmt.Errorf("reading the ledger: %w", err)
+	}
+	strip(o)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows[e.Address] = &row{object: o}
+	l.books.Load(e)
+	return nil
+}
+
+// Problems are what is wrong with the pools.
+func (l *Ledger) Problems() []allocator.PoolProblem {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.books.PoolProblems()
+}
+
+// Usage counts the addresses of a pool; nil: there is no such pool.
+func (l *Ledger) Usage(pool string) map[allocator.Family]allocator.Usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.books.Usage(pool)
+}
+
+// Holders is everybody who has an address.
+func (l *Ledger) Holders() []allocator.Key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(l.books.Holders())
+}
+
+// Waiting is how many claims wait.
+func (l *Ledger) Waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for range l.books.Waiting() {
+		n++
+	}
+	return n
+}
+
+// Unwritten are the addresses whose object is not what the books say.
+func (l *Ledger) Unwritten() []netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.books.Unwritten()
+}
+
+// HoldsIn tells whether a holder has an address of one of the pools.
+func (l *Ledger) HoldsIn(k allocator.Key, pools map[string]bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.books.Held(k) {
+		if e, ok := l.books.Entry(a); ok && pools[e.Pool] {
+			return true
+		}
+	}
+	return false
+}

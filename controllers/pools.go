@@ -1,0 +1,258 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/service"
+)
+
+// allPools is the request that brings all pools into the books; every other
+// request is for the status of one pool.
+var allPools = requestFor("all", "pools")
+
+func (s *shell) addPools(mgr manager.Manager) error {
+	toAll := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{allPools}
+	})
+	b := builder.ControllerManagedBy(mgr).Named("pools").
+		Watches(&v1alpha1.IPAddressPool{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+			return []reconcile.Request{allPools, requestFor("", o.GetName())}
+		}), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, poolStatusChanged))).
+		Watches(&corev1.Node{}, toAll, builder.WithPredicates(nodeRangesChanged)).
+		WatchesRawSource(s.pools.source()).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1, EnableWarmup: ptrTo(true)})
+	if served(mgr, &networkingv1.ServiceCIDR{}) {
+		b = b.Watches(&networkingv1.ServiceCIDR{}, toAll, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	}
+	return b.Complete(reconcile.Func(s.reconcilePool))
+}
+
+// served tells whether the API server has a kind.
+func served(mgr manager.Manager, o client.Object) bool {
+	gvk, err := mgr.GetClient().GroupVersionKindFor(o)
+	if err != nil {
+		return false
+	}
+	_, err = mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+	return !meta.IsNoMatchError(err)
+}
+
+func ptrTo[T any](v T) *T { return &v }
+
+// poolStatusChanged lets a foreign edit of a pool's status be put right.
+var poolStatusChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return true },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok1 := e.ObjectOld.(*v1alpha1.IPAddressPool)
+		is, ok2 := e.ObjectNew.(*v1alpha1.IPAddressPool)
+		return ok1 && ok2 && !equality.Semantic.DeepEqual(was.Status, is.Status)
+	},
+}
+
+var nodeRangesChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok1 := e.ObjectOld.(*corev1.Node)
+		is, ok2 := e.ObjectNew.(*corev1.Node)
+		return ok1 && ok2 && !reflect.DeepEqual(rangesOfNode(was), rangesOfNode(is))
+	},
+}
+
+func (s *shell) reconcilePool(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := s.await(ctx); err != nil {
+		return reconcile.Result{}, nil
+	}
+	if req == allPools {
+		return reconcile.Result{}, s.configure(ctx)
+	}
+	return reconcile.Result{}, quiet(s.writePoolStatus(ctx, req.Name))
+}
+
+// configured is what the books were last configured with.
+type configured struct {
+	generations map[types.UID]int64
+	ranges      []allocator.ClusterRange
+	pools       map[string]allocator.Pool
+	faults      map[string][]string
+}
+
+// configure brings the pools and the cluster's own ranges into the books, if they
+// have changed.
+func (s *shell) configure(ctx context.Context) error {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	var list v1alpha1.IPAddressPoolList
+	if err := s.client.List(ctx, &list); err != nil {
+		return fmt.Errorf("listing IPAddressPools: %w", err)
+	}
+	ranges, err := s.clusterRanges(ctx)
+	if err != nil {
+		return err
+	}
+	next, pools := readPools(list.Items, ranges)
+	before := s.configured.Load()
+	if before != nil && maps.Equal(before.generations, next.generations) && slices.Equal(before.ranges, next.ranges) {
+		return nil
+	}
+	s.surroundings.setPools(pools)
+	adoptions, err := s.adoptions(ctx, s.surroundings.inPool)
+	if err != nil {
+		return err
+	}
+	adopters := s.ledger.Configure(pools, ranges, adoptions)
+	s.configured.Store(next)
+	s.wake(adopters)
+	for _, p := range pools {
+		s.pools.add(requestFor("", p.Name))
+	}
+	if before == nil {
+		return nil
+	}
+	return s.wakeConcerned(ctx, before, next)
+}
+
+func readPools(items []v1alpha1.IPAddressPool, ranges []allocator.ClusterRange) (*configured, []allocator.Pool) {
+	next := &configured{generations: map[types.UID]int64{}, ranges: ranges, pools: map[string]allocator.Pool{}, faults: map[string][]string{}}
+	var pools []allocator.Pool
+	for _, o := range byAge(items) {
+		if o.DeletionTimestamp != nil {
+			continue
+		}
+		p, faults := poolOf(&o)
+		next.generations[o.UID], next.pools[o.Name], next.faults[o.Name] = o.Generation, p, faults
+		pools = append(pools, p)
+	}
+	return next, pools
+}
+
+// wakeConcerned asks for new decisions on the Services that an edit of pools can
+// concern: those that wait for whatever reason, and those in a pool that is not
+// what it was.
+func (s *shell) wakeConcerned(ctx context.Context, before, next *configured) error {
+	changed := map[string]bool{}
+	for name, p := range next.pools {
+		if was, ok := before.pools[name]; !ok || !samePool(was, p) {
+			changed[name] = true
+		}
+	}
+	for name := range before.pools {
+		if _, ok := next.pools[name]; !ok {
+			changed[name] = true
+		}
+	}
+	var list corev1.ServiceList
+	if err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing Services: %w", err)
+	}
+	for i := range list.Items {
+		svc := &list.Items[i]
+		if !service.Ours(svc, s.Service) && !service.Announced(svc, s.Service) {
+			continue
+		}
+		if !assigned(svc) || s.ledger.HoldsIn(service.KeyOf(svc), changed) {
+			s.services.add(requestFor(svc.Namespace, svc.Name))
+		}
+	}
+	return nil
+}
+
+// assigned tells whether a Service's own condition says that its wish is met.
+func assigned(svc *corev1.Service) bool {
+	return slices.ContainsFunc(svc.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == service.ConditionAddress && c.Status == "True" && c.Reason == service.ReasonAssigned
+	})
+}
+
+// samePool compares what a pool says of itself. Selectors are functions, which
+// do not compare: a pool that has some counts as changed.
+func samePool(a, b allocator.Pool) bool {
+	if hasSelectors(a) || hasSelectors(b) {
+		return false
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func hasSelectors(p allocator.Pool) bool {
+	for _, a := range []*allocator.Admission{p.Services, p.Gateways} {
+		if a != nil && len(a.NamespaceSelectors)+len(a.HolderSelectors) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// writePoolStatus writes what a pool's status should say, if it does not.
+func (s *shell) writePoolStatus(ctx context.Context, name string) error {
+	var pool v1alpha1.IPAddressPool
+	err := s.client.Get(ctx, client.ObjectKey{Name: name}, &pool)
+	if apierrors.IsNotFound(err) {
+		forgetPool(name)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading IPAddressPool %s: %w", name, err)
+	}
+	now := s.configured.Load()
+	if now == nil || now.generations[pool.UID] != pool.Generation {
+		// The books do not have this version of the pool yet: they get it
+		// first, and then ask for this status.
+		s.pools.add(allPools)
+		return nil
+	}
+	usage := s.ledger.Usage(name)
+	measurePool(name, usage)
+	want := poolStatus(&pool, usage, now.faults[name], s.ledger.Problems(), seconds(s.Clock.Now()))
+	if equality.Semantic.DeepEqual(pool.Status, want) {
+		return nil
+	}
+	pool.Status = want
+	err = s.Failpoint.around(ctx, PointPoolStatus, func() error {
+		return s.client.Status().Update(ctx, &pool, client.FieldOwner(v1alpha1.FieldManager))
+	})
+	statusWrites.WithLabelValues("IPAddressPool", resultOf(err)).Inc()
+	if err != nil {
+		return fmt.Errorf("writing the status of IPAddressPool %s: %w", name, err)
+	}
+	return nil
+}
+
+// measurePool puts the usage of a pool into the metrics.
+func measurePool(name string, usage map[allocator.Family]allocator.Usage) {
+	for _, f := range []allocator.Family{allocator.IPv4, allocator.IPv6} {
+		u, ok := usage[f]
+		if !ok {
+			continue
+		}
+		poolCapacity.WithLabelValues(name, f.String()).Set(float64(u.Capacity))
+		poolAssigned.WithLabelValues(name, f.String()).Set(float64(u.Assigned))
+		poolAvailable.WithLabelValues(name, f.String()).Set(float64(u.Available))
+	}
+}
+
+func forgetPool(name string) {
+	for _, g := range []*prometheus.GaugeVec{poolCapacity, poolAssigned, poolAvailable} {
+		g.DeletePartialMatch(prometheus.Labels{"pool": name})
+	}
+}
