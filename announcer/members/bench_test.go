@@ -1,0 +1,119 @@
+package members
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/announcer"
+)
+
+// burnEnv makes the test binary burn a core instead of testing.
+const burnEnv = "FAIRLEAD_TEST_BURN"
+
+func burnIfAsked() {
+	if os.Getenv(burnEnv) == "" {
+		return
+	}
+	go func() {
+		time.Sleep(10 * time.Minute)
+		os.Exit(0)
+	}()
+	for {
+		runtime.KeepAlive(time.Now())
+	}
+}
+
+// burn keeps every core busy with other processes until the benchmark ends.
+func burn(b *testing.B) {
+	for range runtime.NumCPU() {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), burnEnv+"=1")
+		if err := c.Start(); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		})
+	}
+}
+
+// BenchmarkDetection cuts one speaker off again and again, and measures until
+// every other one knows, and then until it is one cluster again. It counts what
+// gossip took for dead although it was not (suspected), and what was acted upon
+// wrongly (alarms).
+//
+//	go test -bench Detection -benchtime 30x -run '^$' ./announcer/members
+func BenchmarkDetection(b *testing.B) {
+	for _, n := range []int{3, 50, 150} {
+		for _, busy := range []bool{false, true} {
+			b.Run(fmt.Sprintf("speakers=%d/busy=%v", n, busy), func(b *testing.B) {
+				f := newFabric(b)
+				f.start(n)
+				if busy {
+					burn(b)
+				}
+				benchDetection(b, f, n)
+			})
+		}
+	}
+}
+
+func benchDetection(b *testing.B, f *fabric, n int) {
+	var detect, heal []time.Duration
+	cuts := uint64(0)
+	b.ResetTimer()
+	for i := range b.N {
+		victim := i%n + 1
+		name := peerOf(victim).Node
+		time.Sleep(time.Duration(i*37%100) * time.Millisecond) // not in step with the probes
+		f.part(1, victim)
+		cuts++
+		detect = append(detect, f.until(func(s *speaker) bool {
+			return s.peer.Node == name || s.presence(name) == announcer.Absent
+		}))
+		f.part(0, victim)
+		heal = append(heal, f.until(func(s *speaker) bool { return s.Stats().Alive == n }))
+		for _, s := range f.speakers {
+			for settled := false; !settled; settled = s.settledSelf() {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+	}
+	b.StopTimer()
+	var alarms, lost uint64
+	for _, s := range f.speakers {
+		alarms += s.Stats().FalseAlarms
+		lost += s.Stats().Lost
+	}
+	report(b, "detect", detect)
+	report(b, "heal", heal)
+	b.ReportMetric(float64(alarms), "suspected")
+	// Each cut makes n-1 lose one and one lose n-1.
+	b.ReportMetric(float64(int64(lost)-int64(cuts)*2*int64(n-1)), "alarms")
+}
+
+// until measures the time until a condition holds for every speaker.
+func (f *fabric) until(ok func(*speaker) bool) time.Duration {
+	start := time.Now()
+	for _, s := range f.speakers {
+		for !ok(s) {
+			if time.Since(start) > time.Minute {
+				f.tb.Fatalf("%s: %+v", s.peer.Node, s.Stats())
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	return time.Since(start)
+}
+
+func report(b *testing.B, what string, d []time.Duration) {
+	slices.Sort(d)
+	b.ReportMetric(float64(d[len(d)/2].Milliseconds()), what+"-p50-ms")
+	b.ReportMetric(float64(d[min(len(d)-1, len(d)*99/100)].Milliseconds()), what+"-p99-ms")
+}

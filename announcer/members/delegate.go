@@ -1,0 +1,313 @@
+package members
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// metaLimit is what memberlist allows for a meta.
+const metaLimit = memberlist.MetaMaxSize
+
+// delegate answers memberlist's questions. Some of them come with memberlist's
+// locks held, so it never calls back.
+type delegate struct{ m *Members }
+
+func (d delegate) NodeMeta(limit int) []byte {
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	out, left := d.m.self.meta.Encode(limit)
+	if left > 0 {
+		d.m.cfg.Log.Info("This node has more interfaces than the other speakers can be told of; exclude some with --exclude-interfaces", "left", left)
+	}
+	return out
+}
+
+func (d delegate) NotifyMsg(in []byte) {
+	msg, err := decodeMessage(in)
+	if err != nil {
+		d.m.cfg.Log.V(1).Info("A message of another speaker was not understood", "error", err.Error())
+		return
+	}
+	if msg.Incarnation == d.m.Incarnation() {
+		d.m.cfg.OnMessage(msg)
+	}
+}
+
+func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+func (d delegate) LocalState(bool) []byte {
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	return encodeState(d.m.roster.heldSeats(time.Now()))
+}
+
+func (d delegate) MergeRemoteState(in []byte, _ bool) {
+	seats, err := decodeState(in)
+	if err != nil {
+		d.m.cfg.Log.V(1).Info("The state of another speaker was not understood", "error", err.Error())
+		return
+	}
+	if len(seats) == 0 {
+		return
+	}
+	d.m.mu.Lock()
+	d.m.roster.merge(time.Now(), seats)
+	d.m.mu.Unlock()
+	d.m.cfg.OnChange()
+}
+
+// events takes what memberlist finds out. It holds memberlist's lock meanwhile.
+type events struct{ m *Members }
+
+func (e events) NotifyJoin(n *memberlist.Node)   { e.m.heard(n) }
+func (e events) NotifyUpdate(n *memberlist.Node) { e.m.heard(n) }
+
+func (e events) NotifyLeave(n *memberlist.Node) {
+	if n.Name != e.m.cfg.Node {
+		e.m.left(n.Name, addressOf(n))
+	}
+}
+
+func addressOf(n *memberlist.Node) netip.AddrPort {
+	a, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(a.Unmap(), n.Port)
+}
+
+func (m *Members) heard(n *memberlist.Node) {
+	if n.Name == m.cfg.Node {
+		return
+	}
+	meta, err := DecodeMeta(n.Meta)
+	if err != nil {
+		m.cfg.Log.Info("The speaker of a node is of a version that this one does not understand", "node", n.Name, "error", err.Error())
+		return
+	}
+	m.mu.Lock()
+	m.roster.heard(time.Now(), n.Name, addressOf(n), meta)
+	m.resettle(time.Now())
+	m.mu.Unlock()
+	m.cfg.Log.V(1).Info("A speaker was heard", "node", n.Name, "serving", meta.Serving, "settled", meta.Settled, "leaving", meta.Leaving, "version", meta.Version)
+	m.cfg.OnChange()
+}
+
+func (m *Members) left(node string, address netip.AddrPort) {
+	m.mu.Lock()
+	m.stats.Deaths++
+	ask := m.roster.left(node)
+	m.mu.Unlock()
+	if !ask {
+		m.cfg.OnChange()
+		return
+	}
+	m.ask(node, address)
+}
+
+// ask gets a second opinion on a speaker.
+func (m *Members) ask(node string, address netip.AddrPort) {
+	m.mu.Lock()
+	if m.stopped {
+		m.mu.Unlock()
+		return
+	}
+	m.wg.Add(1)
+	m.mu.Unlock()
+	go func() {
+		defer m.wg.Done()
+		answered := answers(m.ctx, m.cfg.Dial, address)
+		if m.ctx.Err() != nil {
+			return
+		}
+		m.mu.Lock()
+		before := lost(m.roster.seats[node])
+		m.roster.opinion(time.Now(), node, answered)
+		after := lost(m.roster.seats[node])
+		if after && !before {
+			m.stats.Lost++
+			m.resettle(time.Now())
+		}
+		m.mu.Unlock()
+		m.cfg.OnChange()
+	}()
+}
+
+func lost(s *seat) bool { return s != nil && s.lost }
+
+// Joining costs little, but 150 nodes that look for 75 others must not flood
+// the network.
+const (
+	keepInterval   = 250 * time.Millisecond
+	joinsAtATime   = 4
+	joinAgainAfter = 80 * time.Millisecond
+)
+
+// keeper does what has to be done again and again: it tries the missing,
+// verifies the held, and lets us settle.
+func (m *Members) keeper() {
+	defer m.wg.Done()
+	t := time.NewTicker(keepInterval)
+	defer t.Stop()
+	m.firstRound()
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-t.C:
+		}
+		m.keep(time.Now())
+		m.join(m.missing(joinsAtATime))
+	}
+}
+
+func (m *Members) keep(now time.Time) {
+	m.mu.Lock()
+	changed := m.roster.tick(now)
+	verify := m.roster.toVerify()
+	for node, a := range verify {
+		if !a.IsValid() {
+			verify[node] = m.addressOfPeer(node)
+		}
+	}
+	settled := m.settle(now)
+	ring := m.rotation.ring(now)
+	err := install(m.ring, ring)
+	m.mu.Unlock()
+	if err != nil {
+		m.cfg.Log.Error(err, "Changing the gossip keys failed")
+	}
+	for node, a := range verify {
+		m.ask(node, a)
+	}
+	if settled {
+		m.tell()
+	} else if changed {
+		m.cfg.OnChange()
+	}
+}
+
+func (m *Members) addressOfPeer(node string) netip.AddrPort {
+	for _, p := range m.peers {
+		if p.Node == node {
+			return netip.AddrPortFrom(p.Address, uint16(m.cfg.Port))
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// settle makes us settled when it is time; it returns whether it did.
+func (m *Members) settle(now time.Time) bool {
+	s := &m.self
+	if s.meta.Settled || !s.meta.Serving {
+		return false
+	}
+	if m.roster.isolated() {
+		s.since = now
+	}
+	if now.Sub(s.since) < m.cfg.Settle {
+		return false
+	}
+	s.meta.Settled = true
+	return true
+}
+
+// resettle makes us unsettled when most of the others fall silent: then it is
+// probably us who are cut off, and who will be the one to return.
+func (m *Members) resettle(now time.Time) {
+	if m.self.since.IsZero() || !m.roster.isolated() {
+		return
+	}
+	m.self.since = now
+	if m.self.meta.Settled {
+		m.self.meta.Settled = false
+		select {
+		case m.publish <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// missing are some of the peers without a live speaker, others each time.
+func (m *Members) missing(atMost int) []Peer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []Peer
+	for range m.peers {
+		if len(out) == atMost {
+			break
+		}
+		m.next = (m.next + 1) % len(m.peers)
+		p := m.peers[m.next]
+		if s := m.roster.seats[p.Node]; p.Node != m.cfg.Node && p.Address.IsValid() && (s == nil || !s.alive) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// firstRound tries every peer once: at first without waiting for any, so that
+// a node which is down does not delay our start.
+func (m *Members) firstRound() {
+	ctx, cancel := context.WithTimeout(m.ctx, 2*time.Second)
+	defer cancel()
+	for m.ctx.Err() == nil {
+		m.mu.Lock()
+		known := len(m.peers)
+		m.mu.Unlock()
+		if known > 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			close(m.tried)
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	m.join(m.missing(1 << 16))
+	close(m.tried)
+}
+
+// join tries peers at once and waits for all.
+func (m *Members) join(peers []Peer) {
+	done := make(chan bool, len(peers))
+	for _, p := range peers {
+		go func() { done <- m.joinOne(p) }()
+	}
+	for range peers {
+		if <-done {
+			m.mu.Lock()
+			m.reached++
+			m.mu.Unlock()
+		}
+	}
+}
+
+// joinOne tries a peer. It returns whether its node answered at all.
+func (m *Members) joinOne(p Peer) bool {
+	to := netip.AddrPortFrom(p.Address, uint16(m.cfg.Port))
+	if !answers(m.ctx, m.cfg.Dial, to) {
+		return false
+	}
+	name := p.Node + "/" + to.String()
+	for range 2 {
+		if _, err := m.list.Join([]string{name}); err != nil || m.ctx.Err() != nil {
+			return true
+		}
+		m.mu.Lock()
+		s := m.roster.seats[p.Node]
+		there := s != nil && s.alive
+		m.mu.Unlock()
+		if there {
+			return true
+		}
+		// Each side had declared the other dead. Now that it has heard so it
+		// objects, and a second exchange brings the objection.
+		select {
+		case <-m.ctx.Done():
+		case <-time.After(joinAgainAfter):
+		}
+	}
+	return true
+}

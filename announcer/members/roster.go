@@ -1,0 +1,244 @@
+package members
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/announcer"
+)
+
+// roster is what a speaker makes of the others. It has no clock and no
+// goroutine: what happened goes in with the time, presences come out.
+type roster struct {
+	me    string
+	grace time.Duration
+	seats map[string]*seat
+	// selfHeld: others held our seat while we were away.
+	selfHeld bool
+	// falseAlarms counts speakers that gossip declared dead and whose process
+	// turned out to live.
+	falseAlarms uint64
+}
+
+// seat is one other speaker.
+type seat struct {
+	address netip.AddrPort
+	// alive is what gossip says.
+	alive bool
+	// meta is what it said of itself last; served is the last of it while it was
+	// serving. They differ while it restarts.
+	meta, served Meta
+	// hasServed: it was serving until something happened to it.
+	hasServed bool
+	// doubted: gossip says that it is dead, and there is no second opinion yet.
+	doubted bool
+	// held is when it went away while its node lived; zero: it did not.
+	held time.Time
+	// silent counts the second opinions in a row that had no answer.
+	silent int
+	// lost: it was there once in our life, and its node went silent.
+	lost bool
+}
+
+// silentOpinions is how many second opinions without an answer end a hold: one
+// lost packet must not.
+const silentOpinions = 2
+
+func newRoster(me string, grace time.Duration) *roster {
+	return &roster{me: me, grace: grace, seats: map[string]*seat{}}
+}
+
+// heard takes what gossip says of a speaker that is there: it joined, or its
+// meta changed.
+func (r *roster) heard(now time.Time, node string, address netip.AddrPort, meta Meta) {
+	s := r.seats[node]
+	if s == nil {
+		s = &seat{}
+		r.seats[node] = s
+	}
+	if (s.doubted || !s.held.IsZero()) && !s.alive && meta.Incarnation == s.meta.Incarnation && !s.meta.Leaving {
+		r.falseAlarms++
+	}
+	s.address, s.alive, s.meta, s.doubted, s.silent, s.lost = address, true, meta, false, 0, false
+	switch {
+	case meta.Serving && !meta.Leaving:
+		s.served, s.hasServed, s.held = meta, true, time.Time{}
+	case s.hasServed && s.held.IsZero():
+		s.held = now
+	}
+}
+
+// left takes that gossip declared a speaker dead. It returns whether a second
+// opinion is asked for.
+func (r *roster) left(node string) bool {
+	s := r.seats[node]
+	if s == nil {
+		return false
+	}
+	s.alive = false
+	if !s.hasServed {
+		delete(r.seats, node)
+		return false
+	}
+	s.doubted = s.held.IsZero()
+	return true
+}
+
+// opinion takes whether the node of a speaker answered when it was dialled.
+func (r *roster) opinion(now time.Time, node string, answered bool) {
+	s := r.seats[node]
+	switch {
+	case s == nil || s.alive || s.lost:
+		return
+	case answered && s.doubted:
+		s.doubted, s.held, s.silent = false, now, 0
+	case answered:
+		s.silent = 0
+	case s.doubted:
+		s.lose()
+	default:
+		if s.silent++; s.silent >= silentOpinions {
+			s.lose()
+		}
+	}
+}
+
+// lose gives the seat up; that it was there once is remembered.
+func (s *seat) lose() {
+	*s = seat{address: s.address, meta: s.meta, lost: true}
+}
+
+// tick ends holds whose grace time is over. It returns whether one ended.
+func (r *roster) tick(now time.Time) bool {
+	changed := false
+	for node, s := range r.seats {
+		if s.held.IsZero() || now.Before(s.held.Add(r.grace)) {
+			continue
+		}
+		changed = true
+		if s.alive {
+			s.held, s.hasServed = time.Time{}, false
+			continue
+		}
+		delete(r.seats, node)
+	}
+	return changed
+}
+
+// merge takes the held seats of another speaker.
+func (r *roster) merge(now time.Time, seats []heldSeat) {
+	for _, h := range seats {
+		if h.age < 0 || h.age >= r.grace {
+			continue
+		}
+		if h.node == r.me {
+			r.selfHeld = true
+			continue
+		}
+		meta, err := DecodeMeta(h.meta)
+		if err != nil {
+			continue
+		}
+		if s := r.seats[h.node]; s == nil {
+			r.seats[h.node] = &seat{meta: meta, served: meta, hasServed: true, held: now.Add(-h.age)}
+		} else if s.alive && !s.meta.Serving && !s.hasServed {
+			s.served, s.hasServed, s.held = meta, true, now.Add(-h.age)
+		}
+	}
+}
+
+// heldSeats is what merge takes at the other side. What we only doubt is not
+// among it.
+func (r *roster) heldSeats(now time.Time) []heldSeat {
+	var out []heldSeat
+	for node, s := range r.seats {
+		if s.held.IsZero() {
+			continue
+		}
+		meta, _ := s.served.Encode(metaLimit)
+		out = append(out, heldSeat{node: node, age: now.Sub(s.held), meta: meta})
+	}
+	return out
+}
+
+// forget drops speakers of nodes that no longer exist.
+func (r *roster) forget(exists func(node string) bool) {
+	for node, s := range r.seats {
+		if !s.alive && !exists(node) {
+			delete(r.seats, node)
+		}
+	}
+}
+
+// presence is what the election makes of a speaker.
+func (s *seat) presence() announcer.Presence {
+	switch {
+	case s.alive && s.meta.Serving && !s.meta.Leaving:
+		return announcer.Alive
+	case !s.held.IsZero():
+		return announcer.Held
+	case s.doubted:
+		return announcer.Alive
+	case s.alive:
+		return announcer.Starting
+	default:
+		return announcer.Absent
+	}
+}
+
+// members lists the speakers that are present, by node.
+func (r *roster) members() []announcer.Member {
+	out := make([]announcer.Member, 0, len(r.seats)+1)
+	for node, s := range r.seats {
+		p := s.presence()
+		if p == announcer.Absent {
+			continue
+		}
+		meta := s.served
+		if p == announcer.Starting {
+			meta = s.meta
+		}
+		out = append(out, announcer.Member{Node: node, Presence: p, Settled: meta.Settled, Interfaces: meta.Interfaces})
+	}
+	slices.SortFunc(out, func(a, b announcer.Member) int { return strings.Compare(a.Node, b.Node) })
+	return out
+}
+
+// others says whether any other speaker answers.
+func (r *roster) others() bool {
+	for _, s := range r.seats {
+		if p := s.presence(); p == announcer.Alive || p == announcer.Held {
+			return true
+		}
+	}
+	return false
+}
+
+// isolated says whether more speakers have gone silent than are still seen, us
+// included: we are then on the smaller side of a split, and it is us who
+// return when it heals.
+func (r *roster) isolated() bool {
+	lost, seen := 0, 1
+	for _, s := range r.seats {
+		switch {
+		case s.lost:
+			lost++
+		case s.presence() != announcer.Absent:
+			seen++
+		}
+	}
+	return lost > seen
+}
+
+// toVerify lists the speakers that are away and whose nodes have to be asked.
+func (r *roster) toVerify() map[string]netip.AddrPort {
+	out := map[string]netip.AddrPort{}
+	for node, s := range r.seats {
+		if !s.alive && !s.held.IsZero() {
+			out[node] = s.address
+		}
+	}
+	return out
+}
