@@ -201,15 +201,13 @@ func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]
 	}
 	s.candidates, s.poolRefusal = b.candidates(c)
 	s.find(open, chosen)
+	possible := true
 	for _, i := range open {
-		if len(chosen[i]) > 0 {
-			continue
-		}
-		if !b.without(&s, i, moving[i], chosen) {
-			return false
+		if len(chosen[i]) == 0 && !b.without(&s, i, moving[i], chosen) {
+			possible = false // look on: the claim waits for every family it lacks
 		}
 	}
-	return true
+	return possible
 }
 
 // without decides what becomes of a family for which no address was found.
@@ -285,9 +283,9 @@ func (b *Books) shouldMove(c *Claim, a netip.Addr) bool {
 	if e := b.entries[a]; len(c.Pools) == 0 && e.reserved != nil && *e.reserved == c.Key {
 		return false
 	}
-	if len(c.Pools) > 0 {
-		return !names(c.Pools, b.entries[a].pool)
-	}
 	bk := b.bucketAt(a)
+	if len(c.Pools) > 0 {
+		return !names(c.Pools, b.entries[a].pool) && (bk == nil || !names(c.Pools, bk.pool.Name))
+	}
 	return bk != nil && bk.pool.Draining
 }

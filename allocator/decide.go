@@ -48,6 +48,11 @@ func (p *plan) refuse(r *Refusal, w ...want) {
 func (b *Books) Decide(now time.Time, c Claim) Decision {
 	c.normalise()
 	p := plan{now: second(now)}
+	if h := b.holders[c.Key]; h != nil {
+		for _, a := range h.addrs {
+			b.follow(b.entries[a], &c)
+		}
+	}
 	b.plan(&p, &c)
 	return b.carryOut(&p, &c)
 }
@@ -203,7 +208,6 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 			assigned = true
 			continue
 		}
-		b.follow(e, c)
 		ports := e.holding(c.Key).Ports
 		if refusal := b.refresh(e, c, needs); refusal != nil {
 			p.refuse(refusal, want{address: a})

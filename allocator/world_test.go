@@ -377,7 +377,7 @@ func (w *world) expect(c Claim) ([]netip.Addr, bool) {
 			if !ok {
 				return []netip.Addr{a}, true
 			}
-			if e.Released != nil && (oldest == nil || e.Released.At.Before(oldest.Released.At)) {
+			if len(e.Holders) == 0 && e.ReservedFor == nil && (oldest == nil || e.Released.At.Before(oldest.Released.At)) {
 				oldest = &e
 			}
 		}
