@@ -296,7 +296,15 @@ func secondCluster(t *testing.T, first *Cluster) {
 }
 
 func downTwice(t *testing.T, c *Cluster) {
+	left := c.Command(Client, "sleep", "600")
+	must(t, left.Start())
 	must(t, c.Down())
+	if err := left.Wait(); err == nil {
+		t.Error("a command on a host outlived the cluster")
+	}
+	if _, err := c.Exec(t.Context(), Client, "true"); err == nil || !strings.Contains(err.Error(), "is gone") {
+		t.Errorf("a command on a host that is gone: %v", err)
+	}
 	must(t, c.Down())
 	requireNothingLeft(t, c.layout, c.cgroups)
 }

@@ -40,14 +40,15 @@ func (e *ExecError) Error() string {
 func (e *ExecError) Unwrap() error { return e.Err }
 
 // Command prepares a command that will run on the host, that is in its network namespace, with kubectl on its PATH and
-// the administrator's kubeconfig in its environment. A host that the cluster does not have makes the command fail.
+// the administrator's kubeconfig in its environment. Down and KillNode end it, however it was started. A host that the
+// cluster does not have makes the command fail.
 func (c *Cluster) Command(host string, args ...string) *exec.Cmd {
 	return c.CommandContext(context.Background(), host, args...)
 }
 
 // CommandContext is Command; the command is killed when ctx ends.
 func (c *Cluster) CommandContext(ctx context.Context, host string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + c.layout.nsPath(host), "--"}, args...)...)
+	cmd := exec.CommandContext(ctx, shell, enterHost(c.layout, c.cgroups, host, args)...)
 	cmd.Env = c.hostEnv()
 	return cmd
 }

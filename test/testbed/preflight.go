@@ -61,8 +61,17 @@ func findTools() tools {
 	return t
 }
 
-// installMissing brings programs that the machine lacks, by apt-get.
-func installMissing(ctx context.Context, say Progress) error {
+// installMissing brings programs that the machine lacks, by apt-get. Several clusters that come up at once take turns,
+// by a lock in dir.
+func installMissing(ctx context.Context, dir string, say Progress) error {
+	if len(absentRequirements()) == 0 {
+		return nil
+	}
+	unlock, err := lockFile(ctx, filepath.Join(dir, ".apt.lock"), func() { say.printf("waiting for another installation to end") })
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	absent := absentRequirements()
 	if len(absent) == 0 {
 		return nil
@@ -77,7 +86,8 @@ func installMissing(ctx context.Context, say Progress) error {
 			describe(absent), strings.Join(packages, ", "))
 	}
 	say.printf("installing %s with apt-get", strings.Join(packages, ", "))
-	install := append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)
+	// Something else on the machine may be installing too.
+	install := append([]string{"install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"}, packages...)
 	if err := run(ctx, aptGet, install...); err == nil && len(absentRequirements()) == 0 {
 		return nil
 	}

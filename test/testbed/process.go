@@ -125,6 +125,20 @@ func await(limit time.Duration, condition func() bool) bool {
 	return true
 }
 
+const (
+	shell = "/bin/bash"
+	// enterScript gets a cgroup's file of processes, a namespace's file, and a command. nsenter is used rather than
+	// ip netns exec, which mounts another /sys, where a kubelet finds no cgroups.
+	enterScript = `{ echo $$ >"$1"; } 2>/dev/null || { echo "testbed: $2 is gone" >&2; exit 125; }
+exec nsenter --net="$2" -- "${@:3}"`
+)
+
+// enterHost are the shell's arguments for running a command in the host's cgroup and namespace, with the shell's own
+// process id.
+func enterHost(l layout, cg cgroups, host string, args []string) []string {
+	return append([]string{"-c", enterScript, "testbed", cg.procsFile(l.hostCgroup(host)), l.nsPath(host)}, args...)
+}
+
 // start runs the program in its host's namespace and in its host's cgroup, and writes its record. The cgroup is
 // entered before the program runs, so that whatever it starts can be found even if the record is never written.
 func start(l layout, cg cgroups, spec processSpec, extra ...*os.File) (record, error) {
@@ -133,9 +147,7 @@ func start(l layout, cg cgroups, spec processSpec, extra ...*os.File) (record, e
 		return record{}, fmt.Errorf("open the log of %s on %s: %w", spec.Name, spec.Host, err)
 	}
 	defer log.Close()
-	enter := `echo $$ >"$1" && shift && exec nsenter --net="$1" -- "${@:2}"`
-	args := append([]string{"-c", enter, "testbed", cg.procsFile(l.hostCgroup(spec.Host)), l.nsPath(spec.Host)}, spec.Args...)
-	cmd := exec.Command("/bin/bash", args...)
+	cmd := exec.Command(shell, enterHost(l, cg, spec.Host, spec.Args)...)
 	cmd.Dir = spec.Dir
 	cmd.Env = []string{"PATH=" + spec.Path, "HOME=/root"}
 	cmd.Stdout, cmd.Stderr = log, log
