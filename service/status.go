@@ -89,7 +89,10 @@ type Outcome struct {
 	// and conditions of others as they are.
 	Ingress    []corev1.LoadBalancerIngress
 	Conditions []metav1.Condition
-	// Changed is set when the status differs from that in a way that matters.
+	// Changed is set when the status differs from that in a way that matters
+	// (always, when the Service as read is older than our own last write).
+	// Addresses that the Service has left may be freed when it is not set, or
+	// after the write.
 	Changed bool
 	// Write is set when Patch is to be written now. Changed without Write is
 	// a contest waiting for its turn (Wake), or a Service as read that is
@@ -124,6 +127,7 @@ func Status(in Input) Outcome {
 		Wake: in.Asking.Wake, Contest: c,
 	}
 	if c.bout.stale(svc) {
+		out.Changed = true
 		return out
 	}
 	has := addressesOf(in.Decision.Addresses)
@@ -168,20 +172,29 @@ func Status(in Input) Outcome {
 // ours: our conditions, and the entries of the addresses that it held. It may
 // be called for any Service, at any time; where nothing is ours it changes
 // nothing.
-func Clear(svc *corev1.Service, held []netip.Addr, now time.Time) Outcome {
+func Clear(svc *corev1.Service, held []netip.Addr, contest Contest, now time.Time) Outcome {
+	c := contest.of(svc, now)
+	if c.bout.stale(svc) {
+		return Outcome{Ingress: svc.Status.LoadBalancer.Ingress, Conditions: svc.Status.Conditions, Changed: true, Contest: c}
+	}
+	held = slices.Concat(held, c.bout.ours)
 	in := Input{Service: svc, Now: now}
 	d := draft{in: &in, want: map[string]*metav1.Condition{}}
 	d.ingress, d.ingressChanged = mergeIngress(svc.Status.LoadBalancer.Ingress, nil,
 		func(a netip.Addr) bool { return slices.Contains(held, a) })
-	out := Outcome{Ingress: d.ingress, Conditions: d.conditions(), Changed: d.changed()}
+	out := Outcome{Ingress: d.ingress, Conditions: d.conditions(), Changed: d.changed(), Contest: c}
 	if !out.Changed {
 		return out
 	}
 	out.Write, out.patch = true, d.patch()
 	old := condition(svc.Status.Conditions, ConditionAddress)
+	gone := held
+	if old != nil && old.Status == metav1.ConditionTrue {
+		gone = addressesIn(old.Message)
+	}
 	if d.ingressChanged || old != nil && old.Status == metav1.ConditionTrue {
 		out.Events = []Event{event(corev1.EventTypeNormal, EventAddressReleased, "Release",
-			shownAddresses(held)+" is released: the Service is not Fairlead's any more.")}
+			shownAddresses(gone)+" is released: the Service is not Fairlead's any more.")}
 	}
 	return out
 }
