@@ -1,17 +1,31 @@
 // Package reject makes the addresses of a node answer where nobody serves them: a TCP reset or an ICMP port unreachable
-// for a port that no holder has, and an answer to ping. It is one nftables table of our own.
+// for a port that no holder has, and an answer to ping. It is one nftables table of our own, in the family inet:
+//
+//	nat, prerouting and output, before kube-proxy's (-110)   echo requests to a VIP go to the node, so that its kernel answers as the VIP
+//	filter, forward and output, after everybody's (+10)      to a VIP: drop a held port, reset or refuse any other
+//	filter, input (+10)                                      the same, but a held port is let through
+//
+// Whatever kube-proxy serves has been translated before it gets to the filter chains and no longer carries a VIP, so they see
+// only what nobody took up. A held port that was not translated (kube-proxy is late, or there is no endpoint here) is dropped:
+// the client tries again, and the packet does not leave the node for an address that the node itself answers for.
+// kube-proxy's own refusals at an earlier priority stand, and so does what any firewall drops. In the input path a VIP is an address
+// of the node itself (IPVS, a program bound to it), so held ports are left to whoever that is.
 package reject
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
+	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 )
 
 // ErrUnsupported is returned, wrapped with what is missing, when the kernel cannot do what the table needs.
-var ErrUnsupported = errors.New("the kernel lacks an nftables feature")
+var ErrUnsupported = errors.New("the kernel refuses the nftables table: nf_tables with NAT in the family inet (Linux 5.2) and the modules " +
+	"nft_ct, nft_nat, nft_redir and nft_reject_inet are needed")
 
 // A PortProto is a port that a holder serves.
 type PortProto struct {
@@ -35,23 +49,126 @@ type Config struct {
 	// Node4 and Node6 are addresses of this node that answer pings on behalf of the VIPs. Where one is missing, the
 	// address of the interface that the ping came in by answers; interfaces without addresses then do not.
 	Node4, Node6 netip.Addr
+	// CheckEvery is how often Run looks whether somebody changed the rules (default 10 s). A look costs one small
+	// question to the kernel while nothing at all has changed in nftables.
+	CheckEvery time.Duration
 	// NetNS is a file descriptor of the network namespace to work in; 0 means the one of the calling thread.
 	NetNS int
 }
 
 // A Table is our nftables table. Its methods may be called from any goroutine.
-type Table struct{ cfg Config }
+type Table struct {
+	cfg Config
+
+	mu sync.Mutex
+	// content is what the kernel has, nil before the first Set and after Remove.
+	content *content
+	// off is set once the kernel has refused the table for good.
+	off error
+	// generation is that of the whole ruleset when ours was last seen to be whole; 0 for unknown.
+	generation uint32
+	looks      int
+}
+
+// content is the elements of the sets.
+type content struct {
+	vips map[netip.Addr]bool
+	held map[heldPort]bool
+}
+
+type heldPort struct {
+	addr netip.Addr
+	port PortProto
+}
 
 // New makes a Table; nothing is written to the kernel before Set.
-func New(cfg Config) *Table { return &Table{cfg: cfg} }
+func New(cfg Config) *Table {
+	if cfg.Log.GetSink() == nil {
+		cfg.Log = logr.Discard()
+	}
+	if cfg.Table == "" {
+		cfg.Table = "fairlead"
+	}
+	if cfg.CheckEvery <= 0 {
+		cfg.CheckEvery = 10 * time.Second
+	}
+	cfg.Node4, cfg.Node6 = cfg.Node4.Unmap(), cfg.Node6.WithZone("")
+	return &Table{cfg: cfg}
+}
+
+// contentOf reads the input; entries that are no unicast addresses are left out and told.
+func contentOf(vips []VIP) (*content, error) {
+	c := &content{vips: make(map[netip.Addr]bool, len(vips)), held: make(map[heldPort]bool, 2*len(vips))}
+	var errs []error
+	for _, v := range vips {
+		a := v.Address.Unmap().WithZone("")
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+			errs = append(errs, fmt.Errorf("%s is no address that can be served; it is left out", v.Address))
+			continue
+		}
+		c.vips[a] = true
+		for _, p := range v.Held {
+			c.held[heldPort{a, p}] = true
+		}
+	}
+	return c, errors.Join(errs...)
+}
 
 // Set makes vips the addresses that the table answers for, in one transaction that carries only the difference to the last
-// one. The first call replaces what an earlier process may have left. The error wraps ErrUnsupported if trying again is useless.
-func (t *Table) Set(vips []VIP) error { return nil }
+// one. The first call replaces what an earlier process may have left. The error wraps ErrUnsupported if trying again is useless;
+// every later call returns it too. Entries that are no unicast addresses are told of in the error, the others take effect.
+func (t *Table) Set(vips []VIP) error {
+	next, invalid := contentOf(vips)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.off != nil {
+		return t.off
+	}
+	if err := t.apply(next); err != nil {
+		return err
+	}
+	return invalid
+}
 
-// Run looks after the table until ctx ends: when somebody has removed or emptied it, it is written again. It does not
-// remove the table.
-func (t *Table) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (t *Table) apply(next *content) error {
+	if t.content != nil {
+		if maps.Equal(t.content.vips, next.vips) && maps.Equal(t.content.held, next.held) {
+			return nil
+		}
+		err := t.update(t.content, next)
+		if err == nil {
+			t.content, t.generation = next, 0
+			return nil
+		}
+		t.cfg.Log.Info("The nftables table is not as it was left; it is written anew", "table", t.cfg.Table, "error", err.Error())
+	}
+	return t.rewrite(next)
+}
 
-// Remove deletes the table. A later Set makes it anew.
-func (t *Table) Remove() error { return nil }
+// rewrite replaces the whole table.
+func (t *Table) rewrite(next *content) error {
+	t.generation = 0
+	if err := t.replace(next); err != nil {
+		if unsupported(err) {
+			t.off = fmt.Errorf("table inet %s: %w: %w", t.cfg.Table, ErrUnsupported, err)
+			return t.off
+		}
+		return fmt.Errorf("writing the nftables table inet %s (CAP_NET_ADMIN is needed): %w", t.cfg.Table, err)
+	}
+	t.content = next
+	return nil
+}
+
+// Remove deletes the table, whoever made it. A later Set makes it anew.
+func (t *Table) Remove() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.off != nil {
+		return nil
+	}
+	if err := t.remove(); err != nil {
+		return fmt.Errorf("removing the nftables table inet %s: %w", t.cfg.Table, err)
+	}
+	t.content = nil
+	return nil
+}
