@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -43,8 +44,9 @@ func (s *shell) reconcileAddress(ctx context.Context, req reconcile.Request) (re
 		return reconcile.Result{}, fmt.Errorf("reading Address %s: %w", req.Name, err)
 	}
 	if err := s.ledger.Observe(ctx, a, object); err != nil {
-		return s.orLater(s.Clock.Now(), err)
+		return s.orLater(time.Time{}, err)
 	}
 	s.released()
-	return s.orLater(s.Clock.Now(), s.noteAddress(ctx, a))
+	s.noteAddress(a)
+	return reconcile.Result{}, nil
 }

@@ -2,12 +2,314 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"reflect"
+	"sync"
+	"time"
 
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/service"
 )
 
-func (s *shell) addAnnouncements(manager.Manager) error  { return nil }
-func (s *shell) addAdvertisements(manager.Manager) error { return nil }
+const (
+	// reasonNoSpeaker: a node could announce the address, and nobody does.
+	reasonNoSpeaker = "NoSpeaker"
+	// reasonOutsidePools: the address lies in no pool.
+	reasonOutsidePools = "OutsidePools"
+	// speakersSettle is how many times Options.Settle a speaker has to announce
+	// what it could announce.
+	speakersSettle = 10
+	// statusesPerSecond bounds how many statuses of Addresses are written, so
+	// that a cluster in which nothing is announced allocates no slower.
+	statusesPerSecond = 50
+)
 
-func (s *shell) noteAddress(context.Context, netip.Addr) error { return nil }
+// indexOf is the announcer's index of nodes, pools and advertisements, made again
+// when one of them changed.
+type indexOf struct {
+	mu    sync.Mutex
+	index *announcer.Index
+}
+
+func (s *shell) addAnnouncements(mgr manager.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &discoveryv1.EndpointSlice{}, sliceService, serviceOfSlice); err != nil {
+		return fmt.Errorf("indexing EndpointSlices: %w", err)
+	}
+	s.statuses = rate.NewLimiter(statusesPerSecond, statusesPerSecond)
+	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		s.world.forget()
+		return s.boundAddresses()
+	})
+	return builder.ControllerManagedBy(mgr).Named("announcements").
+		WatchesRawSource(s.announcements.source()).
+		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(labelsOf)).
+		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeChanged)).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(s.addressesOfSlice), builder.WithPredicates(endpointsAppeared)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1, EnableWarmup: ptrTo(true)}).
+		Complete(reconcile.Func(s.reconcileAnnouncement))
+}
+
+// sliceService is the index of EndpointSlices by the Service they belong to.
+const sliceService = "service"
+
+func serviceOfSlice(o client.Object) []string {
+	if name := o.GetLabels()[discoveryv1.LabelServiceName]; name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+var labelsOf = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	return !labels.Equals(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
+}}
+
+var nodeChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	was, ok1 := e.ObjectOld.(*corev1.Node)
+	is, ok2 := e.ObjectNew.(*corev1.Node)
+	return ok1 && ok2 && !reflect.DeepEqual(announcer.FromNode(was), announcer.FromNode(is))
+}}
+
+// endpointsAppeared passes the EndpointSlices whose change decides whether a
+// Service can be served at all, or where.
+var endpointsAppeared = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	was, ok1 := e.ObjectOld.(*discoveryv1.EndpointSlice)
+	is, ok2 := e.ObjectNew.(*discoveryv1.EndpointSlice)
+	return ok1 && ok2 && !equality.Semantic.DeepEqual(was.Endpoints, is.Endpoints)
+}}
+
+// addressesOfSlice are the addresses of the Service that a slice belongs to.
+func (s *shell) addressesOfSlice(_ context.Context, o client.Object) []reconcile.Request {
+	var out []reconcile.Request
+	for _, name := range serviceOfSlice(o) {
+		for _, a := range s.ledger.Held(allocator.Key{Kind: service.KindService, Namespace: o.GetNamespace(), Name: name}) {
+			out = append(out, requestFor("", v1alpha1.AddressName(a)))
+		}
+	}
+	return out
+}
+
+func (s *shell) boundAddresses() []reconcile.Request {
+	var out []reconcile.Request
+	for _, a := range s.ledger.Bound() {
+		out = append(out, requestFor("", v1alpha1.AddressName(a)))
+	}
+	return out
+}
+
+func (x *indexOf) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.index = nil
+}
+
+func (s *shell) announcerIndex(ctx context.Context) (*announcer.Index, error) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	if s.world.index != nil {
+		return s.world.index, nil
+	}
+	var nodes corev1.NodeList
+	var pools v1alpha1.IPAddressPoolList
+	var ads v1alpha1.L2AdvertisementList
+	for _, list := range []client.ObjectList{&nodes, &pools, &ads} {
+		if err := s.client.List(ctx, list); err != nil {
+			return nil, fmt.Errorf("listing what decides on announcements: %w", err)
+		}
+	}
+	var w announcer.World
+	for i := range nodes.Items {
+		w.Nodes = append(w.Nodes, announcer.FromNode(&nodes.Items[i]))
+	}
+	for i := range pools.Items {
+		w.Pools = append(w.Pools, announcer.FromPool(&pools.Items[i]))
+	}
+	for i := range ads.Items {
+		// An advertisement that is invalid says so itself and has no effect.
+		if a, err := announcer.FromL2Advertisement(&ads.Items[i]); err == nil {
+			w.Advertisements = append(w.Advertisements, a)
+		}
+	}
+	w.Options.IgnoreExcludeLabel = s.IgnoreExcludeLabel
+	w.Members = announcer.AssumeSpeakers(w.Nodes)
+	s.world.index = announcer.NewIndex(w)
+	return s.world.index, nil
+}
+
+func (s *shell) endpointsOf(ctx context.Context) announcer.EndpointsOf {
+	return func(name types.NamespacedName) announcer.Endpoints {
+		var list discoveryv1.EndpointSliceList
+		if err := s.client.List(ctx, &list, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name}, client.UnsafeDisableDeepCopy); err != nil {
+			return announcer.Endpoints{}
+		}
+		slices := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
+		for i := range list.Items {
+			slices = append(slices, &list.Items[i])
+		}
+		return announcer.FromEndpointSlices(slices)
+	}
+}
+
+// reconcileAnnouncement says on an Address why nobody announces it, once that
+// has stood for a while. The speaker that announces it says so itself.
+func (s *shell) reconcileAnnouncement(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := s.await(ctx); err != nil {
+		return reconcile.Result{}, nil
+	}
+	a, err := v1alpha1.ParseAddressName(req.Name)
+	if err != nil {
+		return reconcile.Result{}, reconcile.TerminalError(err)
+	}
+	object := s.ledger.Object(a)
+	if object == nil {
+		s.dark.forget(req.NamespacedName)
+		return reconcile.Result{}, nil
+	}
+	want, err := s.announcedCondition(ctx, object)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if wait := s.settling(req.NamespacedName, object, want); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	return s.orLater(time.Time{}, s.writeAddressStatus(ctx, object, want))
+}
+
+// settling is how long to wait before a reason is written, so that a normal start
+// writes none. A reason that stands already is replaced at once.
+func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want *metav1.Condition) time.Duration {
+	if want == nil || meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.AddressAnnounced) {
+		s.dark.forget(name)
+		return 0
+	}
+	now := s.Clock.Now()
+	since := s.dark.get(name)
+	if since.IsZero() {
+		since = now
+		s.dark.put(name, now)
+	}
+	settle := s.Settle
+	if want.Reason == reasonNoSpeaker {
+		settle *= speakersSettle
+	}
+	return since.Add(settle).Sub(now)
+}
+
+// announcedCondition is the condition Announced=False that an Address should
+// have from us; nil: none.
+func (s *shell) announcedCondition(ctx context.Context, o *v1alpha1.Address) (*metav1.Condition, error) {
+	if o.Spec.State != v1alpha1.AddressBound || o.Status.Layer2 != nil || meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.AddressAnnounced) {
+		return nil, nil
+	}
+	index, err := s.announcerIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a, err := announcer.FromAddress(o)
+	if err != nil {
+		return nil, reconcile.TerminalError(err)
+	}
+	d := index.Decide(a, s.endpointsOf(ctx))
+	c := &metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: string(d.Reason), Message: capped(d.Message)}
+	if d.Node != "" {
+		c.Reason = reasonNoSpeaker
+		c.Message = fmt.Sprintf("Node %s could announce %s, and no speaker does. Look at the speaker's pod on that node, and at the SpeakerStatus %s.", d.Node, a.IP, d.Node)
+	}
+	return c, nil
+}
+
+// writeAddressStatus writes our part of the status of an Address: why it is not
+// announced, and that it lies outside of every pool.
+func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, announced *metav1.Condition) error {
+	a, err := netip.ParseAddr(o.Spec.Address)
+	if err != nil {
+		return reconcile.TerminalError(fmt.Errorf("address of Address %s: %w", o.Name, err))
+	}
+	next := o.DeepCopy()
+	now := seconds(s.Clock.Now())
+	set := func(kind string, c *metav1.Condition) {
+		switch {
+		case c != nil:
+			c.LastTransitionTime, c.ObservedGeneration = now, 0
+			meta.SetStatusCondition(&next.Status.Conditions, *c)
+		case meta.IsStatusConditionFalse(next.Status.Conditions, kind) && ourReason(meta.FindStatusCondition(next.Status.Conditions, kind).Reason):
+			meta.RemoveStatusCondition(&next.Status.Conditions, kind)
+		}
+	}
+	set(v1alpha1.AddressAnnounced, announced)
+	set(v1alpha1.AddressInPool, s.outside(a))
+	if equality.Semantic.DeepEqual(o.Status, next.Status) {
+		return nil
+	}
+	if err := s.statuses.Wait(ctx); err != nil {
+		return nil
+	}
+	err = s.Failpoint.around(ctx, PointAddressStatus, func() error {
+		return s.client.Status().Update(ctx, next, client.FieldOwner(v1alpha1.FieldManager))
+	})
+	statusWrites.WithLabelValues("Address", resultOf(err)).Inc()
+	if err != nil {
+		return fmt.Errorf("writing the status of Address %s: %w", o.Name, err)
+	}
+	return nil
+}
+
+// ourReason tells our reasons from a speaker's (such as a conflict).
+func ourReason(reason string) bool {
+	switch announcer.Reason(reason) {
+	case announcer.NotBound, announcer.NoAdvertisement, announcer.NoReadyEndpoint, announcer.NoInterface, announcer.NoEligibleNode,
+		reasonNoSpeaker, reasonOutsidePools:
+		return true
+	}
+	return false
+}
+
+func (s *shell) outside(a netip.Addr) *metav1.Condition {
+	if s.surroundings.inPool(a) {
+		return nil
+	}
+	return &metav1.Condition{
+		Type: v1alpha1.AddressInPool, Status: metav1.ConditionFalse, Reason: reasonOutsidePools,
+		Message: fmt.Sprintf("%s lies in no pool. Only the holder it is reserved for, or that has it, may use it. Add it to an IPAddressPool to let others have it.", a),
+	}
+}
+
+// noteAddress lets the announcement of an Address be looked at.
+func (s *shell) noteAddress(a netip.Addr) {
+	s.announcements.add(requestFor("", v1alpha1.AddressName(a)))
+}
+
+// unannounced says what keeps the addresses of a Service from being announced, as
+// their Address objects say it.
+func (s *shell) unannounced(given []allocator.Assigned) *service.Announcement {
+	for _, g := range given {
+		o := s.ledger.Object(g.Address)
+		if o == nil {
+			continue
+		}
+		if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.AddressAnnounced); c != nil && c.Status == metav1.ConditionFalse {
+			return &service.Announcement{Reason: c.Reason, Message: fmt.Sprintf("%s is not announced. %s", g.Address, c.Message)}
+		}
+	}
+	return nil
+}

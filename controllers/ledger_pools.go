@@ -133,3 +133,16 @@ func (l *Ledger) HoldsIn(k allocator.Key, pools map[string]bool) bool {
 	}
 	return false
 }
+
+// Bound are the addresses that stand in the ledger as in use.
+func (l *Ledger) Bound() []netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []netip.Addr
+	for a, r := range l.rows {
+		if r.object != nil && r.object.Spec.State == v1alpha1.AddressBound {
+			out = append(out, a)
+		}
+	}
+	return out
+}

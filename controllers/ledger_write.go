@@ -174,7 +174,23 @@ func (l *Ledger) learn(a netip.Addr, r *row, o *v1alpha1.Address) {
 	if known != nil && sameSpec(&known.Spec, &o.Spec) {
 		used = nil
 	}
+	if known != nil && darkness(known) != darkness(o) {
+		for _, h := range after.Holders {
+			wake = append(wake, h.Key)
+		}
+	}
 	l.report(wake, used)
+}
+
+// darkness is what an Address says of not being announced, which its holders
+// repeat.
+func darkness(o *v1alpha1.Address) string {
+	for _, c := range o.Status.Conditions {
+		if c.Type == v1alpha1.AddressAnnounced && c.Status == metav1.ConditionFalse {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	return ""
 }
 
 // learnGone remembers that the API server has no object for an address. Holders

@@ -116,13 +116,16 @@ func (s *shell) configure(ctx context.Context) error {
 	if before != nil && maps.Equal(before.generations, next.generations) && slices.Equal(before.ranges, next.ranges) {
 		return nil
 	}
-	s.surroundings.setPools(pools)
-	adoptions, err := s.adoptions(ctx, s.surroundings.inPool)
+	set := rangesOf(pools)
+	adoptions, err := s.adoptions(ctx, set.Contains)
 	if err != nil {
 		return err
 	}
+	s.serving.Lock()
+	s.surroundings.pools.Store(set)
 	adopters := s.ledger.Configure(pools, ranges, adoptions)
 	s.configured.Store(next)
+	s.serving.Unlock()
 	s.wake(adopters)
 	for _, p := range pools {
 		s.pools.add(requestFor("", p.Name))

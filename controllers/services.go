@@ -57,7 +57,7 @@ var labelsChanged = predicate.Funcs{
 func (s *shell) serviceEvents() predicate.Predicate {
 	see := func(o client.Object) bool {
 		svc, ok := o.(*corev1.Service)
-		if ok && len(svc.Status.LoadBalancer.Ingress) == 0 && service.Ours(svc, s.Service) && !assigned(svc) {
+		if ok && s.isReady() && len(svc.Status.LoadBalancer.Ingress) == 0 && service.Ours(svc, s.Service) && !assigned(svc) {
 			s.asking.see(client.ObjectKeyFromObject(svc), s.Clock.Now())
 		}
 		return true
@@ -90,6 +90,8 @@ func (s *shell) reconcileService(ctx context.Context, req reconcile.Request) (re
 	ctx, span := s.tracer.Start(ctx, "service.reconcile", trace.WithAttributes(
 		attribute.String("k8s.namespace.name", req.Namespace), attribute.String("k8s.service.name", req.Name)))
 	defer span.End()
+	s.serving.RLock()
+	defer s.serving.RUnlock()
 	// The object is shared with the cache and must not be changed.
 	svc := &corev1.Service{}
 	err := s.client.Get(ctx, req.NamespacedName, svc)
@@ -155,6 +157,7 @@ func (s *shell) disown(ctx context.Context, svc *corev1.Service) (time.Time, err
 	out := service.Clear(svc, s.ledger.Held(key), s.contests.get(name), s.Clock.Now())
 	if out.Write {
 		if err := s.writeStatus(ctx, svc, &out); err != nil {
+			s.contests.put(name, out.Contest)
 			return time.Time{}, err
 		}
 	}
@@ -200,7 +203,7 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 		return time.Time{}, err
 	}
 	out := service.Status(service.Input{
-		Service: svc, Asking: asking, Decision: decision, Unannounced: s.unannounced.get(name),
+		Service: svc, Asking: asking, Decision: decision, Unannounced: s.unannounced(decision.Addresses),
 		InPool: s.surroundings.inPool, Contest: contest, Now: now,
 	})
 	if out.Write {

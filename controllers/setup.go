@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/time/rate"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -49,6 +50,8 @@ type Options struct {
 	// PoolStatusEvery is the shortest time between two status writes of one
 	// pool. Default 700 ms.
 	PoolStatusEvery time.Duration
+	// IgnoreExcludeLabel is the speakers' option of that name.
+	IgnoreExcludeLabel bool
 	// Clock defaults to the real one.
 	Clock clock.PassiveClock
 	// Tracer defaults to none.
@@ -133,8 +136,13 @@ type shell struct {
 
 	contests contests
 	asking   asking
-	// unannounced is what keeps the addresses of a Service from being announced.
-	unannounced memory[*service.Announcement]
+	// dark is since when an Address is not announced.
+	dark     memory[time.Time]
+	world    indexOf
+	statuses *rate.Limiter
+	// serving is held while a Service is served, and taken alone while pools
+	// are replaced and statuses adopted.
+	serving sync.RWMutex
 	// unconfirmed are names of Services that the ledger knew at the start and
 	// the cache has not shown yet.
 	unconfirmed sync.Map
@@ -200,6 +208,16 @@ func (s *shell) await(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// isReady tells whether the books are rebuilt, which a standby's are not.
+func (s *shell) isReady() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
 	}
 }
 

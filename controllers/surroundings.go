@@ -28,8 +28,8 @@ func (s *surroundings) inPool(a netip.Addr) bool {
 	return set != nil && set.Contains(a.Unmap())
 }
 
-// setPools remembers the ranges of all pools.
-func (s *surroundings) setPools(pools []allocator.Pool) {
+// rangesOf are the addresses of all pools.
+func rangesOf(pools []allocator.Pool) *netipx.IPSet {
 	var b netipx.IPSetBuilder
 	for _, p := range pools {
 		for _, r := range p.Ranges {
@@ -38,7 +38,7 @@ func (s *surroundings) setPools(pools []allocator.Pool) {
 	}
 	// The builder's errors are about invalid ranges, which it leaves out.
 	set, _ := b.IPSet()
-	s.pools.Store(set)
+	return set
 }
 
 // namespaceLabels are the labels of a namespace; nil if there is none.

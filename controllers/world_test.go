@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/go-logr/logr/testr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -204,11 +204,8 @@ func (w *world) manager(cfg *rest.Config, change ...func(*Options, *manager.Opti
 	m.Metrics = metricsserver.Options{BindAddress: "0"}
 	m.Controller.SkipNameValidation = ptr.To(true)
 	m.GracefulShutdownTimeout = ptr.To(10 * time.Second)
-	if testing.Verbose() {
-		m.Logger = testr.NewWithOptions(w.t, testr.Options{})
-	}
 	m.Logger = logr.Discard()
-	o := Options{Service: service.Config{Default: true}, Settle: 300 * time.Millisecond, PoolStatusEvery: 50 * time.Millisecond}
+	o := Options{Service: service.Config{Default: true}, Settle: time.Hour, PoolStatusEvery: 50 * time.Millisecond}
 	for _, f := range change {
 		f(&o, &m)
 	}
@@ -374,6 +371,7 @@ func (w *world) addressIs(ip string, state v1alpha1.AddressState, holders ...str
 		for _, h := range o.Spec.Holders {
 			got = append(got, h.Name)
 		}
+		slices.Sort(got)
 		if o.Spec.State != state || strings.Join(got, " ") != strings.Join(holders, " ") {
 			return fmt.Errorf("it is %s with %v", o.Spec.State, got)
 		}

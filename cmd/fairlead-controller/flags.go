@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/fairlead/fairlead/controllers"
+	"github.com/fairlead/fairlead/version"
+)
+
+// flags are the settings of the command line.
+type flags struct {
+	defaultClass     bool
+	statusClasses    []string
+	namespace        string
+	gossipSecret     string
+	leaderElect      bool
+	leaderElectID    string
+	leaderElectSpace string
+	metricsAddress   string
+	probeAddress     string
+	workers          int
+	ignoreExclude    bool
+	logLevel         string
+	failpoint        string
+}
+
+// parse reads the command line. Without an error and without flags, what was
+// asked for (help, the version) has been written to out.
+func parse(args []string, out io.Writer) (*flags, error) {
+	f := &flags{failpoint: os.Getenv("FAIRLEAD_FAILPOINT")}
+	set := flag.NewFlagSet("fairlead-controller", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	var classes string
+	var showVersion bool
+	set.BoolVar(&f.defaultClass, "default-class", false, "serve Services of type LoadBalancer that name no spec.loadBalancerClass too; those of class fairlead.dev/lb are served in any case")
+	set.StringVar(&classes, "status-classes", "", "loadBalancerClasses of other controllers, separated by commas, whose status addresses are announced where they lie in a pool")
+	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the namespace the controller runs in; default from POD_NAMESPACE")
+	set.StringVar(&f.gossipSecret, "gossip-secret", controllers.DefaultGossipSecret, "the Secret in --namespace with the speakers' gossip key; made if there is none")
+	set.BoolVar(&f.leaderElect, "leader-elect", true, "let one of several replicas work at a time")
+	set.StringVar(&f.leaderElectID, "leader-elect-id", "fairlead-controller", "the name of the Lease for --leader-elect")
+	set.StringVar(&f.leaderElectSpace, "leader-elect-namespace", "", "the namespace of the Lease; default --namespace")
+	set.StringVar(&f.metricsAddress, "metrics-bind-address", ":7472", "where Prometheus metrics are served (0: nowhere)")
+	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":7473", "where /healthz and /readyz are served (0: nowhere)")
+	set.IntVar(&f.workers, "workers", 24, "how many Services are worked on at once")
+	set.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false, "nodes labelled node.kubernetes.io/exclude-from-external-load-balancers may announce too; set it as on the speakers")
+	set.StringVar(&f.logLevel, "log-level", "info", "how much is logged: error, info or debug")
+	set.BoolVar(&showVersion, "version", false, "print the version and end")
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			set.SetOutput(out)
+			fmt.Fprintln(out, "fairlead-controller gives addresses to Services of type LoadBalancer.\n\nFlags:")
+			set.PrintDefaults()
+			return nil, nil
+		}
+		return nil, err
+	}
+	if showVersion {
+		fmt.Fprintln(out, version.Version)
+		return nil, nil
+	}
+	if set.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: settings are given as flags", set.Arg(0))
+	}
+	for c := range strings.SplitSeq(classes, ",") {
+		if c = strings.TrimSpace(c); c != "" {
+			f.statusClasses = append(f.statusClasses, c)
+		}
+	}
+	if f.leaderElectSpace == "" {
+		f.leaderElectSpace = f.namespace
+	}
+	return f, f.check()
+}
+
+// check says what is wrong with the settings, and what to write instead.
+func (f *flags) check() error {
+	var errs []error
+	add := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	for _, c := range f.statusClasses {
+		if problems := validation.IsQualifiedName(c); len(problems) > 0 {
+			add("--status-classes: %q is not a loadBalancerClass: %s", c, strings.Join(problems, "; "))
+		}
+	}
+	if f.leaderElect && f.leaderElectSpace == "" {
+		add("--leader-elect needs a namespace for its Lease: set --namespace (or POD_NAMESPACE), or --leader-elect=false for a single replica")
+	}
+	if f.workers < 1 || f.workers > 1000 {
+		add("--workers is %d: set it to a number from 1 to 1000", f.workers)
+	}
+	for name, a := range map[string]string{"metrics-bind-address": f.metricsAddress, "health-probe-bind-address": f.probeAddress} {
+		if a == "0" || a == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			add("--%s is %q: set it to an address and port such as :7472, or to 0", name, a)
+		}
+	}
+	if _, err := level(f.logLevel); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := parseFailpoint(f.failpoint); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
