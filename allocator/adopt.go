@@ -21,7 +21,8 @@ func (b *Books) Adopt(now time.Time, c Claim, addresses []netip.Addr) Decision {
 	for i, a := range addresses {
 		shown[i] = a.Unmap()
 	}
-	current := b.current(c.Key)
+	p.holder = b.holders[c.Key]
+	current := b.current(c.Key, p.holder)
 	needs := slices.Clone(current)
 	for _, a := range shown {
 		if slices.Contains(needs, a) {

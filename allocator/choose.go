@@ -187,7 +187,7 @@ func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]
 			s.prefer(b.bucketAt(chosen[i][0].address))
 			continue
 		}
-		a, move := b.kept(c, current, f)
+		a, move := b.kept(p, c, current, f)
 		if a.IsValid() && !move {
 			chosen[i] = []wanted{{a, originOf(c, a, b.entries[a].pool)}}
 			s.prefer(b.entries[a].bucket)
@@ -234,6 +234,9 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 	}
 	refusal.Kept = served
 	p.refuse(refusal, want{pools: s.candidates, family: f})
+	if key := c.SharingKey.Value; key != "" {
+		p.wants = append(p.wants, want{sharing: key})
+	}
 	if c.Policy != Prefer || !served {
 		return false
 	}
@@ -252,7 +255,7 @@ func (b *Books) onlyDraining(c *Claim, a netip.Addr) bool {
 // kept is the address of the family that the holder has, if any, and whether it
 // should get another one: the wish for pools is not met by it, or its pool is
 // draining and nobody wished for that pool.
-func (b *Books) kept(c *Claim, current []netip.Addr, f Family) (netip.Addr, bool) {
+func (b *Books) kept(p *plan, c *Claim, current []netip.Addr, f Family) (netip.Addr, bool) {
 	var first netip.Addr
 	var firstMoves bool
 	try := func(addrs []netip.Addr) bool {
@@ -273,7 +276,7 @@ func (b *Books) kept(c *Claim, current []netip.Addr, f Family) (netip.Addr, bool
 	if try(current) {
 		return first, false
 	}
-	if h := b.holders[c.Key]; h != nil && len(h.addrs) > len(current) {
+	if h := p.holder; h != nil && len(h.addrs) > len(current) {
 		try(slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare))
 	}
 	return first, firstMoves

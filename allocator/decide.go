@@ -9,6 +9,7 @@ import (
 // plan is what a claim shall have, worked out without changing the books.
 type plan struct {
 	now     time.Time
+	holder  *holder // nil: has nothing yet
 	needs   []wanted
 	refused []Refusal
 	note    *Refusal
@@ -48,8 +49,8 @@ func (p *plan) refuse(r *Refusal, w ...want) {
 func (b *Books) Decide(now time.Time, c Claim) Decision {
 	c.normalise()
 	p := plan{now: second(now)}
-	if h := b.holders[c.Key]; h != nil {
-		for _, a := range h.addrs {
+	if p.holder = b.holders[c.Key]; p.holder != nil {
+		for _, a := range p.holder.addrs {
 			b.follow(b.entries[a], &c)
 		}
 	}
@@ -78,7 +79,7 @@ func (c *Claim) normalise() {
 
 // plan fills p.
 func (b *Books) plan(p *plan, c *Claim) {
-	current := b.current(c.Key)
+	current := b.current(c.Key, p.holder)
 	if refusal := contradiction(c); refusal != nil {
 		refusal.Kept = len(current) > 0
 		p.refuse(refusal)
@@ -131,8 +132,7 @@ func contradiction(c *Claim) *Refusal {
 
 // current are the addresses that the holder has and means to keep, in its order:
 // those of its last decision or, after a restart, of its newest holding.
-func (b *Books) current(k Key) []netip.Addr {
-	h := b.holders[k]
+func (b *Books) current(k Key, h *holder) []netip.Addr {
 	if h == nil {
 		return nil
 	}
@@ -201,33 +201,46 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 	needs := p.addresses()
 	var d Decision
 	assigned := false
+	entries := make([]*entry, 0, 2)
 	for _, a := range needs {
 		e := b.at(a)
+		entries = append(entries, e)
 		if e.holding(c.Key) == nil {
 			b.assign(e, c, needs, p.now)
 			assigned = true
+			if c.SharingKey.Value != "" {
+				d.Wake = append(d.Wake, b.wake(a)...)
+			}
 			continue
 		}
-		ports := e.holding(c.Key).Ports
+		was := e.holding(c.Key)
 		if refusal := b.refresh(e, c, needs); refusal != nil {
 			p.refuse(refusal, want{address: a})
 		}
-		if len(e.holders) > 1 && !slices.Equal(ports, e.holding(c.Key).Ports) {
+		if was.sharesOtherwise(e.holding(c.Key)) {
 			d.Wake = append(d.Wake, b.wake(a)...)
 		}
 	}
-	if h := b.holders[c.Key]; h != nil {
+	if p.holder == nil && assigned {
+		p.holder = b.holders[c.Key]
+	}
+	if h := p.holder; h != nil {
 		h.needs = needs
 		d.Leaving = leaving(h)
-		b.settle(c.Key)
+		if !assigned || len(needs) > 1 { // else it is new and Bound
+			b.settle(c.Key, h)
+		}
 	}
-	for _, w := range p.needs {
-		e := b.entries[w.address]
+	if len(needs) > 0 {
+		d.Addresses = make([]Assigned, 0, len(needs))
+	}
+	for i, w := range p.needs {
+		e := entries[i]
 		b.noteDraining(p, w.address, w.origin)
 		d.Addresses = append(d.Addresses, Assigned{w.address, e.pool, w.origin, e.holding(c.Key).Since})
 	}
 	d.Bound = len(needs) > 0
-	d.Touched = b.touched(c.Key, needs, d.Leaving)
+	d.Touched = b.touched(c.Key, entries, d.Leaving)
 	d.touchDeparted(b, c.Key)
 	d.refuseWith(p)
 	if assigned && len(b.waiters) > 0 {
@@ -287,8 +300,7 @@ func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
 }
 
 // settle makes those holdings Bound whose other needs stand in the ledger.
-func (b *Books) settle(k Key) {
-	h := b.holders[k]
+func (b *Books) settle(k Key, h *holder) {
 	if h == nil {
 		return
 	}
@@ -319,28 +331,27 @@ func (b *Books) settle(k Key) {
 func (b *Books) settleHolders(holders []Holding) {
 	for _, h := range holders {
 		if len(h.Needs) > 1 {
-			b.settle(h.Key)
+			b.settle(h.Key, b.holders[h.Key])
 		}
 	}
 }
 
 // touched orders the writes: new addresses, then the rest, with what the first
 // ones still need to become Bound.
-func (b *Books) touched(k Key, needs, leaving []netip.Addr) []netip.Addr {
+func (b *Books) touched(k Key, needs []*entry, leaving []netip.Addr) []netip.Addr {
 	var out []netip.Addr
-	for _, a := range needs {
-		if e := b.entries[a]; !e.confirmed(k) {
-			out = append(out, a)
+	for _, e := range needs {
+		if !e.confirmed(k) {
+			out = append(out, e.address)
 		}
 	}
 	pending := len(out) - 1 // the last new one is written Bound
-	for _, a := range needs {
-		e := b.entries[a]
+	for _, e := range needs {
 		switch {
 		case e.confirmed(k) && e.dirty:
-			out = append(out, a)
+			out = append(out, e.address)
 		case !e.confirmed(k) && pending > 0:
-			out = append(out, a)
+			out = append(out, e.address)
 			pending--
 		}
 	}

@@ -31,7 +31,7 @@ func (b *Books) Release(now time.Time, k Key) Decision {
 func (b *Books) Vacate(now time.Time, k Key, leaving []netip.Addr) Decision {
 	var d Decision
 	if h := b.holders[k]; h != nil {
-		keep := b.current(k)
+		keep := b.current(k, h)
 		var gone []netip.Addr
 		for _, a := range leaving {
 			if a = a.Unmap(); slices.Contains(h.addrs, a) && !slices.Contains(keep, a) && !slices.Contains(gone, a) {

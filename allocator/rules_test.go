@@ -286,7 +286,7 @@ func TestRetain(t *testing.T) {
 	}
 	back := svc("a")
 	back.UID = "2"
-	r.want(back, "", "10.0.0.7") // before lower free ones
+	r.want(back, "", "10.0.0.7")            // before lower free ones
 	for _, k := range r.release("a").Wake { // learns that it is retained now
 		r.want(svc(k.Namespace+"/"+k.Name, at("10.0.0.7")), AddressRetained)
 	}

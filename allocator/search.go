@@ -137,7 +137,7 @@ func (s *search) wished(a netip.Addr) bool {
 
 // unfinished is an address that an interrupted decision meant for the holder.
 func (s *search) unfinished(f Family) (netip.Addr, bool) {
-	h := s.b.holders[s.c.Key]
+	h := s.p.holder
 	if h == nil {
 		return netip.Addr{}, false
 	}

@@ -133,6 +133,11 @@ func (b *Books) refresh(e *entry, c *Claim, needs []netip.Addr) *Refusal {
 	return refusal
 }
 
+// sharesOtherwise tells whether others may share with o that could not with h.
+func (h *Holding) sharesOtherwise(o *Holding) bool {
+	return h != o && (h.SharingKey != o.SharingKey || !slices.Equal(h.Ports, o.Ports) || !slices.Equal(h.ShareWith, o.ShareWith))
+}
+
 // keepShared puts back into h what the other holders of e leave no room for.
 func keepShared(e *entry, c *Claim, was, h *Holding) (refusal *Refusal) {
 	refuse := func(reason Reason, other *Holding, p Port) {

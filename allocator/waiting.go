@@ -37,6 +37,7 @@ type queue struct {
 	buckets   []*bucket
 	namespace string // set if a pool has a limit
 	limit     bool
+	sharing   string
 	waiters   sorted[*waiter]
 }
 
@@ -45,7 +46,8 @@ type want struct {
 	address netip.Addr
 	pools   []*pool
 	family  Family
-	limit   bool // waits only for its namespace to have less
+	limit   bool   // waits only for its namespace to have less
+	sharing string // a key: waits for an address to join
 }
 
 func newWaiting() waiting {
@@ -147,6 +149,13 @@ func (b *Books) queueFor(c *Claim, t want) *queue {
 		}
 		return q
 	}
+	if t.sharing != "" {
+		name := "S:" + t.sharing
+		if b.queues[name] == nil {
+			b.queues[name] = &queue{name: name, sharing: t.sharing, waiters: sorted[*waiter]{compare: compareWaiters}}
+		}
+		return b.queues[name]
+	}
 	namespace := ""
 	if slices.ContainsFunc(t.pools, func(p *pool) bool { return p.PerNamespaceLimit > 0 }) {
 		namespace = c.Key.Namespace
@@ -185,11 +194,9 @@ func (b *Books) queueName(c *Claim, t want, namespace string) string {
 	return name.String()
 }
 
-// servable tells whether one of the queue's buckets has an address for it.
-func (q *queue) servable() bool {
-	return slices.ContainsFunc(q.buckets, func(bk *bucket) bool {
-		return (q.limit || bk.room()) && bk.within(q.namespace, 0)
-	})
+// serves tells whether the bucket has an address for the queue.
+func (q *queue) serves(bk *bucket) bool {
+	return (q.limit || bk.room()) && bk.within(q.namespace, 0)
 }
 
 // within tells whether one more address than extra ones keeps to the limit.
@@ -221,24 +228,62 @@ func (b *Books) wake(a netip.Addr) []Key {
 		w.woken = true
 		out = append(out, w.claim.Key)
 	}
-	bk := b.bucketAt(a)
-	if bk == nil {
-		return out
+	if e := b.entries[a]; e != nil {
+		out = append(out, b.wakeForEntry(e)...)
 	}
+	if bk := b.bucketAt(a); bk != nil {
+		out = append(out, b.wakeForBucket(bk, 0)...)
+	}
+	return out
+}
+
+// wakeForEntry wakes the one the address is reserved for, and the first who
+// could join its holders.
+func (b *Books) wakeForEntry(e *entry) (out []Key) {
+	if e.reserved != nil {
+		if w := b.waiters[*e.reserved]; w != nil && !w.woken {
+			w.woken = true
+			out = append(out, *e.reserved)
+		}
+	}
+	for i := range e.holders {
+		if q := b.queues["S:"+e.holders[i].SharingKey]; q != nil {
+			out = append(out, b.wakeSharer(q, 0)...)
+		}
+	}
+	return out
+}
+
+func (b *Books) wakeSharer(q *queue, seq uint64) []Key {
+	w := q.next(seq, func(w *waiter) bool {
+		return slices.ContainsFunc(w.claim.Families, func(f Family) bool {
+			_, ok := b.joinable(w.claim, f)
+			return ok
+		})
+	})
+	if w == nil {
+		return nil
+	}
+	w.woken = true
+	return []Key{w.claim.Key}
+}
+
+// wakeForBucket wakes the first from seq on whom the bucket can serve.
+func (b *Books) wakeForBucket(bk *bucket, seq uint64) []Key {
 	var first *waiter
 	for _, q := range bk.queues {
-		if !q.servable() {
+		if !q.serves(bk) {
 			continue
 		}
-		if w := q.next(0, nil); w != nil && (first == nil || w.seq < first.seq) {
+		if w := q.next(seq, nil); w != nil && (first == nil || w.seq < first.seq) {
 			first = w
 		}
 	}
 	if first == nil {
-		return out
+		return nil
 	}
 	first.woken = true
-	return append(out, first.claim.Key)
+	return []Key{first.claim.Key}
 }
 
 // nextWisher is the first from seq on who asked for a and could have it now.
@@ -251,21 +296,24 @@ func (b *Books) nextWisher(a netip.Addr, seq uint64) *waiter {
 }
 
 // passOn wakes the next after a woken waiter that has been decided or is gone,
-// in each queue where it stood and where there is room. It only goes forward, so
-// that it comes to an end.
+// of those whom the same addresses could serve, where there is room. It only goes
+// forward, so that it comes to an end.
 func (b *Books) passOn(seq uint64, queues []*queue) []Key {
 	var out []Key
 	for _, q := range queues {
-		var w *waiter
 		switch {
 		case q.address.IsValid():
-			w = b.nextWisher(q.address, seq+1)
-		case q.servable():
-			w = q.next(seq+1, nil)
+			if w := b.nextWisher(q.address, seq+1); w != nil {
+				w.woken = true
+				out = append(out, w.claim.Key)
+			}
+		case q.sharing != "":
+			out = append(out, b.wakeSharer(q, seq+1)...)
 		}
-		if w != nil {
-			w.woken = true
-			out = append(out, w.claim.Key)
+		for _, bk := range q.buckets {
+			if len(bk.queues) > 0 && bk.room() {
+				out = append(out, b.wakeForBucket(bk, seq+1)...)
+			}
 		}
 	}
 	return out
@@ -276,8 +324,10 @@ func (b *Books) wakeLater(before, after Entry) {
 	if before.equal(after) {
 		return
 	}
-	if k := after.ReservedFor; k != nil && b.waiters[*k] != nil {
-		b.woken = append(b.woken, *k)
+	if !equalPointers(before.ReservedFor, after.ReservedFor) {
+		for _, h := range after.Holders { // may have to leave a draining pool now
+			b.woken = append(b.woken, h.Key)
+		}
 	}
 	b.woken = append(b.woken, b.wake(before.Address)...)
 }
