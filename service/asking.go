@@ -2,9 +2,10 @@ package service
 
 import (
 	"crypto/sha256"
-	"fmt"
+	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,8 +60,15 @@ type wish struct {
 
 type signature [16]byte
 
-func sign(parts ...any) signature {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", fmt.Sprintf("%+v", parts)))
+// sign tells lists of strings apart by a few bytes, so that little needs to be
+// remembered of many Services.
+func sign(parts ...string) signature {
+	b := make([]byte, 0, 256)
+	for _, p := range parts {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+		b = append(b, p...)
+	}
+	sum := sha256.Sum256(b)
 	return signature(sum[:16])
 }
 
@@ -72,10 +80,30 @@ func wishOf(r Reading) *wish {
 		Families: r.Claim.Families, Policy: r.Claim.Policy, Addresses: r.Claim.Addresses, Pools: r.Claim.Pools,
 		SharingKey: r.Claim.SharingKey, ShareWith: r.Claim.ShareWith,
 	}
-	return &wish{
-		sum:      sign(c.Families, c.Policy, c.Addresses, c.Pools, c.SharingKey, c.ShareWith, r.Problems, r.Hints),
-		problems: r.Problems, hints: r.Hints, claim: c,
+	return &wish{sum: signWish(c, r.Problems, r.Hints), problems: r.Problems, hints: r.Hints, claim: c}
+}
+
+func signWish(c allocator.Claim, problems []Problem, hints []Hint) signature {
+	parts := append(make([]string, 0, 16), c.SharingKey.Value, c.SharingKey.Origin, strconv.Itoa(int(c.Policy)), familyNames(c.Families))
+	section := func(n int) { parts = append(parts, strconv.Itoa(n)) }
+	section(len(c.Addresses))
+	for _, w := range c.Addresses {
+		parts = append(parts, w.Value.String(), w.Origin)
 	}
+	section(len(c.Pools))
+	for _, w := range c.Pools {
+		parts = append(parts, w.Value, w.Origin)
+	}
+	section(len(c.ShareWith))
+	parts = append(parts, c.ShareWith...)
+	section(len(problems))
+	for _, p := range problems {
+		parts = append(parts, p.Reason, p.String())
+	}
+	for _, h := range hints {
+		parts = append(parts, h.Reason, h.Message)
+	}
+	return sign(parts...)
 }
 
 // in puts a wish into a Reading: who asks, for which ports, stays.

@@ -62,7 +62,7 @@ func condition(list []metav1.Condition, kind string) *metav1.Condition {
 func conditionField(kind string) string { return "status.conditions[" + kind + "]" }
 
 func signCondition(c *metav1.Condition) signature {
-	return sign(c.Type, c.Status, c.Reason, c.Message)
+	return sign(c.Type, string(c.Status), c.Reason, c.Message)
 }
 
 // applied takes note of a status that is right.
@@ -190,9 +190,10 @@ func (b *bout) count(u undoing, now time.Time) {
 }
 
 // rest ends a bout in which nothing has been undone for long enough. It tells
-// when to look again, as long as the contest goes on.
+// when to look again, as long as the contest goes on. While something is undone
+// and waits to be put right, there is no rest.
 func (b *bout) rest(p Pace, now time.Time) time.Time {
-	if b.corrections == 0 && !b.contested {
+	if b.corrections == 0 && !b.contested || b.counted != "" {
 		return time.Time{}
 	}
 	if end := b.last.Add(p.Quiet); now.Before(end) {

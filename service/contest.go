@@ -90,6 +90,7 @@ func (c Contest) Wrote(answer *corev1.Service, now time.Time) Contest {
 	c.bout.failures, c.bout.hold = 0, time.Time{}
 	if c.bout.corrections > 0 {
 		c.bout.last = now
+		c.bout.next = now.Add(c.Pace.delay(c.bout.corrections))
 	}
 	return c
 }

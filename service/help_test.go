@@ -230,7 +230,9 @@ func (c *cluster) eventReasons() []string {
 	return out
 }
 
-func (c *cluster) condition(kind string) *metav1.Condition { return condition(c.svc.Status.Conditions, kind) }
+func (c *cluster) condition(kind string) *metav1.Condition {
+	return condition(c.svc.Status.Conditions, kind)
+}
 
 func addresses(c allocator.Claim) string {
 	var out []string

@@ -86,6 +86,8 @@ type found struct {
 	place string
 	raw   string
 	form  form
+	// older is an older name of the same key that says something else.
+	older string
 }
 
 // consult gives what the annotations say under the given keys, in the order of
@@ -93,13 +95,18 @@ type found struct {
 func consult(annotations map[string]string, keys []key) []found {
 	var out []found
 	for _, k := range keys {
+		var f *found
 		for _, name := range k.names {
-			raw, ok := annotations[name]
-			if !ok || blank(raw) {
-				continue
+			switch raw := annotations[name]; {
+			case blank(raw):
+			case f == nil:
+				f = &found{rank: k.rank, place: annotationPrefix + name, raw: raw, form: k.form}
+			case raw != f.raw:
+				f.older = annotationPrefix + name
 			}
-			out = append(out, found{k.rank, annotationPrefix + name, raw, k.form})
-			break
+		}
+		if f != nil {
+			out = append(out, *f)
 		}
 	}
 	return out

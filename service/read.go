@@ -150,6 +150,11 @@ func settle[T comparable](r *Reading, all []found, parse func(found) ([]T, *Prob
 			r.Problems = append(r.Problems, clash(heard))
 			return nil
 		}
+		for _, h := range heard {
+			if h.older != "" {
+				r.Hints = append(r.Hints, Hint{Message: fmt.Sprintf("%s counts, and %s, the older name of the same, does not: remove it.", h.place, h.older)})
+			}
+		}
 		return &heard[0]
 	}
 	return nil
@@ -206,11 +211,11 @@ func ownNameFor(place string) string {
 func (r *Reading) readAddresses(svc *corev1.Service, around Surroundings) {
 	all := consult(svc.Annotations, addressKeys)
 	if ip := svc.Spec.LoadBalancerIP; !blank(ip) {
-		all = append(all, found{rankField, placeLoadBalancerIP, ip, formSingle})
+		all = append(all, found{rank: rankField, place: placeLoadBalancerIP, raw: ip, form: formSingle})
 	}
 	external := externalWish(svc, around)
 	if external != "" {
-		all = append(all, found{rankExternal, placeExternalIPs, external, formList})
+		all = append(all, found{rank: rankExternal, place: placeExternalIPs, raw: external, form: formList})
 	}
 	counts := settle(r, all, parseAddresses)
 	if counts == nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -317,6 +318,22 @@ func TestLimitsOfTheLedger(t *testing.T) {
 	}
 }
 
+// BenchmarkSteady is one look at a Service at which nothing has changed.
+func BenchmarkSteady(b *testing.B) {
+	c := newCluster(b, newService(loadBalancerIP("172.30.0.100")))
+	c.reconcile()
+	c.reconcile()
+	d := assigned("public", "spec.loadBalancerIP", "172.30.0.100")
+	for b.Loop() {
+		asking, contest := c.contest.Ask(c.svc, read(c.svc), c.held, c.now)
+		out := Status(Input{Service: c.svc, Asking: asking, Decision: d, InPool: pools, Contest: contest, Now: c.now})
+		if out.Write {
+			b.Fatalf("it writes %s", out.Patch())
+		}
+	}
+	b.ReportMetric(float64(unsafe.Sizeof(c.contest)), "state-bytes")
+}
+
 func TestHints(t *testing.T) {
 	got := read(newService(loadBalancerIP("::ffff:172.30.0.100")))
 	want := []Hint{{
@@ -338,6 +355,19 @@ func TestHints(t *testing.T) {
 	got = read(newService(annotated("fairlead.dev/addresses", "172.30.0.1"), externalIPs("172.30.0.9", "192.0.2.1")))
 	if len(got.Hints) != 1 || !strings.Contains(got.Hints[0].Message, "spec.externalIPs 172.30.0.9 is overridden by annotation fairlead.dev/addresses") {
 		t.Errorf("an external address that nobody announces is not told: %v", got.Hints)
+	}
+}
+
+func TestOlderNameIsHinted(t *testing.T) {
+	older := func(old, now string) []Hint {
+		return read(newService(annotated("metallb.universe.tf/address-pool", old, "metallb.io/address-pool", now))).Hints
+	}
+	if got := older("a", "a"); len(got) > 0 {
+		t.Errorf("equal values: %v", got)
+	}
+	got := older("a", "b")
+	if len(got) != 1 || got[0].Message != "annotation metallb.io/address-pool counts, and annotation metallb.universe.tf/address-pool, the older name of the same, does not: remove it." {
+		t.Errorf("unequal values: %v", got)
 	}
 }
 

@@ -138,8 +138,9 @@ func Status(in Input) Outcome {
 	undone := c.bout.undone(svc, wrong)
 	c.bout.want = has
 	if undone.field == "" {
-		out.Wake = sooner(out.Wake, c.bout.rest(c.Pace, in.Now))
+		c.bout.counted = ""
 	}
+	out.Wake = sooner(out.Wake, c.bout.rest(c.Pace, in.Now))
 
 	d := draft{in: &in, has: has, want: map[string]*metav1.Condition{}}
 	d.ingress, d.ingressChanged = mergeIngress(svc.Status.LoadBalancer.Ingress, has, wrong)
@@ -177,7 +178,9 @@ func Clear(svc *corev1.Service, held []netip.Addr, contest Contest, now time.Tim
 	if c.bout.stale(svc) {
 		return Outcome{Ingress: svc.Status.LoadBalancer.Ingress, Conditions: svc.Status.Conditions, Changed: true, Contest: c}
 	}
-	held = slices.Concat(held, c.bout.ours)
+	for _, a := range c.bout.ours {
+		held = appendNew(slices.Clip(held), a)
+	}
 	in := Input{Service: svc, Now: now}
 	d := draft{in: &in, want: map[string]*metav1.Condition{}}
 	d.ingress, d.ingressChanged = mergeIngress(svc.Status.LoadBalancer.Ingress, nil,
