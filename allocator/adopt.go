@@ -15,20 +15,18 @@ import (
 // An address of a family in which the books have another one for the holder is
 // not adopted: the ledger is newer than the status.
 func (b *Books) Adopt(now time.Time, c Claim, addresses []netip.Addr) Decision {
-	c.normalise()
-	p := plan{now: second(now)}
+	claim, p := b.begin(now, c)
 	shown := make([]netip.Addr, len(addresses))
 	for i, a := range addresses {
 		shown[i] = a.Unmap()
 	}
-	p.holder = b.holders[c.Key]
 	current := b.current(c.Key, p.holder)
 	needs := slices.Clone(current)
 	for _, a := range shown {
 		if slices.Contains(needs, a) {
 			continue
 		}
-		if r := b.notAdoptable(&c, a, current, shown); r != nil {
+		if r := b.notAdoptable(claim, a, current, shown); r != nil {
 			p.refuse(r)
 			continue
 		}
@@ -39,10 +37,10 @@ func (b *Books) Adopt(now time.Time, c Claim, addresses []netip.Addr) Decision {
 		if bk := b.bucketAt(a); bk != nil {
 			pool = bk.pool.Name
 		}
-		p.needs = append(p.needs, wanted{a, originOf(&c, a, pool)})
+		p.needs = append(p.needs, wanted{a, originOf(claim, a, pool)})
 	}
-	orderByFamily(p.needs, c.Families)
-	return b.carryOut(&p, &c)
+	orderByFamily(p.needs, claim.Families)
+	return b.carryOut(p, claim)
 }
 
 func orderByFamily(needs []wanted, families []Family) {

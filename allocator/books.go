@@ -13,6 +13,7 @@ import (
 // stand in it. They are not safe for concurrent use: the caller locks. Slices
 // and maps that go in or come out are shared and must not be changed.
 type Books struct {
+	scratch      scratch
 	given        []Pool
 	cluster      []ClusterRange
 	problems     []PoolProblem
@@ -235,18 +236,38 @@ func (b *Books) follow(e *entry, c *Claim) {
 	b.change(e, func(e *entry) { e.pool = name })
 }
 
+// alone gives the last holder of an address, to be decided again, where the name
+// of the pool may have to follow.
+func (b *Books) alone(e *entry) []Key {
+	if _, name := b.whereIs(e.address); len(e.holders) != 1 || name == "" || name == e.pool {
+		return nil
+	}
+	return []Key{e.holders[0].Key}
+}
+
 // change alters an entry by edit and brings everything that is derived from it
 // up to date.
 func (b *Books) change(e *entry, edit func(e *entry)) {
-	if !e.dirty {
-		e.dirty = true
-		if e.written {
-			truth := e.export()
-			e.truth = &truth
-		}
-	}
+	e.soil()
 	before, reserved, pool := e.holders, e.reserved, e.pool
 	edit(e)
+	b.derive(e, before, reserved, pool)
+}
+
+// soil notes that the entry will differ from the ledger's, and keeps what that has.
+func (e *entry) soil() {
+	if e.dirty {
+		return
+	}
+	e.dirty = true
+	if e.written {
+		truth := e.export()
+		e.truth = &truth
+	}
+}
+
+// derive brings up to date what depends on an entry, after an edit.
+func (b *Books) derive(e *entry, before []Holding, reserved *Key, pool string) {
 	if e.bucket == nil && e.pool != pool && e.placed == stateInUse {
 		b.countStray(e, pool, -1)
 		b.countStray(e, e.pool, 1)

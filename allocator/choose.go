@@ -7,15 +7,14 @@ import (
 )
 
 // explicit checks the addresses asked for in a family.
-func (b *Books) explicit(p *plan, c *Claim, f Family) ([]wanted, *Refusal) {
-	var out []wanted
+func (b *Books) explicit(p *plan, c *Claim, f Family, out []wanted) ([]wanted, *Refusal) {
 	for _, w := range c.Addresses {
 		if FamilyOf(w.Value) != f || slices.ContainsFunc(out, func(o wanted) bool { return o.address == w.Value }) {
 			continue
 		}
 		if refusal := b.unavailable(p, c, w.Value, out); refusal != nil {
 			refusal.Origin, refusal.Family = w.Origin, f
-			return nil, refusal
+			return out[:0], refusal
 		}
 		out = append(out, wanted{w.Value, w.Origin})
 	}
@@ -179,8 +178,9 @@ func (b *Books) noteDraining(p *plan, a netip.Addr, origin string) {
 // automatic fills the families without explicit addresses. False: the claim
 // cannot be served, and p says why.
 func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]wanted) bool {
-	s := search{b: b, p: p, c: c}
-	var open []int // positions of families that need a new address
+	s := &b.scratch.search
+	*s = search{b: b, p: p, c: c}
+	open := b.scratch.open[:0] // positions of families that need a new address
 	var moving [2]netip.Addr
 	for i, f := range c.Families {
 		if len(chosen[i]) > 0 {
@@ -189,13 +189,14 @@ func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]
 		}
 		a, move := b.kept(p, c, current, f)
 		if a.IsValid() && !move {
-			chosen[i] = []wanted{{a, originOf(c, a, b.entries[a].pool)}}
+			chosen[i] = append(chosen[i], wanted{a, originOf(c, a, b.entries[a].pool)})
 			s.prefer(b.entries[a].bucket)
 			continue
 		}
 		moving[i] = a
 		open = append(open, i)
 	}
+	b.scratch.open = open
 	if len(open) == 0 {
 		return true
 	}
@@ -203,7 +204,7 @@ func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]
 	s.find(open, chosen)
 	possible := true
 	for _, i := range open {
-		if len(chosen[i]) == 0 && !b.without(&s, i, moving[i], chosen) {
+		if len(chosen[i]) == 0 && !b.without(s, i, moving[i], chosen) {
 			possible = false // look on: the claim waits for every family it lacks
 		}
 	}
@@ -224,7 +225,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 				p.note = refusal
 			}
 			p.wants = append(p.wants, want{pools: s.candidates, family: f})
-			chosen[i] = []wanted{stays}
+			chosen[i] = append(chosen[i], stays)
 			return true
 		}
 	}
@@ -241,7 +242,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 		return false
 	}
 	if has.IsValid() {
-		chosen[i] = []wanted{stays}
+		chosen[i] = append(chosen[i], stays)
 	}
 	return true
 }

@@ -16,6 +16,17 @@ type plan struct {
 	wants   []want
 }
 
+// scratch is memory that one decision leaves to the next.
+type scratch struct {
+	claim   Claim
+	plan    plan
+	search  search
+	needs   []wanted
+	open    []int
+	entries []*entry
+	chosen  [2][]wanted
+}
+
 type wanted struct {
 	address netip.Addr
 	origin  string
@@ -47,15 +58,23 @@ func (p *plan) refuse(r *Refusal, w ...want) {
 //
 // The same claim decided again gives the same answer.
 func (b *Books) Decide(now time.Time, c Claim) Decision {
-	c.normalise()
-	p := plan{now: second(now)}
-	if p.holder = b.holders[c.Key]; p.holder != nil {
+	claim, p := b.begin(now, c)
+	if p.holder != nil {
 		for _, a := range p.holder.addrs {
-			b.follow(b.entries[a], &c)
+			b.follow(b.entries[a], claim)
 		}
 	}
-	b.plan(&p, &c)
-	return b.carryOut(&p, &c)
+	b.plan(p, claim)
+	return b.carryOut(p, claim)
+}
+
+// begin prepares the scratch memory for a claim.
+func (b *Books) begin(now time.Time, c Claim) (*Claim, *plan) {
+	s := &b.scratch
+	s.claim = c
+	s.claim.normalise()
+	s.plan = plan{now: second(now), holder: b.holders[c.Key], needs: s.needs[:0]}
+	return &s.claim, &s.plan
 }
 
 func (c *Claim) normalise() {
@@ -86,23 +105,25 @@ func (b *Books) plan(p *plan, c *Claim) {
 		b.keep(p, c, current)
 		return
 	}
-	var chosen [2][]wanted // by position in c.Families
+	chosen := &b.scratch.chosen // by position in c.Families
+	chosen[0], chosen[1] = chosen[0][:0], chosen[1][:0]
 	for i, f := range c.Families {
 		var refusal *Refusal
-		if chosen[i], refusal = b.explicit(p, c, f); refusal != nil {
+		if chosen[i], refusal = b.explicit(p, c, f, chosen[i]); refusal != nil {
 			refusal.Kept = len(current) > 0
 			p.refuse(refusal, b.wantsOf(refusal)...)
 			b.keep(p, c, current)
 			return
 		}
 	}
-	if !b.automatic(p, c, current, &chosen) {
+	if !b.automatic(p, c, current, chosen) {
 		b.keep(p, c, current)
 		return
 	}
 	for i := range c.Families {
 		p.needs = append(p.needs, chosen[i]...)
 	}
+	b.scratch.needs = p.needs
 }
 
 // wantsOf is what a claim waits for whose requested address is refused.
@@ -159,7 +180,7 @@ func (b *Books) newestNeeds(k Key, h *holder) []netip.Addr {
 // keep plans to leave the holder what it has. A half of an interrupted decision
 // that was never announced is given back.
 func (b *Books) keep(p *plan, c *Claim, current []netip.Addr) {
-	p.needs = nil
+	p.needs = p.needs[:0]
 	for _, f := range c.Families {
 		for _, a := range current {
 			if FamilyOf(a) == f && b.complete(c.Key, a) {
@@ -201,7 +222,7 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 	needs := p.addresses()
 	var d Decision
 	assigned := false
-	entries := make([]*entry, 0, 2)
+	entries := b.scratch.entries[:0]
 	for _, a := range needs {
 		e := b.at(a)
 		entries = append(entries, e)
@@ -221,6 +242,7 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 			d.Wake = append(d.Wake, b.wake(a)...)
 		}
 	}
+	b.scratch.entries = entries
 	if p.holder == nil && assigned {
 		p.holder = b.holders[c.Key]
 	}
@@ -290,13 +312,16 @@ func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
 	h := holdingOf(c)
 	h.Since, h.Needs, h.Bound = now, needs, len(needs) == 1
 	b.arrived(e.address, c.Key)
-	b.change(e, func(e *entry) {
-		if len(e.holders) == 0 {
-			_, e.pool = b.whereIs(e.address)
-		}
-		e.holders = append(slices.Clip(e.holders), h)
-		e.released = nil
-	})
+	e.soil()
+	before, pool := e.holders, e.pool
+	if len(before) == 0 {
+		_, e.pool = b.whereIs(e.address)
+	}
+	e.holders = make([]Holding, len(before)+1)
+	copy(e.holders, before)
+	e.holders[len(before)] = h
+	e.released = nil
+	b.derive(e, before, e.reserved, pool)
 }
 
 // settle makes those holdings Bound whose other needs stand in the ledger.

@@ -97,6 +97,9 @@ func (b *Books) Load(truth Entry) {
 			b.woken = append(b.woken, h.Key) // lost it
 		}
 	}
+	if len(merged.Holders) < len(ours.Holders) {
+		b.woken = append(b.woken, b.alone(e)...)
+	}
 	b.wakeLater(ours, merged)
 }
 

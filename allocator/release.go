@@ -55,6 +55,7 @@ func (b *Books) giveUp(d *Decision, now time.Time, k Key, addrs []netip.Addr) {
 			}
 		})
 		d.Touched = append(d.Touched, a)
+		d.Wake = append(d.Wake, b.alone(e)...)
 		if len(e.holders) == 0 {
 			d.Freed = append(d.Freed, a)
 		}

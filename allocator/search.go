@@ -30,7 +30,7 @@ func (s *search) find(open []int, chosen *[2][]wanted) {
 			pool = bk.pool.Name
 			s.prefer(bk)
 		}
-		chosen[i] = []wanted{{a, originOf(s.c, a, pool)}}
+		chosen[i] = append(chosen[i], wanted{a, originOf(s.c, a, pool)})
 	}
 	for _, i := range open {
 		if a, ok := s.own(s.c.Families[i]); ok {
