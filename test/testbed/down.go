@@ -143,12 +143,14 @@ func unescapeMount(s string) string {
 // removeTraces deletes what the cluster's programs keep in fixed places of the machine: sockets of containerd's shims,
 // CNI's results and the kubelet's links to container logs.
 func removeTraces(l layout) {
-	bundles, _ := filepath.Glob(l.path("*", "state", "io.containerd.runtime.v2.task", "*", "*"))
-	for _, bundle := range bundles {
-		removeShimSocket(filepath.Join(bundle, "bootstrap.json"))
-		removeAll("/var/lib/cni/results/*-" + filepath.Base(bundle) + "-*")
+	removeShimSockets(l, "*")
+	results, _ := filepath.Glob("/var/lib/cni/results/*")
+	for _, path := range results {
+		// A result names the pod's namespace, which is in the cluster's folder.
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), `"`+l.Run+"/") {
+			os.Remove(path)
+		}
 	}
-	removeAll("/var/lib/cni/results/" + l.cniNetwork() + "-*")
 	links, _ := filepath.Glob("/var/log/containers/*.log")
 	for _, path := range links {
 		if to, err := os.Readlink(path); err == nil && strings.HasPrefix(to, l.Run+"/") {
@@ -157,25 +159,28 @@ func removeTraces(l layout) {
 	}
 }
 
-func removeAll(pattern string) {
-	paths, _ := filepath.Glob(pattern)
-	for _, path := range paths {
-		os.Remove(path)
+// removeShimSockets deletes the sockets of shims that were killed; a new containerd would forget them.
+func removeShimSockets(l layout, nodes string) {
+	for _, socket := range shimSockets(l, nodes) {
+		os.Remove(socket)
 	}
 }
 
-func removeShimSocket(bootstrap string) {
-	text, err := os.ReadFile(bootstrap)
-	if err != nil {
-		return
+// shimSockets are the sockets, in a folder that all containerds share, of the shims on the nodes (a pattern).
+func shimSockets(l layout, nodes string) []string {
+	var sockets []string
+	paths, _ := filepath.Glob(l.path(nodes, "state", "io.containerd.runtime.v2.task", "*", "*", "bootstrap.json"))
+	for _, path := range paths {
+		var params struct{ Address string }
+		text, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(text, &params) != nil {
+			continue
+		}
+		if socket, ok := strings.CutPrefix(params.Address, "unix://"); ok && strings.HasPrefix(socket, "/run/containerd/s/") {
+			sockets = append(sockets, filepath.Clean(socket))
+		}
 	}
-	var params struct{ Address string }
-	if json.Unmarshal(text, &params) != nil {
-		return
-	}
-	if socket, ok := strings.CutPrefix(params.Address, "unix://"); ok && strings.HasPrefix(socket, "/run/containerd/s/") {
-		os.Remove(socket)
-	}
+	return sockets
 }
 
 // Info is what List tells of a cluster.

@@ -296,6 +296,10 @@ func secondCluster(t *testing.T, first *Cluster) {
 }
 
 func downTwice(t *testing.T, c *Cluster) {
+	shims := shimSockets(c.layout, "*")
+	if len(shims) == 0 {
+		t.Error("no shim's socket was found while pods run")
+	}
 	left := c.Command(Client, "sleep", "600")
 	must(t, left.Start())
 	must(t, c.Down())
@@ -307,6 +311,11 @@ func downTwice(t *testing.T, c *Cluster) {
 	}
 	must(t, c.Down())
 	requireNothingLeft(t, c.layout, c.cgroups)
+	for _, socket := range shims {
+		if exists(socket) {
+			t.Errorf("a shim's socket is left: %s", socket)
+		}
+	}
 }
 
 // requireNothingLeft looks for everything that a cluster has outside its own folder, and for that folder.
@@ -330,6 +339,13 @@ func requireNothingLeft(t *testing.T, l layout, cg cgroups) {
 	for _, path := range commands {
 		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), l.Run+"/") {
 			t.Errorf("a process is left: %s", strings.ReplaceAll(string(text), "\x00", " "))
+		}
+	}
+	results, err := filepath.Glob("/var/lib/cni/results/*")
+	must(t, err)
+	for _, path := range results {
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), l.Run+"/") {
+			t.Errorf("a result of CNI is left: %s", path)
 		}
 	}
 	if exists(l.Run) {

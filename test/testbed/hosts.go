@@ -148,6 +148,7 @@ func (c *Cluster) KillNode(node string) error {
 	if err := c.cgroups.killAll(c.layout.hostCgroup(node), c.layout.podCgroup(node)); err != nil {
 		return fmt.Errorf("kill %s: %w", node, err)
 	}
+	removeShimSockets(c.layout, node)
 	// The kernel's rules are gone after a power failure as well.
 	_, err := c.Exec(context.Background(), node, "nft", "flush", "ruleset")
 	return err
