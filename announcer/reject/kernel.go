@@ -41,8 +41,21 @@ func unsupported(err error) bool {
 	return false
 }
 
-// replace writes the table, taking the place of any of that name, in one transaction.
+// replace writes the table in the best layout that the kernel takes.
 func (t *Table) replace(next *content) error {
+	err := t.replaceAs(next, t.layout)
+	if t.layout == early && unsupported(err) {
+		if lateErr := t.replaceAs(next, late); lateErr != nil {
+			return errors.Join(err, lateErr)
+		}
+		t.layout = late
+		return nil
+	}
+	return err
+}
+
+// replaceAs writes the table, taking the place of any of that name, in one transaction.
+func (t *Table) replaceAs(next *content, lay layout) error {
 	c, err := t.conn()
 	if err != nil {
 		return err
@@ -59,7 +72,7 @@ func (t *Table) replace(next *content) error {
 			return fmt.Errorf("set %s: %w", s.Name, err)
 		}
 	}
-	chains := chainsOf(table, t.cfg)
+	chains := chainsOf(table, t.cfg, lay)
 	for _, ch := range chains {
 		c.AddChain(ch.chain)
 	}

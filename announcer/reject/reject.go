@@ -1,15 +1,18 @@
 // Package reject makes the addresses of a node answer where nobody serves them: a TCP reset or an ICMP port unreachable
 // for a port that no holder has, and an answer to ping. It is one nftables table of our own, in the family inet:
 //
-//	nat, prerouting and output, before kube-proxy's (-110)   echo requests to a VIP go to the node, so that its kernel answers as the VIP
-//	filter, forward and output, after everybody's (+10)      to a VIP: drop a held port, reset or refuse any other
-//	filter, input (+10)                                      the same, but a held port is let through
+//	nat, prerouting and output, before kube-proxy's (-110)     echo requests to a VIP go to the node, so that its kernel answers as the VIP
+//	filter, prerouting, after kube-proxy's translation (-90)   to a VIP: reset or refuse a port that nobody has
+//	filter, forward, after everybody's (+10)                   to a VIP: drop what is left
+//	filter, output (+10)                                       for the node's own programs: both of these
 //
 // Whatever kube-proxy serves has been translated before it gets to the filter chains and no longer carries a VIP, so they see
 // only what nobody took up. A held port that was not translated (kube-proxy is late, or there is no endpoint here) is dropped:
 // the client tries again, and the packet does not leave the node for an address that the node itself answers for.
-// kube-proxy's own refusals at an earlier priority stand, and so does what any firewall drops. In the input path a VIP is an address
-// of the node itself (IPVS, a program bound to it), so held ports are left to whoever that is.
+// kube-proxy's own refusals for Services without endpoints come before that and stand. Where a VIP is an address of the node
+// itself (a program bound to it), held ports are left to whoever that is.
+//
+// Kernels before Linux 5.9 cannot refuse in prerouting; there it is done in forward and input (+10).
 package reject
 
 import (
@@ -68,6 +71,7 @@ type Table struct {
 	// generation is that of the whole ruleset when ours was last seen to be whole; 0 for unknown.
 	generation uint32
 	looks      int
+	layout     layout
 }
 
 // content is the elements of the sets.

@@ -68,7 +68,7 @@ func (t *Table) whole(deep bool) (bool, error) {
 		return false, err
 	}
 	table := t.table()
-	for _, ch := range chainsOf(table, t.cfg) {
+	for _, ch := range chainsOf(table, t.cfg, t.layout) {
 		rules, err := c.GetRules(table, ch.chain)
 		if errors.Is(err, unix.ENOENT) {
 			return false, nil
@@ -131,4 +131,3 @@ func (t *Table) rulesetGeneration() (uint32, error) {
 	}
 	return 0, errors.New("the kernel did not tell the generation of the ruleset")
 }
-

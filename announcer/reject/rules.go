@@ -20,7 +20,19 @@ const (
 // Priorities: kube-proxy translates at -100 and filters at -110 and 0.
 const (
 	natPriority    = -110
+	earlyPriority  = -90
 	filterPriority = 10
+)
+
+// layout is where ports are refused.
+type layout int
+
+const (
+	// early: in prerouting, right after the translation. The kernel has not routed the packet yet, so it does not send the client a
+	// redirect towards the VIP, which would use up the client's allowance of ICMP errors.
+	early layout = iota
+	// late: in forward and input, for kernels before Linux 5.9, which cannot refuse in prerouting.
+	late
 )
 
 const (
@@ -72,6 +84,7 @@ func (h heldPort) key() []byte {
 // family is what differs between IPv4 and IPv6.
 type family struct {
 	proto       byte // NFPROTO_*
+	suffix      string
 	vips, held  string
 	destination expr.Payload
 	size        uint32 // of an address, in registers of 4 bytes
@@ -85,12 +98,12 @@ type family struct {
 func families(cfg Config) []family {
 	return []family{
 		{
-			proto: unix.NFPROTO_IPV4, vips: setVIP4, held: setHeld4, size: 1,
+			proto: unix.NFPROTO_IPV4, suffix: "4", vips: setVIP4, held: setHeld4, size: 1,
 			destination: expr.Payload{DestRegister: reg(0), Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
 			icmp:        unix.IPPROTO_ICMP, echo: icmpEcho4, port: unreachPort4, protocol: unreachProtocol4, node: cfg.Node4,
 		},
 		{
-			proto: unix.NFPROTO_IPV6, vips: setVIP6, held: setHeld6, size: 4,
+			proto: unix.NFPROTO_IPV6, suffix: "6", vips: setVIP6, held: setHeld6, size: 4,
 			destination: expr.Payload{DestRegister: reg(0), Base: expr.PayloadBaseNetworkHeader, Offset: 24, Len: 16},
 			icmp:        unix.IPPROTO_ICMPV6, echo: icmpEcho6, port: unreachPort6, protocol: unreachPort6, node: cfg.Node6,
 		},
@@ -107,33 +120,43 @@ type chain struct {
 	rules []rule
 }
 
-// chainsOf are the chains of the table with their rules; a chain stands after those that it goes to only if the order of creation
-// does not matter, so all are created first.
-func chainsOf(t *nftables.Table, cfg Config) []chain {
+// chainsOf are the chains of the table with their rules.
+func chainsOf(t *nftables.Table, cfg Config, lay layout) []chain {
 	accept := nftables.ChainPolicyAccept
-	base := func(name string, typ nftables.ChainType, hook *nftables.ChainHook, prio nftables.ChainPriority) chain {
-		return chain{chain: &nftables.Chain{
-			Table: t, Name: name, Type: typ, Hooknum: hook, Priority: &prio, Policy: &accept,
-		}}
+	base := func(name string, typ nftables.ChainType, hook *nftables.ChainHook, prio nftables.ChainPriority, rule func(family) rule) chain {
+		ch := chain{chain: &nftables.Chain{Table: t, Name: name, Type: typ, Hooknum: hook, Priority: &prio, Policy: &accept}}
+		for _, f := range families(cfg) {
+			ch.rules = append(ch.rules, rule(f))
+		}
+		return ch
 	}
-	pingIn := base("ping-in", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, natPriority)
-	pingOut := base("ping-out", nftables.ChainTypeNAT, nftables.ChainHookOutput, natPriority)
-	forward := base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, filterPriority)
-	output := base("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, filterPriority)
-	input := base("input", nftables.ChainTypeFilter, nftables.ChainHookInput, filterPriority)
+	to := func(name string) func(family) rule {
+		return func(f family) rule {
+			return append(f.toVIP(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: name + f.suffix})
+		}
+	}
 	var all []chain
 	for _, f := range families(cfg) {
-		suffix := map[byte]string{unix.NFPROTO_IPV4: "4", unix.NFPROTO_IPV6: "6"}[f.proto]
-		through := chain{chain: &nftables.Chain{Table: t, Name: "through" + suffix}, rules: f.refuse(expr.VerdictDrop)}
-		local := chain{chain: &nftables.Chain{Table: t, Name: "local" + suffix}, rules: f.refuse(expr.VerdictReturn)}
-		all = append(all, through, local)
-		pingIn.rules = append(pingIn.rules, f.ping())
-		pingOut.rules = append(pingOut.rules, f.ping())
-		forward.rules = append(forward.rules, f.dispatch(through.chain.Name))
-		output.rules = append(output.rules, f.dispatch(through.chain.Name))
-		input.rules = append(input.rules, f.dispatch(local.chain.Name))
+		for name, rules := range map[string][]rule{
+			"refuse":         f.refuse(expr.VerdictReturn),
+			"refuse-or-drop": f.refuse(expr.VerdictDrop),
+			"drop":           {f.related(), {&expr.Verdict{Kind: expr.VerdictDrop}}},
+		} {
+			all = append(all, chain{chain: &nftables.Chain{Table: t, Name: name + f.suffix}, rules: rules})
+		}
 	}
-	return append(all, pingIn, pingOut, forward, output, input)
+	all = append(all,
+		base("ping-in", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, natPriority, family.ping),
+		base("ping-out", nftables.ChainTypeNAT, nftables.ChainHookOutput, natPriority, family.ping),
+		base("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, filterPriority, to("refuse-or-drop")))
+	if lay == late {
+		return append(all,
+			base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, filterPriority, to("refuse-or-drop")),
+			base("input", nftables.ChainTypeFilter, nftables.ChainHookInput, filterPriority, to("refuse")))
+	}
+	return append(all,
+		base("prerouting", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, earlyPriority, to("refuse")),
+		base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, filterPriority, to("drop")))
 }
 
 // toVIP matches packets to a VIP of the family.
@@ -145,10 +168,6 @@ func (f family) toVIP() rule {
 		&destination,
 		&expr.Lookup{SourceRegister: reg(0), SetName: f.vips},
 	}
-}
-
-func (f family) dispatch(to string) rule {
-	return append(f.toVIP(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: to})
 }
 
 // ping sends echo requests to the node.
@@ -172,19 +191,26 @@ func l4proto(p byte) rule {
 	}
 }
 
-// refuse are the rules for packets to a VIP that nobody has translated; held is the verdict for what is not ours to refuse.
-func (f family) refuse(held expr.VerdictKind) []rule {
-	verdict := func(k expr.VerdictKind) *expr.Verdict { return &expr.Verdict{Kind: k} }
-	rules := []rule{{ // ICMP errors about flows that are known
+// related accepts ICMP errors about flows that are known.
+func (f family) related() rule {
+	return rule{
 		&expr.Ct{Register: reg(0), Key: expr.CtKeySTATE},
 		&expr.Bitwise{
 			SourceRegister: reg(0), DestRegister: reg(0), Len: 4,
 			Mask: binary.NativeEndian.AppendUint32(nil, expr.CtStateBitRELATED), Xor: make([]byte, 4),
 		},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg(0), Data: make([]byte, 4)},
-		verdict(expr.VerdictAccept),
-	}}
-	withPorts := []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP}
+		&expr.Verdict{Kind: expr.VerdictAccept},
+	}
+}
+
+// withPorts are the protocols whose ports holders have.
+var withPorts = []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP}
+
+// refuse are the rules for packets to a VIP that nobody has translated; held is the verdict for what is not ours to refuse.
+func (f family) refuse(held expr.VerdictKind) []rule {
+	notOurs := &expr.Verdict{Kind: held}
+	rules := []rule{f.related()}
 	for _, p := range withPorts {
 		destination := f.destination
 		rules = append(rules, append(l4proto(p),
@@ -192,13 +218,20 @@ func (f family) refuse(held expr.VerdictKind) []rule {
 			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg(f.size)},
 			&expr.Payload{DestRegister: reg(f.size + 1), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 			&expr.Lookup{SourceRegister: reg(0), SetName: f.held},
-			verdict(held)))
+			notOurs))
 	}
 	rules = append(rules, append(l4proto(unix.IPPROTO_TCP), &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}))
 	for _, p := range withPorts[1:] {
 		rules = append(rules, append(l4proto(p), &expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: f.port}))
 	}
-	// ICMP is never answered with ICMP. Neighbour solicitations to the VIP itself end here too.
-	rules = append(rules, append(l4proto(f.icmp), verdict(held)))
+	if f.proto == unix.NFPROTO_IPV6 {
+		// Neighbour solicitations to the VIP itself are answered by the announcer; routed on, they would make the kernel send redirects.
+		rules = append(rules, append(l4proto(f.icmp),
+			&expr.Payload{DestRegister: reg(0), Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+			&expr.Cmp{Op: expr.CmpOpGte, Register: reg(0), Data: []byte{128}},
+			&expr.Verdict{Kind: expr.VerdictDrop}))
+	}
+	// ICMP is never answered with ICMP.
+	rules = append(rules, append(l4proto(f.icmp), notOurs))
 	return append(rules, rule{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: f.protocol}})
 }
