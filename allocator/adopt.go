@@ -33,11 +33,7 @@ func (b *Books) Adopt(now time.Time, c Claim, addresses []netip.Addr) Decision {
 		needs = append(needs, a)
 	}
 	for _, a := range needs {
-		pool := ""
-		if bk := b.bucketAt(a); bk != nil {
-			pool = bk.pool.Name
-		}
-		p.needs = append(p.needs, wanted{a, originOf(claim, a, pool)})
+		p.needs = append(p.needs, wanted{a, b.origin(claim, a)})
 	}
 	orderByFamily(p.needs, claim.Families)
 	return b.carryOut(p, claim)

@@ -465,6 +465,7 @@ func (b *Books) hold(k Key, a netip.Addr) {
 		b.holders[k] = h
 	}
 	h.addrs = append(h.addrs, a)
+	b.scratch.held = h
 }
 
 func (b *Books) unhold(k Key, a netip.Addr) {

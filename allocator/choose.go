@@ -111,8 +111,11 @@ func (b *Books) withinLimit(c *Claim, bk *bucket, a netip.Addr, extra int) bool 
 // givingUp counts the addresses of the bucket that only this holder has in its
 // namespace and that it will leave, as it asks for others.
 func (b *Books) givingUp(c *Claim, bk *bucket) int {
+	if bk.perNamespace == nil {
+		return 0
+	}
 	h := b.holders[c.Key]
-	if h == nil || bk.perNamespace == nil {
+	if h == nil {
 		return 0
 	}
 	n := 0
@@ -189,7 +192,7 @@ func (b *Books) automatic(p *plan, c *Claim, current []netip.Addr, chosen *[2][]
 		}
 		a, move := b.kept(p, c, current, f)
 		if a.IsValid() && !move {
-			chosen[i] = append(chosen[i], wanted{a, originOf(c, a, b.entries[a].pool)})
+			chosen[i] = append(chosen[i], wanted{a, b.origin(c, a)})
 			s.prefer(b.entries[a].bucket)
 			continue
 		}
@@ -218,7 +221,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 	refusal := s.refusal(f)
 	stays := wanted{has, ""}
 	if has.IsValid() {
-		stays.origin = originOf(c, has, b.entries[has].pool)
+		stays.origin = b.origin(c, has)
 		if b.onlyDraining(c, has) {
 			refusal = &Refusal{Reason: PoolDraining, Address: has, Family: f, Pool: b.bucketAt(has).pool.Name, Kept: true}
 			if p.note == nil {

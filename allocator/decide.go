@@ -24,6 +24,7 @@ type scratch struct {
 	needs   []wanted
 	open    []int
 	entries []*entry
+	held    *holder // the last that got an address
 	chosen  [2][]wanted
 }
 
@@ -184,7 +185,7 @@ func (b *Books) keep(p *plan, c *Claim, current []netip.Addr) {
 	for _, f := range c.Families {
 		for _, a := range current {
 			if FamilyOf(a) == f && b.complete(c.Key, a) {
-				p.needs = append(p.needs, wanted{a, originOf(c, a, b.entries[a].pool)})
+				p.needs = append(p.needs, wanted{a, b.origin(c, a)})
 			}
 		}
 	}
@@ -202,13 +203,28 @@ func (b *Books) complete(k Key, a netip.Addr) bool {
 	})
 }
 
-// originOf is where the wish that the address meets was written.
-func originOf(c *Claim, a netip.Addr, pool string) string {
+// origin is where the wish that the address meets was written: the address, or
+// one of the pools it may count to. Empty: nobody wished for it.
+func (b *Books) origin(c *Claim, a netip.Addr) string {
 	for _, w := range c.Addresses {
 		if w.Value == a {
 			return w.Origin
 		}
 	}
+	if len(c.Pools) == 0 {
+		return ""
+	}
+	if e := b.entries[a]; e != nil && names(c.Pools, e.pool) {
+		return poolOrigin(c, e.pool)
+	}
+	if bk := b.bucketAt(a); bk != nil {
+		return poolOrigin(c, bk.pool.Name)
+	}
+	return ""
+}
+
+// poolOrigin is where the wish for the pool was written.
+func poolOrigin(c *Claim, pool string) string {
 	for _, w := range c.Pools {
 		if w.Value == pool {
 			return w.Origin
@@ -219,14 +235,35 @@ func originOf(c *Claim, a netip.Addr, pool string) string {
 
 // carryOut changes the books as planned.
 func (b *Books) carryOut(p *plan, c *Claim) Decision {
-	needs := p.addresses()
 	var d Decision
-	assigned := false
+	needs := p.addresses()
+	assigned := b.give(p, c, needs, &d)
+	if h := p.holder; h != nil {
+		h.needs = needs
+		d.Leaving = leaving(h)
+		if !assigned || len(needs) > 1 { // else it is new and Bound
+			b.settle(c.Key, h)
+		}
+	}
+	b.answer(p, c, &d)
+	if assigned && len(b.waiters) > 0 {
+		for _, a := range b.retained[c.Key] { // not retained any more
+			d.Wake = append(d.Wake, b.wake(a)...)
+		}
+	}
+	d.Wake = append(d.Wake, b.queueUp(p, c)...)
+	return d
+}
+
+// give writes the needed addresses down for the holder, new and kept ones, and
+// tells whether there was a new one.
+func (b *Books) give(p *plan, c *Claim, needs []netip.Addr, d *Decision) (assigned bool) {
 	entries := b.scratch.entries[:0]
 	for _, a := range needs {
 		e := b.at(a)
 		entries = append(entries, e)
-		if e.holding(c.Key) == nil {
+		was := e.holding(c.Key)
+		if was == nil {
 			b.assign(e, c, needs, p.now)
 			assigned = true
 			if c.SharingKey.Value != "" {
@@ -234,7 +271,6 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 			}
 			continue
 		}
-		was := e.holding(c.Key)
 		if refusal := b.refresh(e, c, needs); refusal != nil {
 			p.refuse(refusal, want{address: a})
 		}
@@ -244,34 +280,25 @@ func (b *Books) carryOut(p *plan, c *Claim) Decision {
 	}
 	b.scratch.entries = entries
 	if p.holder == nil && assigned {
-		p.holder = b.holders[c.Key]
+		p.holder = b.scratch.held
 	}
-	if h := p.holder; h != nil {
-		h.needs = needs
-		d.Leaving = leaving(h)
-		if !assigned || len(needs) > 1 { // else it is new and Bound
-			b.settle(c.Key, h)
-		}
-	}
-	if len(needs) > 0 {
-		d.Addresses = make([]Assigned, 0, len(needs))
+	return assigned
+}
+
+// answer fills in what the holder has now and what there is to write.
+func (b *Books) answer(p *plan, c *Claim, d *Decision) {
+	entries := b.scratch.entries
+	if len(entries) > 0 {
+		d.Addresses = make([]Assigned, 0, len(entries))
 	}
 	for i, w := range p.needs {
-		e := entries[i]
 		b.noteDraining(p, w.address, w.origin)
-		d.Addresses = append(d.Addresses, Assigned{w.address, e.pool, w.origin, e.holding(c.Key).Since})
+		d.Addresses = append(d.Addresses, Assigned{w.address, entries[i].pool, w.origin, entries[i].holding(c.Key).Since})
 	}
-	d.Bound = len(needs) > 0
+	d.Bound = len(entries) > 0
 	d.Touched = b.touched(c.Key, entries, d.Leaving)
 	d.touchDeparted(b, c.Key)
 	d.refuseWith(p)
-	if assigned && len(b.waiters) > 0 {
-		for _, a := range b.retained[c.Key] { // not retained any more
-			d.Wake = append(d.Wake, b.wake(a)...)
-		}
-	}
-	d.Wake = append(d.Wake, b.queueUp(p, c)...)
-	return d
 }
 
 func (d *Decision) refuseWith(p *plan) {

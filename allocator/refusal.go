@@ -168,16 +168,25 @@ func (r *Refusal) heldBy() string {
 func (r *Refusal) poolsHave() string {
 	switch {
 	case len(r.Pools) > 1:
-		return "Pools " + strings.Join(r.Pools, ", ") + " have"
+		return "Pools " + r.list() + " have"
 	case r.Pool != "":
 		return "Pool " + r.Pool + " has"
 	}
 	return "The pools for this holder have"
 }
 
+// list names the pools, if they are many only the first.
+func (r *Refusal) list() string {
+	const most = 5
+	if len(r.Pools) <= most {
+		return strings.Join(r.Pools, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(r.Pools[:most], ", "), len(r.Pools)-most)
+}
+
 func (r *Refusal) exhausted() string {
 	if len(r.Pools) > 1 {
-		return fmt.Sprintf("None of the pools %s has a free %s address. Add a range to one of them or ask for another pool.", strings.Join(r.Pools, ", "), r.Family)
+		return fmt.Sprintf("None of the pools %s has a free %s address. Add a range to one of them or ask for another pool.", r.list(), r.Family)
 	}
 	return fmt.Sprintf("Pool %s has no free %s address (%d of %d in use). Add a range to it or ask for another pool.", r.Pool, r.Family, r.InUse, r.Capacity)
 }

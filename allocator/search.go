@@ -25,12 +25,8 @@ func (s *search) prefer(bk *bucket) {
 // find fills chosen at the open positions as far as there is room.
 func (s *search) find(open []int, chosen *[2][]wanted) {
 	take := func(i int, a netip.Addr) {
-		pool := ""
-		if bk := s.b.bucketAt(a); bk != nil {
-			pool = bk.pool.Name
-			s.prefer(bk)
-		}
-		chosen[i] = append(chosen[i], wanted{a, originOf(s.c, a, pool)})
+		s.prefer(s.b.bucketAt(a))
+		chosen[i] = append(chosen[i], wanted{a, s.b.origin(s.c, a)})
 	}
 	for _, i := range open {
 		if a, ok := s.own(s.c.Families[i]); ok {
@@ -119,15 +115,23 @@ func (s *search) own(f Family) (netip.Addr, bool) {
 	if a, ok := s.unfinished(f); ok {
 		return a, true
 	}
-	for _, a := range slices.SortedFunc(slices.Values(s.b.reservations[s.c.Key]), netip.Addr.Compare) {
-		if FamilyOf(a) == f && s.b.unavailable(s.p, s.c, a, nil) == nil && s.wished(a) {
-			return a, true
-		}
+	if a, ok := s.reservation(f); ok {
+		return a, true
 	}
 	if a, ok := s.b.joinable(s.c, f); ok {
 		return a, true
 	}
 	return s.returning(f)
+}
+
+// reservation is the lowest address that a person reserved for the holder.
+func (s *search) reservation(f Family) (lowest netip.Addr, ok bool) {
+	for _, a := range s.b.reservations[s.c.Key] {
+		if FamilyOf(a) == f && (!ok || a.Less(lowest)) && s.b.unavailable(s.p, s.c, a, nil) == nil && s.wished(a) {
+			lowest, ok = a, true
+		}
+	}
+	return lowest, ok
 }
 
 // wished tells whether a reserved address meets the wish for a pool.
@@ -211,7 +215,7 @@ func (s *search) refusal(f Family) *Refusal {
 		r.Reason, r.Pool, r.Pools = FamilyUnavailable, s.candidates[0].Name, poolNames(s.candidates)
 	}
 	if len(s.c.Pools) > 0 {
-		r.Origin = originOf(s.c, netip.Addr{}, r.Pool)
+		r.Origin = poolOrigin(s.c, r.Pool)
 	}
 	return r
 }
