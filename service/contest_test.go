@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -91,6 +92,12 @@ func TestStatusReplacer(t *testing.T) {
 	if !c.contest.Contested() {
 		t.Error("no contest is going on")
 	}
+
+	var third bytes.Buffer
+	if err := json.Indent(&third, []byte(c.writes[2].patch), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "contested.json", append(third.Bytes(), '\n'))
 
 	before := len(c.writes)
 	c.fight(time.Hour-30*time.Second, replacer(c, foreign))

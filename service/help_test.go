@@ -27,7 +27,7 @@ func pools(a netip.Addr) bool {
 
 func ptr[T any](v T) *T { return &v }
 
-// service makes a Service of type LoadBalancer, IPv4 only, with the changes given.
+// newService makes a Service of type LoadBalancer, IPv4 only, with the changes given.
 func newService(changes ...func(*corev1.Service)) *corev1.Service {
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "legacy", UID: "uid-1", ResourceVersion: "10", Generation: 1},
