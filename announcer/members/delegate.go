@@ -221,10 +221,7 @@ func (m *Members) resettle(now time.Time) {
 	m.self.since = now
 	if m.self.meta.Settled {
 		m.self.meta.Settled = false
-		select {
-		case m.publish <- struct{}{}:
-		default:
-		}
+		m.republish()
 	}
 }
 

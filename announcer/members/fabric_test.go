@@ -84,7 +84,7 @@ func (f *fabric) run(n, size int) *speaker {
 		f.tb.Fatalf("no transport on %s: %v", s.peer.Address, err)
 	}
 	s.Members, err = Start(context.Background(), Config{
-		Log: logr.Discard(), Node: s.peer.Node, Address: s.peer.Address, Port: f.port, Version: "test",
+		Log: logr.Discard(), Node: s.peer.Node, Address: s.peer.Address, Port: f.port, Version: "test", Expected: size,
 		Keys: f.keys, Grace: f.grace, Settle: time.Second,
 		OnChange: func() {
 			select {

@@ -20,8 +20,8 @@ func dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 // A second opinion dials twice, the second time a little later, in case that a
 // packet gets lost: the kernel repeats its SYN only after a second.
 const (
-	opinionRepeat = 60 * time.Millisecond
-	opinionWait   = 200 * time.Millisecond
+	opinionRepeat = 50 * time.Millisecond
+	opinionWait   = 150 * time.Millisecond
 )
 
 // answers says whether the kernel of a node answers on a port, be it by a

@@ -1,0 +1,321 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/l2"
+	"github.com/fairlead/fairlead/announcer/members"
+	"github.com/fairlead/fairlead/announcer/reject"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// decideAll decides on the addresses that something has changed for, and does
+// what follows.
+func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
+	if len(dirty) == 0 {
+		return
+	}
+	endpoints := a.endpointsOf(ctx)
+	took := map[string][]netip.Addr{} // from whom
+	for ip := range dirty {
+		e := a.loop.entries[ip]
+		if e == nil {
+			continue
+		}
+		before := e.decision
+		e.decision = a.loop.index.Decide(e.address, endpoints)
+		if from := a.follow(ctx, ip, e, before); from != "" {
+			took[from] = append(took[from], ip)
+		}
+		e.decided = true
+		if e.want == nil && !e.address.Bound && len(e.address.Holders) == 0 && e.address.Pool == "" {
+			delete(a.loop.entries, ip) // gone from the ledger
+		}
+	}
+	a.tellPredecessors(ctx, took)
+	a.setRejects()
+}
+
+// mine says whether an entry is announced by us as ourselves.
+func (a *Agent) mine(e *entry) bool { return e.decision.Node == a.cfg.Node }
+
+// follow does what follows from a decision. It returns the node from which the
+// address was taken over, if another announced it.
+func (a *Agent) follow(ctx context.Context, ip netip.Addr, e *entry, before announcer.Decision) (from string) {
+	d := e.decision
+	switch {
+	case a.mine(e):
+		from = a.announce(ctx, ip, e, before)
+	case d.Held && d.Deputy == a.cfg.Node:
+		a.set(ip, e, a.asDeputy(ip, d))
+	case e.want == nil:
+	case e.want.Deputy == nil && d.Node != "" && before.Node == a.cfg.Node:
+		// Make before break: the successor first.
+		e.release = a.cfg.Clock.Now().Add(handoverWait)
+		a.later(handoverWait)
+	case e.release.IsZero():
+		a.set(ip, e, nil)
+	}
+	if !a.mine(e) && d.Node == "" {
+		e.release = time.Time{}
+		a.set(ip, e, nil)
+		a.status.clear(ip, d)
+	} else if !a.mine(e) {
+		a.status.leave(ip)
+	}
+	return from
+}
+
+// announce makes us answer for an address as ourselves.
+func (a *Agent) announce(ctx context.Context, ip netip.Addr, e *entry, before announcer.Decision) (from string) {
+	e.release = time.Time{}
+	want := &l2.Announcement{Address: ip, Interfaces: []string{}}
+	for _, i := range e.decision.Interfaces {
+		want.Interfaces = append(want.Interfaces, i.Name)
+	}
+	if e.want != nil && e.want.Deputy == nil {
+		want.Probe = e.want.Probe
+		a.set(ip, e, want)
+		return ""
+	}
+	previous, known := a.previous(ctx, ip, e, before)
+	want.Probe = !known
+	now := a.cfg.Clock.Now()
+	e.report = report{since: now, on: map[string]bool{}, taken: map[string]net.HardwareAddr{}}
+	a.set(ip, e, want)
+	if previous != "" && previous != a.cfg.Node {
+		a.metrics.takeovers.Inc()
+		a.cfg.Log.V(1).Info("Taking over an address", "address", ip.String(), "from", previous)
+		a.status.moved(ip, previous)
+		return previous
+	}
+	return ""
+}
+
+// previous is who announced an address before us, and whether anybody did: then
+// it need not be probed for.
+func (a *Agent) previous(ctx context.Context, ip netip.Addr, e *entry, before announcer.Decision) (node string, known bool) {
+	if e.decided && before.Node != "" {
+		return before.Node, true
+	}
+	object := &v1alpha1.Address{}
+	name := types.NamespacedName{Name: v1alpha1.AddressName(ip)}
+	if err := a.cfg.Cache.Get(ctx, name, object, client.UnsafeDisableDeepCopy); err != nil {
+		return "", false
+	}
+	if l := object.Status.Layer2; l != nil && l.TakenBy == "" {
+		return l.Node, true
+	}
+	return "", false
+}
+
+func (a *Agent) asDeputy(ip netip.Addr, d announcer.Decision) *l2.Announcement {
+	macs := d.DeputyMACs(a.loop.interfaces, ip)
+	want := &l2.Announcement{Address: ip, Deputy: map[string]net.HardwareAddr{}, Interfaces: slices.Sorted(maps.Keys(macs))}
+	for name, i := range macs {
+		want.Deputy[name] = i.MAC
+	}
+	return want
+}
+
+// set asks the packet engine, if it was asked for something else.
+func (a *Agent) set(ip netip.Addr, e *entry, want *l2.Announcement) {
+	if reflect.DeepEqual(e.want, want) {
+		return
+	}
+	if want == nil || want.Deputy != nil {
+		e.report = report{}
+	}
+	e.want = want
+	e.release = time.Time{}
+	a.engine.Set(ip, want)
+}
+
+// tellPredecessors lets those from whom addresses were taken over know that
+// they need not answer any longer.
+func (a *Agent) tellPredecessors(ctx context.Context, took map[string][]netip.Addr) {
+	if len(took) == 0 {
+		return
+	}
+	a.sync(ctx)
+	for node, addresses := range took {
+		if err := a.members.Tell(node, members.Announcing, addresses); err != nil {
+			a.cfg.Log.V(1).Info("The former announcer could not be told", "node", node, "error", err.Error())
+		}
+	}
+}
+
+// announceAgain tells the network once more where our addresses are, after a
+// split in which others may have announced them.
+func (a *Agent) announceAgain(ctx context.Context) {
+	var again []netip.Addr
+	for ip, e := range a.loop.entries {
+		if a.mine(e) && e.want != nil && e.want.Deputy == nil {
+			again = append(again, ip)
+			a.engine.Set(ip, nil)
+		}
+	}
+	if len(again) == 0 {
+		return
+	}
+	a.sync(ctx)
+	for _, ip := range again {
+		want := *a.loop.entries[ip].want
+		want.Probe = false
+		a.loop.entries[ip].want = &want
+		a.engine.Set(ip, &want)
+	}
+}
+
+// deputize tells the speakers for which we answer that we do, once in each of
+// their lives.
+func (a *Agent) deputize(ctx context.Context) {
+	var nodes []string
+	for _, m := range a.loop.members {
+		if m.Presence != announcer.Held || m.Node == a.cfg.Node {
+			delete(a.loop.told, m.Node)
+			continue
+		}
+		if life := a.members.IncarnationOf(m.Node); a.loop.told[m.Node] != life {
+			a.loop.told[m.Node] = life
+			nodes = append(nodes, m.Node)
+		}
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	a.sync(ctx)
+	for _, n := range nodes {
+		if err := a.members.Tell(n, members.Deputizing, nil); err != nil {
+			a.cfg.Log.V(1).Info("A departing speaker could not be told of its deputy", "node", n, "error", err.Error())
+		}
+	}
+}
+
+// expire stops answering for addresses whose successor had its time.
+func (a *Agent) expire() {
+	now := a.cfg.Clock.Now()
+	changed := false
+	for ip, e := range a.loop.entries {
+		if !e.release.IsZero() && !now.Before(e.release) {
+			a.set(ip, e, nil)
+			changed = true
+		}
+	}
+	if changed {
+		a.setRejects()
+	}
+}
+
+// setRejects hands over the addresses that we answer for as ourselves.
+func (a *Agent) setRejects() {
+	var vips []reject.VIP
+	for ip, e := range a.loop.entries {
+		if e.want != nil && e.want.Deputy == nil {
+			vips = append(vips, reject.VIP{Address: ip, Held: e.ports})
+		}
+	}
+	slices.SortFunc(vips, func(a, b reject.VIP) int { return a.Address.Compare(b.Address) })
+	a.rejects.set(vips)
+}
+
+// takeEvents takes what the packet engine says.
+func (a *Agent) takeEvents(events []l2.Event) {
+	for _, ev := range events {
+		switch ev.Kind {
+		case l2.InterfacesChanged:
+			a.setInterfaces()
+			continue
+		case l2.Failed:
+			a.cfg.Log.V(1).Info("The packet engine failed", "interface", ev.Interface, "address", ev.Address, "error", errorText(ev.Err))
+			a.self.failed(a.cfg.Clock.Now(), failureKey(ev), failureText(ev))
+			continue
+		}
+		if ev.Kind == l2.Announced {
+			a.self.mended(failureKey(ev))
+		}
+		if e := a.loop.entries[ev.Address]; e != nil && e.want != nil && e.want.Deputy == nil && !ev.Deputy {
+			a.takeEvent(ev, e)
+		}
+	}
+}
+
+func (a *Agent) takeEvent(ev l2.Event, e *entry) {
+	r := &e.report
+	if r.on == nil {
+		return
+	}
+	switch ev.Kind {
+	case l2.Announced:
+		r.on[ev.Interface] = true
+		delete(r.taken, ev.Interface)
+		a.announced(ev.Address, e)
+	case l2.Withdrawn:
+		delete(r.on, ev.Interface)
+	case l2.Conflict:
+		a.metrics.conflicts.Inc()
+		a.status.conflicted(ev)
+		if !ev.Held {
+			r.taken[ev.Interface] = ev.MAC
+			delete(r.on, ev.Interface)
+		}
+	case l2.ConflictGone:
+		delete(r.taken, ev.Interface)
+	}
+	a.status.want(ev.Address, a.standing(e))
+}
+
+// announced measures the way from the ledger to the wire.
+func (a *Agent) announced(ip netip.Addr, e *entry) {
+	if e.fresh.IsZero() {
+		return
+	}
+	now := a.cfg.Clock.Now()
+	a.metrics.latency.Observe(now.Sub(e.fresh).Seconds())
+	a.span(ip, e, now)
+	e.fresh = time.Time{}
+}
+
+// standing is what the status of an address should say while we announce it.
+func (a *Agent) standing(e *entry) standing {
+	s := standing{node: a.cfg.Node, since: e.report.since, protocol: "ARP"}
+	if e.address.IP.Is6() {
+		s.protocol = "NDP"
+	}
+	s.interfaces = slices.Sorted(maps.Keys(e.report.on))
+	if len(s.interfaces) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(e.report.taken)) {
+			s.takenBy, s.takenOn = e.report.taken[name].String(), name
+			break
+		}
+	}
+	return s
+}
+
+func failureKey(ev l2.Event) string {
+	parts := []string{ev.Interface}
+	if ev.Address.IsValid() {
+		parts = append(parts, ev.Address.String())
+	}
+	return strings.Join(parts, " ")
+}
+
+func failureText(ev l2.Event) string { return failureKey(ev) + ": " + errorText(ev.Err) }
+
+func errorText(err error) string {
+	if err == nil {
+		return "unknown error"
+	}
+	return err.Error()
+}

@@ -1,0 +1,306 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/l2"
+	"github.com/fairlead/fairlead/announcer/members"
+	"github.com/fairlead/fairlead/announcer/reject"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// loop is the state of the one goroutine that decides.
+type loop struct {
+	entries map[netip.Addr]*entry
+	// byService are the addresses that depend on the endpoints of a Service.
+	byService map[types.NamespacedName]map[netip.Addr]bool
+	endpoints map[types.NamespacedName]announcer.Endpoints
+	index     *announcer.Index
+	members   []announcer.Member
+	// interfaces are our own that suit.
+	interfaces []announcer.Interface
+	// told are the speakers, by node and life, that were told that we are their
+	// deputy.
+	told map[string]uint64
+	// departing: the others were told that we stop; deputies are those who have
+	// said that they answer for us.
+	departing bool
+	deputies  map[string]bool
+	// badAds are the advertisements that cannot be used, and were told of.
+	badAds map[string]string
+}
+
+func newLoop() loop {
+	return loop{
+		entries: map[netip.Addr]*entry{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
+		endpoints: map[types.NamespacedName]announcer.Endpoints{}, told: map[string]uint64{},
+		deputies: map[string]bool{}, badAds: map[string]string{},
+	}
+}
+
+// entry is one address of the ledger.
+type entry struct {
+	address announcer.Address
+	ports   []reject.PortProto
+	// fresh is when a change of the ledger that is not announced yet was seen.
+	fresh       time.Time
+	traceparent string
+	decided     bool
+	decision    announcer.Decision
+	// want is what the packet engine was asked for.
+	want *l2.Announcement
+	// release is when we stop answering for an address that moved away, unless its
+	// successor says earlier that it answers.
+	release time.Time
+	report  report
+}
+
+// report is what the packet engine says of an address that we announce.
+type report struct {
+	since time.Time
+	// on are the interfaces on which it is announced, taken those on which another
+	// host has it.
+	on    map[string]bool
+	taken map[string]net.HardwareAddr
+}
+
+// pass picks up what happened and acts on it.
+func (a *Agent) pass(ctx context.Context) {
+	t := a.pending.take()
+	l := &a.loop
+	dirty := map[netip.Addr]bool{}
+	for name, since := range t.addresses {
+		a.load(ctx, name, since, dirty)
+	}
+	for service := range t.services {
+		delete(l.endpoints, service)
+		for ip := range l.byService[service] {
+			dirty[ip] = true
+		}
+	}
+	if t.secret {
+		a.rekey(ctx)
+	}
+	a.takeEvents(t.events)
+	returned := a.takeMembers(t)
+	if t.world {
+		a.setPeers(ctx)
+	}
+	if t.world || l.index == nil || returned != nil {
+		l.index = announcer.NewIndex(a.world(ctx))
+		for ip := range l.entries {
+			dirty[ip] = true
+		}
+	}
+	a.takeMessages(t.messages)
+	a.decideAll(ctx, dirty)
+	if len(returned) > 0 {
+		a.announceAgain(ctx)
+	}
+	a.deputize(ctx)
+	a.expire()
+	a.report()
+}
+
+// load takes an address from the ledger into our state.
+func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty map[netip.Addr]bool) {
+	l := &a.loop
+	ip, err := v1alpha1.ParseAddressName(name)
+	if err != nil {
+		return
+	}
+	dirty[ip] = true
+	object := &v1alpha1.Address{}
+	err = a.cfg.Cache.Get(ctx, types.NamespacedName{Name: name}, object, client.UnsafeDisableDeepCopy)
+	e := l.entries[ip]
+	if e != nil {
+		for _, h := range e.address.Holders {
+			delete(l.byService[h.Endpoints], ip)
+		}
+	}
+	if err != nil {
+		if !apierrors.IsNotFound(err) {
+			a.cfg.Log.Error(err, "Reading an address failed", "address", ip.String())
+		}
+		if e != nil {
+			e.address = announcer.Address{IP: ip}
+		}
+		return
+	}
+	if e == nil {
+		e = &entry{fresh: since}
+		l.entries[ip] = e
+	}
+	if e.address, err = announcer.FromAddress(object); err != nil {
+		a.cfg.Log.Error(err, "An address of the ledger cannot be read")
+		e.address = announcer.Address{IP: ip}
+	}
+	if e.want == nil {
+		e.fresh = since
+	}
+	e.ports, e.traceparent = portsOf(object), object.Annotations[AnnotationTraceparent]
+	for _, h := range e.address.Holders {
+		if l.byService[h.Endpoints] == nil {
+			l.byService[h.Endpoints] = map[netip.Addr]bool{}
+		}
+		l.byService[h.Endpoints][ip] = true
+	}
+}
+
+// portsOf are the ports of all holders, also of those that wait: a port that a
+// holder has is never rejected.
+func portsOf(object *v1alpha1.Address) (out []reject.PortProto) {
+	protocols := map[string]uint8{"TCP": 6, "UDP": 17, "SCTP": 132}
+	for _, h := range object.Spec.Holders {
+		for _, p := range h.Ports {
+			if n, ok := protocols[p.Protocol]; ok {
+				out = append(out, reject.PortProto{Port: uint16(p.Port), Protocol: n})
+			}
+		}
+	}
+	return out
+}
+
+// world reads what bears on all addresses.
+func (a *Agent) world(ctx context.Context) announcer.World {
+	w := announcer.World{Options: a.cfg.Options, Members: a.loop.members}
+	nodes, pools, ads := &corev1.NodeList{}, &v1alpha1.IPAddressPoolList{}, &v1alpha1.L2AdvertisementList{}
+	for _, list := range []client.ObjectList{nodes, pools, ads} {
+		if err := a.cfg.Cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			a.cfg.Log.Error(err, "Reading the cache failed")
+		}
+	}
+	for i := range nodes.Items {
+		w.Nodes = append(w.Nodes, announcer.FromNode(&nodes.Items[i]))
+	}
+	for i := range pools.Items {
+		w.Pools = append(w.Pools, announcer.FromPool(&pools.Items[i]))
+	}
+	for i := range ads.Items {
+		ad, err := announcer.FromL2Advertisement(&ads.Items[i])
+		a.tellOfAdvertisement(ads.Items[i].Name, err)
+		if err == nil {
+			w.Advertisements = append(w.Advertisements, ad)
+		}
+	}
+	return w
+}
+
+// tellOfAdvertisement says once that an advertisement cannot be used.
+func (a *Agent) tellOfAdvertisement(name string, err error) {
+	switch {
+	case err == nil:
+		delete(a.loop.badAds, name)
+	case a.loop.badAds[name] != err.Error():
+		a.loop.badAds[name] = err.Error()
+		a.cfg.Log.Error(err, "An advertisement cannot be used")
+	}
+}
+
+func (a *Agent) endpointsOf(ctx context.Context) announcer.EndpointsOf {
+	return func(service types.NamespacedName) announcer.Endpoints {
+		if service.Name == "" {
+			return announcer.Endpoints{}
+		}
+		if e, ok := a.loop.endpoints[service]; ok {
+			return e
+		}
+		list := &discoveryv1.EndpointSliceList{}
+		if err := a.cfg.Cache.List(ctx, list, client.InNamespace(service.Namespace), client.MatchingFields{byService: service.Name}, client.UnsafeDisableDeepCopy); err != nil {
+			a.cfg.Log.Error(err, "Reading EndpointSlices failed", "service", service.String())
+		}
+		slices := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
+		for i := range list.Items {
+			slices = append(slices, &list.Items[i])
+		}
+		e := announcer.FromEndpointSlices(slices)
+		a.loop.endpoints[service] = e
+		return e
+	}
+}
+
+func (a *Agent) rekey(ctx context.Context) {
+	keys, err := a.keys(ctx)
+	if err == nil {
+		err = a.members.SetKeys(keys)
+	}
+	if err != nil {
+		a.cfg.Log.Error(err, "The gossip keys have changed and cannot be used; the old ones stay in use")
+		a.self.failed(a.cfg.Clock.Now(), "gossip keys", err.Error())
+		return
+	}
+	a.self.mended("gossip keys")
+}
+
+// takeMembers returns nil if membership is as before, and otherwise the
+// speakers that were gone and are back without having restarted: they may have
+// announced our addresses meanwhile, as we did theirs.
+func (a *Agent) takeMembers(t taken) []string {
+	l := &a.loop
+	if !t.members && !t.world && l.index != nil {
+		return nil
+	}
+	now := a.members.Members()
+	if reflect.DeepEqual(now, l.members) {
+		return nil
+	}
+	returned := []string{}
+	for _, m := range now {
+		for _, i := range m.Interfaces {
+			a.macs.Store(string(i.MAC), true)
+		}
+		gone := !slices.ContainsFunc(l.members, func(o announcer.Member) bool { return o.Node == m.Node })
+		if gone && m.Presence == announcer.Alive && m.Node != a.cfg.Node && l.members != nil {
+			returned = append(returned, m.Node)
+		}
+		if m.Node == a.cfg.Node && m.Presence == announcer.Held {
+			l.departing = true
+		}
+	}
+	l.members = now
+	return returned
+}
+
+func (a *Agent) takeMessages(messages []members.Message) {
+	for _, m := range messages {
+		switch m.Kind {
+		case members.Announcing:
+			for _, ip := range m.Addresses {
+				if e := a.loop.entries[ip]; e != nil && !e.release.IsZero() {
+					e.release = a.cfg.Clock.Now()
+				}
+			}
+		case members.Deputizing:
+			a.loop.deputies[m.From] = true
+		}
+	}
+}
+
+// missingDeputies are the nodes that should answer for us and have not said
+// that they do.
+func (l *loop) missingDeputies() []string {
+	missing := map[string]bool{}
+	for _, e := range l.entries {
+		if d := e.decision; d.Held && e.want != nil && e.want.Deputy == nil && d.Deputy != "" && !l.deputies[d.Deputy] {
+			missing[d.Deputy] = true
+		}
+	}
+	out := make([]string, 0, len(missing))
+	for n := range missing {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}

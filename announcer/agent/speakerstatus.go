@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/announcer/l2"
+	"github.com/fairlead/fairlead/announcer/members"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// selfEvery is how often the speaker's own status is written at most.
+const selfEvery = 5 * time.Second
+
+// maxMissing is how many nodes without a speaker a SpeakerStatus names.
+const maxMissing = 64
+
+// selfWriter writes the SpeakerStatus of our node when it has changed.
+type selfWriter struct {
+	cfg     *Config
+	started metav1.Time
+	changed chan struct{}
+
+	mu     sync.Mutex
+	want   v1alpha1.SpeakerStatusStatus
+	errors map[string]v1alpha1.SpeakerError
+}
+
+func newSelfWriter(cfg *Config) *selfWriter {
+	started := metav1.NewTime(cfg.Clock.Now().Truncate(time.Second))
+	return &selfWriter{
+		cfg: cfg, started: started, changed: make(chan struct{}, 1), errors: map[string]v1alpha1.SpeakerError{},
+		want: v1alpha1.SpeakerStatusStatus{Version: cfg.Version, Started: started},
+	}
+}
+
+// update changes what the status should say.
+func (w *selfWriter) update(change func(s *v1alpha1.SpeakerStatusStatus)) {
+	w.mu.Lock()
+	before := *w.want.DeepCopy()
+	change(&w.want)
+	same := reflect.DeepEqual(before, w.want)
+	w.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *selfWriter) setInterfaces(in []l2.Interface) {
+	out := make([]v1alpha1.SpeakerInterface, 0, len(in))
+	for _, i := range in {
+		// Interfaces that nobody would use, such as lo, are not worth a line.
+		if i.ARP || i.NDP {
+			out = append(out, v1alpha1.SpeakerInterface{Name: i.Name, ARP: i.ARP, NDP: i.NDP, Error: cut(i.Reason, 512)})
+		}
+	}
+	slices.SortFunc(out, func(a, b v1alpha1.SpeakerInterface) int { return strings.Compare(a.Name, b.Name) })
+	w.update(func(s *v1alpha1.SpeakerStatusStatus) { s.Layer2.Interfaces = out[:min(len(out), 64)] })
+}
+
+func (w *selfWriter) setWork(addresses int, m members.Stats) {
+	w.update(func(s *v1alpha1.SpeakerStatusStatus) {
+		s.Layer2.Addresses = int64(addresses)
+		s.Members.Summary = fmt.Sprintf("%d of %d", m.Alive, m.Expected)
+		s.Members.Missing = m.Missing[:min(len(m.Missing), maxMissing)]
+	})
+}
+
+// failed remembers an error until it is mended; the status shows the last.
+func (w *selfWriter) failed(now time.Time, key, message string) {
+	w.update(func(s *v1alpha1.SpeakerStatusStatus) {
+		w.errors[key] = v1alpha1.SpeakerError{Message: cut(message, 1024), At: metav1.NewTime(now.Truncate(time.Second))}
+		s.LastError = w.last()
+	})
+}
+
+func (w *selfWriter) mended(key string) {
+	w.update(func(s *v1alpha1.SpeakerStatusStatus) {
+		if _, ok := w.errors[key]; ok {
+			delete(w.errors, key)
+			s.LastError = w.last()
+		}
+	})
+}
+
+func (w *selfWriter) last() (out *v1alpha1.SpeakerError) {
+	for _, e := range w.errors {
+		if out == nil || out.At.Before(&e.At) || out.At.Equal(&e.At) && e.Message < out.Message {
+			out = &e
+		}
+	}
+	return out
+}
+
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
+}
+
+func (w *selfWriter) start(ctx context.Context, wg *sync.WaitGroup, node *corev1.Node) {
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		backoff := time.Second
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.changed:
+			}
+			wait := selfEvery
+			if err := w.write(ctx, node); err != nil {
+				w.cfg.Log.V(1).Info("The SpeakerStatus cannot be written", "error", err.Error())
+				select {
+				case w.changed <- struct{}{}:
+				default:
+				}
+				wait = backoff
+				backoff = min(2*backoff, time.Minute)
+			} else {
+				backoff = time.Second
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.cfg.Clock.After(wait):
+			}
+		}
+	}()
+}
+
+// ready is the condition Ready: the speaker works and sees the others.
+func ready(s *v1alpha1.SpeakerStatusStatus, started metav1.Time) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.SpeakerReady, Status: metav1.ConditionTrue, Reason: "Serving", Message: "The speaker answers and sees the other speakers.", LastTransitionTime: started}
+	switch {
+	case len(s.Layer2.Interfaces) == 0:
+		c.Status, c.Reason = metav1.ConditionFalse, "NoInterface"
+		c.Message = "No interface of the node can be announced on: it must be up, be able to broadcast, and not be excluded."
+	case len(s.Members.Missing) > 0:
+		c.Status, c.Reason = metav1.ConditionFalse, "SpeakersMissing"
+		c.Message = fmt.Sprintf("No speaker is seen on %s. Is its pod running, and does the network let gossip through?", cut(strings.Join(s.Members.Missing, ", "), 1024))
+	}
+	return c
+}
+
+func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
+	w.mu.Lock()
+	status := *w.want.DeepCopy()
+	w.mu.Unlock()
+	status.Conditions = []metav1.Condition{w.transition(ready(&status, w.started))}
+	name := metav1.ObjectMeta{Name: w.cfg.Node}
+	data, err := json.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "SpeakerStatus",
+		"metadata": map[string]any{"name": w.cfg.Node}, "status": status,
+	})
+	if err != nil {
+		return fmt.Errorf("writing SpeakerStatus %s: %w", w.cfg.Node, err)
+	}
+	missing := func(err error) bool { return apierrors.IsNotFound(err) }
+	err = retry.OnError(retry.DefaultRetry, missing, func() error {
+		err := w.cfg.Client.Status().Patch(ctx, &v1alpha1.SpeakerStatus{ObjectMeta: name},
+			client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(fieldManager))
+		if missing(err) {
+			if err := w.create(ctx, node); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("writing SpeakerStatus %s: %w", w.cfg.Node, err)
+	}
+	return nil
+}
+
+// transition keeps the time of a condition that stays as it is.
+func (w *selfWriter) transition(c metav1.Condition) metav1.Condition {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.want.Conditions) == 1 && w.want.Conditions[0].Status == c.Status {
+		c.LastTransitionTime = w.want.Conditions[0].LastTransitionTime
+	} else if len(w.want.Conditions) == 1 {
+		c.LastTransitionTime = metav1.NewTime(w.cfg.Clock.Now().Truncate(time.Second))
+	}
+	w.want.Conditions = []metav1.Condition{c}
+	return c
+}
+
+// create makes the object, which goes with its Node.
+func (w *selfWriter) create(ctx context.Context, node *corev1.Node) error {
+	err := w.cfg.Client.Create(ctx, &v1alpha1.SpeakerStatus{ObjectMeta: metav1.ObjectMeta{
+		Name:            w.cfg.Node,
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}},
+	}}, client.FieldOwner(fieldManager))
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making SpeakerStatus %s: %w", w.cfg.Node, err)
+	}
+	return nil
+}

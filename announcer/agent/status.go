@@ -1,0 +1,314 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/l2"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// Reasons of the condition Announced that a speaker writes itself; the others
+// are those of package announcer.
+const (
+	reasonLayer2 = "Layer2"
+	reasonInUse  = "AddressInUse"
+)
+
+// standing is how an address stands on the node that announces it.
+type standing struct {
+	node, protocol string
+	since          time.Time
+	interfaces     []string
+	// takenBy is the hardware address of another host that has the address, seen on
+	// the interface takenOn.
+	takenBy, takenOn string
+}
+
+// said says whether there is anything to write yet.
+func (s standing) said() bool { return len(s.interfaces) > 0 || s.takenBy != "" }
+
+// wish is what the status of an address should be, as far as it is ours.
+type wish struct {
+	// standing is set while we announce; otherwise our entry is to be taken out,
+	// with decision saying why nobody announces.
+	standing *standing
+	decision announcer.Decision
+}
+
+// statusWriter writes who announces an address into its status, beside the
+// loop: each address at most once at a time, only if something differs, not
+// more often than the rate allows, and again until it succeeds.
+type statusWriter struct {
+	cfg     *Config
+	metrics *metrics
+	queue   workqueue.TypedRateLimitingInterface[netip.Addr]
+	rate    flowcontrol.RateLimiter
+	events  flowcontrol.RateLimiter
+
+	mu     sync.Mutex
+	wishes map[netip.Addr]wish
+}
+
+// rewriteWait is how long we leave it when another speaker has written over our
+// entry: while a network is split, two of them are right.
+const rewriteWait = 5 * time.Second
+
+func newStatusWriter(cfg *Config, m *metrics) *statusWriter {
+	return &statusWriter{
+		cfg: cfg, metrics: m,
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[netip.Addr](100*time.Millisecond, 15*time.Second),
+			workqueue.TypedRateLimitingQueueConfig[netip.Addr]{Clock: cfg.Clock}),
+		rate:   flowcontrol.NewTokenBucketRateLimiter(float32(cfg.StatusRate), cfg.StatusRate),
+		events: flowcontrol.NewTokenBucketRateLimiter(2, 50),
+		wishes: map[netip.Addr]wish{},
+	}
+}
+
+func (w *statusWriter) start(ctx context.Context, wg *sync.WaitGroup) {
+	for range w.cfg.StatusWorkers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for w.next(ctx) {
+			}
+		}()
+	}
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		<-ctx.Done()
+		w.queue.ShutDown()
+	}()
+}
+
+// want says how an address stands that we announce.
+func (w *statusWriter) want(ip netip.Addr, s standing) {
+	if s.said() {
+		w.wish(ip, wish{standing: &s})
+	}
+}
+
+// clear says that nobody announces an address, as far as we know.
+func (w *statusWriter) clear(ip netip.Addr, d announcer.Decision) { w.wish(ip, wish{decision: d}) }
+
+func (w *statusWriter) wish(ip netip.Addr, new wish) {
+	w.mu.Lock()
+	w.wishes[ip] = new
+	w.mu.Unlock()
+	w.queue.Add(ip)
+}
+
+// leave says that another node announces an address: it writes its own entry
+// over ours.
+func (w *statusWriter) leave(ip netip.Addr) {
+	w.mu.Lock()
+	delete(w.wishes, ip)
+	w.mu.Unlock()
+}
+
+// observed takes what the status of an address says now.
+func (w *statusWriter) observed(a *v1alpha1.Address) {
+	ip, err := v1alpha1.ParseAddressName(a.Name)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	v, ok := w.wishes[ip]
+	w.mu.Unlock()
+	if ok && v.standing != nil && w.apply(a, v) != nil {
+		w.queue.AddAfter(ip, rewriteWait)
+	}
+}
+
+func (w *statusWriter) next(ctx context.Context) bool {
+	ip, shutdown := w.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer w.queue.Done(ip)
+	err := w.write(ctx, ip)
+	switch {
+	case err == nil:
+		w.queue.Forget(ip)
+	case ctx.Err() != nil:
+	default:
+		if w.queue.NumRequeues(ip) == 3 {
+			w.cfg.Log.Info("Status cannot be written; announcing goes on", "address", ip.String(), "error", err.Error())
+		}
+		w.metrics.statusErrors.Inc()
+		w.queue.AddRateLimited(ip)
+	}
+	return true
+}
+
+func (w *statusWriter) write(ctx context.Context, ip netip.Addr) error {
+	w.mu.Lock()
+	v, ok := w.wishes[ip]
+	w.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	have := &v1alpha1.Address{}
+	name := types.NamespacedName{Name: v1alpha1.AddressName(ip)}
+	if err := w.cfg.Cache.Get(ctx, name, have); err != nil {
+		if apierrors.IsNotFound(err) {
+			w.drop(ip, v)
+			return nil
+		}
+		return fmt.Errorf("reading Address %s: %w", name.Name, err)
+	}
+	body := w.apply(have, v)
+	if body == nil {
+		w.drop(ip, v)
+		return nil
+	}
+	if err := w.rate.Wait(ctx); err != nil {
+		return err
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("writing the status of Address %s: %w", name.Name, err)
+	}
+	err = w.cfg.Client.Status().Patch(ctx, &v1alpha1.Address{ObjectMeta: metav1.ObjectMeta{Name: name.Name}},
+		client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(fieldManager))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("writing the status of Address %s: %w", name.Name, err)
+	}
+	w.metrics.statusWrites.Inc()
+	return nil
+}
+
+// drop forgets a wish that is done for good; one to announce is kept, so that it
+// is known when somebody writes over it.
+func (w *statusWriter) drop(ip netip.Addr, done wish) {
+	if done.standing != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v, ok := w.wishes[ip]; ok && v.standing == nil {
+		delete(w.wishes, ip)
+	}
+}
+
+// applied is what is applied to the server: our part of an Address.
+type applied struct {
+	metav1.TypeMeta `json:",inline"`
+	Metadata        appliedMeta   `json:"metadata"`
+	Status          appliedStatus `json:"status"`
+}
+
+type appliedMeta struct {
+	Name string `json:"name"`
+	// ResourceVersion makes the write fail if somebody else was faster.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+}
+
+type appliedStatus struct {
+	Announced  string                       `json:"announced,omitempty"`
+	Layer2     *v1alpha1.Layer2Announcement `json:"layer2,omitempty"`
+	Conditions []metav1.Condition           `json:"conditions,omitempty"`
+}
+
+// apply is what has to be written so that a status is as wished, or nil if it is.
+func (w *statusWriter) apply(have *v1alpha1.Address, v wish) *applied {
+	body := &applied{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Address"},
+		Metadata: appliedMeta{Name: have.Name},
+	}
+	old := have.Status.Layer2
+	condition := metav1.Condition{Type: v1alpha1.AddressAnnounced}
+	if v.standing == nil {
+		if old == nil || old.Node != w.cfg.Node {
+			return nil
+		}
+		// Somebody may just be writing that it announces the address.
+		body.Metadata.ResourceVersion = have.ResourceVersion
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, string(v.decision.Reason), v.decision.Message
+	} else {
+		s := *v.standing
+		since := metav1.NewTime(s.since.Truncate(time.Second))
+		if old != nil && old.Node == s.node && old.TakenBy == s.takenBy {
+			since = old.Since // a restart of the speaker is no move
+		}
+		body.Status.Layer2 = &v1alpha1.Layer2Announcement{Node: s.node, Interfaces: s.interfaces, Since: since, TakenBy: s.takenBy}
+		condition.Status, condition.Reason, condition.Message = s.words(since.Time)
+		if s.takenBy == "" {
+			body.Status.Announced = s.node + " L2"
+		}
+	}
+	before := meta.FindStatusCondition(have.Status.Conditions, condition.Type)
+	if before != nil && before.Status == condition.Status {
+		condition.LastTransitionTime = before.LastTransitionTime
+	} else {
+		condition.LastTransitionTime = metav1.NewTime(w.cfg.Clock.Now().Truncate(time.Second))
+	}
+	if same(old, body.Status.Layer2) && have.Status.Announced == body.Status.Announced &&
+		before != nil && before.Reason == condition.Reason && before.Message == condition.Message && before.Status == condition.Status {
+		return nil
+	}
+	body.Status.Conditions = []metav1.Condition{condition}
+	return body
+}
+
+func same(a, b *v1alpha1.Layer2Announcement) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Node == b.Node && a.TakenBy == b.TakenBy && a.Since.Equal(&b.Since) && slices.Equal(a.Interfaces, b.Interfaces)
+}
+
+// words are the condition Announced.
+func (s standing) words(since time.Time) (metav1.ConditionStatus, string, string) {
+	if s.takenBy != "" {
+		return metav1.ConditionFalse, reasonInUse, fmt.Sprintf(
+			"Another host, %s on %s of %s, already answers for the address. It is not announced while that host does: give the host another address, or exclude this one from its pool.",
+			s.takenBy, s.takenOn, s.node)
+	}
+	return metav1.ConditionTrue, reasonLayer2, fmt.Sprintf("%s answers %s on %s since %s.",
+		s.node, s.protocol, strings.Join(s.interfaces, ", "), since.UTC().Format(time.RFC3339))
+}
+
+// moved tells of an address that we took over.
+func (w *statusWriter) moved(ip netip.Addr, from string) {
+	w.event(ip, corev1.EventTypeNormal, "Moved", "Announce", fmt.Sprintf("%s announces %s, which %s announced before.", w.cfg.Node, ip, from))
+}
+
+// conflicted tells of another host that has the address.
+func (w *statusWriter) conflicted(ev l2.Event) {
+	what := "It is not announced while that host answers."
+	if ev.Held {
+		what = "It stays announced and is defended."
+	}
+	w.event(ev.Address, corev1.EventTypeWarning, reasonInUse, "Announce",
+		fmt.Sprintf("Another host, %s on %s of %s, claims %s. %s", ev.MAC, ev.Interface, w.cfg.Node, ev.Address, what))
+}
+
+func (w *statusWriter) event(ip netip.Addr, kind, reason, action, note string) {
+	// A takeover of thousands of addresses is told by their statuses.
+	if w.cfg.Events == nil || !w.events.TryAccept() {
+		return
+	}
+	w.cfg.Events.Eventf(&v1alpha1.Address{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Address"},
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.AddressName(ip)},
+	}, nil, kind, reason, action, "%s", note)
+}
