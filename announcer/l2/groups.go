@@ -18,6 +18,7 @@ type groups struct {
 	index   int
 	sockets []groupSocket
 	refs    map[[3]byte]*groupRef
+	limit   int // of sockets
 	// all makes the interface take all multicast, or no longer.
 	all func(bool) error
 	// uncovered counts the groups that could not be joined and need all multicast.
@@ -35,7 +36,7 @@ type groupRef struct {
 }
 
 func newGroups(index int, all func(bool) error) *groups {
-	return &groups{index: index, refs: map[[3]byte]*groupRef{}, all: all}
+	return &groups{index: index, refs: map[[3]byte]*groupRef{}, limit: maxGroupSockets, all: all}
 }
 
 func groupOf(a [16]byte) [3]byte { return [3]byte(a[13:]) }
@@ -84,7 +85,7 @@ func (g *groups) place(m *unix.IPv6Mreq) (int, error) {
 		}
 		g.sockets[i].full = true
 	}
-	if len(g.sockets) == maxGroupSockets {
+	if len(g.sockets) >= g.limit {
 		return -1, nil
 	}
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)

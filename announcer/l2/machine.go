@@ -343,6 +343,9 @@ func (m *machine) advance(now time.Time) (next time.Time, ok bool) {
 	if len(m.timers) > 0 && (!ok || m.timers[0].at.Before(next)) {
 		next, ok = m.timers[0].at, true
 	}
+	if next.Before(now) { // a repeat that fell due while its address waited for its turn
+		next = now
+	}
 	return next, ok
 }
 

@@ -10,10 +10,13 @@ func burst(t Timings) float64 { return max(float64(t.Rate)/50, 1) }
 
 // refill adds the tokens of the time that has passed.
 func (m *machine) refill(now time.Time) {
-	if !m.filled.IsZero() && now.After(m.filled) {
-		m.tokens = min(burst(m.t), m.tokens+now.Sub(m.filled).Seconds()*float64(m.t.Rate))
+	if m.filled.IsZero() {
+		m.filled = now
 	}
-	m.filled = now
+	if now.After(m.filled) {
+		m.tokens = min(burst(m.t), m.tokens+now.Sub(m.filled).Seconds()*float64(m.t.Rate))
+		m.filled = now
+	}
 }
 
 // drain sends what the rate allows and tells whether packets are left.

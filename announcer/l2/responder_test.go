@@ -9,7 +9,7 @@ import (
 	"github.com/mdlayher/ndp"
 )
 
-// lab4 is a responder for addr4 and addr6 that records rivals.
+// newResponder is a responder for addr4 and addr6 that records rivals.
 func newResponder(silent bool) (*responder, *[]rival) {
 	var seen []rival
 	r := &responder{

@@ -45,6 +45,8 @@ func solicit(t testing.TB, src, target netip.Addr, from mac, options ...ndp.Opti
 	return ndpBytes(t, &ndp.NeighborSolicitation{TargetAddress: target, Options: options}, src, netip.AddrFrom16(group), from, to)
 }
 
+func nsMessage() ndp.Message { return &ndp.NeighborSolicitation{TargetAddress: addr6} }
+
 func sourceLLA(m mac) ndp.Option { return &ndp.LinkLayerAddress{Direction: ndp.Source, Addr: m.hw()} }
 func targetLLA(m mac) ndp.Option { return &ndp.LinkLayerAddress{Direction: ndp.Target, Addr: m.hw()} }
 
@@ -81,8 +83,6 @@ func TestParseNDPRefuses(t *testing.T) {
 		b[off] = v
 		return b
 	}
-	unicast, _ := solicitedNode(addr6.As16())
-	_ = unicast
 	for name, b := range map[string][]byte{
 		"short":                                 good[:icmpOff+ndLen-1],
 		"cut inside the option":                 good[:len(good)-1],
