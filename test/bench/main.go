@@ -1,0 +1,139 @@
+// Command bench measures every figure that Fairlead's documentation gives, on
+// this machine, in one run, and prints one table.
+//
+//	go run ./test/bench --list
+//	go run ./test/bench --only 'allocator|membership'
+//	go run ./test/bench --out docs/figures.md
+//
+// Most parts need root: they run on a cluster of their own (test/testbed), which
+// goes when the run ends. A part that fails is said in the table, the others go
+// on, and the command ends with an error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// part is a group of figures that are measured together.
+type part struct {
+	name, about string
+	run         func(context.Context, *bench) ([]row, error)
+}
+
+var parts = []part{
+	{"allocator", "the Go benchmarks of the allocator", allocatorPart},
+	{"membership", "detection time and false alarms of the speakers' gossip", membershipPart},
+	{"api", "raw speed of the API server; lag of new Services; a backlog", apiPart},
+	{"resources", "memory and CPU of controller and speakers by number of addresses", resourcesPart},
+	{"takeover", "nodes cut off: when a client is served again", takeoverPart},
+	{"orderly", "drains, rolling updates, killed speakers: connections that fail", orderlyPart},
+	{"away", "API server and controller away: what stays announced", awayPart},
+	{"quiet", "requests at the API server over a restart and a rest", quietPart},
+}
+
+type options struct {
+	only  string
+	quick bool
+	out   string
+	list  bool
+	name  string
+}
+
+func command() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use: "bench", Short: "Measure every figure in the documentation",
+		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
+	}
+	c.Flags().StringVar(&o.only, "only", "", "run the parts whose name matches this regular expression")
+	c.Flags().BoolVar(&o.quick, "quick", false, "few and small runs: shows that all parts work, not what they measure")
+	c.Flags().StringVar(&o.out, "out", "", "also write the table to this file, such as docs/figures.md")
+	c.Flags().BoolVar(&o.list, "list", false, "list the parts and end")
+	c.Flags().StringVar(&o.name, "name", "bench", "name of the testbed cluster")
+	return c
+}
+
+func (o options) run(ctx context.Context) error {
+	chosen, err := choose(parts, o.only)
+	if err != nil {
+		return err
+	}
+	if o.list {
+		for _, p := range chosen {
+			fmt.Printf("%-12s %s\n", p.name, p.about)
+		}
+		return nil
+	}
+	where, err := thisMachine(ctx)
+	if err != nil {
+		return err
+	}
+	b := &bench{name: o.name, quick: o.quick, began: time.Now()}
+	defer b.down()
+	report := report{machine: where, quick: o.quick}
+	for _, p := range chosen {
+		report.add(p.name, b.measure(ctx, p))
+	}
+	report.took = time.Since(b.began)
+	fmt.Printf("\n%s", report.markdown())
+	if o.out != "" {
+		if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
+			return fmt.Errorf("making the folder of the table: %w", err)
+		}
+		if err := os.WriteFile(o.out, []byte(report.markdown()), 0o644); err != nil {
+			return fmt.Errorf("writing the table: %w", err)
+		}
+	}
+	return errors.Join(ctx.Err(), report.failed())
+}
+
+// choose picks the parts whose name matches.
+func choose(all []part, only string) ([]part, error) {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("--only %q is no regular expression: %w", only, err)
+	}
+	var chosen []part
+	for _, p := range all {
+		if pattern.MatchString(p.name) {
+			chosen = append(chosen, p)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("--only %q matches no part; --list names them", only)
+	}
+	return chosen, nil
+}
+
+// measure runs a part and turns its error into a row, so that the others go on.
+func (b *bench) measure(ctx context.Context, p part) []row {
+	b.say("=== %s: %s", p.name, p.about)
+	start := time.Now()
+	rows, err := p.run(ctx, b)
+	if err != nil {
+		b.say("    FAILED: %v", err)
+		rows = append(rows, row{what: p.about, err: err})
+	}
+	b.say("    %s took %s", p.name, time.Since(start).Round(time.Second))
+	return rows
+}
