@@ -236,7 +236,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 	for j := range c.Families {
 		served = served || len(chosen[j]) > 0
 	}
-	refusal.Kept = served
+	refusal.Partly = c.Policy == Prefer && served
 	p.refuse(refusal, want{pools: s.candidates, family: f})
 	if key := c.SharingKey.Value; key != "" {
 		p.wants = append(p.wants, want{sharing: key})

@@ -190,7 +190,7 @@ func (b *Books) keep(p *plan, c *Claim, current []netip.Addr) {
 		}
 	}
 	for i := range p.refused {
-		p.refused[i].Kept = len(p.needs) > 0
+		p.refused[i].Kept, p.refused[i].Partly = len(p.needs) > 0, false
 	}
 }
 

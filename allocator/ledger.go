@@ -32,6 +32,12 @@ func (e Entry) normal() (Entry, bool) {
 	if !plain(e.Address) {
 		return e, false
 	}
+	if e.Released != nil {
+		e.Released = &Release{Key: e.Released.Key, At: second(e.Released.At)}
+	}
+	if len(e.Holders) == 0 {
+		return e, true
+	}
 	e.Holders = slices.Clone(e.Holders)
 	for i := range e.Holders {
 		h := &e.Holders[i]
@@ -43,16 +49,10 @@ func (e Entry) normal() (Entry, bool) {
 			}
 		}
 	}
-	var seen []Key
-	e.Holders = slices.DeleteFunc(e.Holders, func(h Holding) bool {
-		if slices.Contains(seen, h.Key) {
-			return true
+	for i := len(e.Holders) - 1; i > 0; i-- {
+		if find(e.Holders[:i], e.Holders[i].Key) != nil {
+			e.Holders = slices.Delete(e.Holders, i, i+1)
 		}
-		seen = append(seen, h.Key)
-		return false
-	})
-	if e.Released != nil {
-		e.Released = &Release{Key: e.Released.Key, At: second(e.Released.At)}
 	}
 	return e, true
 }

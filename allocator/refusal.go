@@ -57,6 +57,8 @@ type Refusal struct {
 	InUse, Capacity uint64
 	// Kept is set when the holder has an address nevertheless.
 	Kept bool
+	// Partly is set when the other family is served, as the claim only prefers both.
+	Partly bool
 }
 
 // Error is String, so that a Refusal can travel as an error.
@@ -66,7 +68,10 @@ func (r *Refusal) Error() string { return r.String() }
 func (r *Refusal) String() string {
 	var s strings.Builder
 	s.WriteString(r.what())
-	if r.Kept && r.Reason != PoolDraining {
+	switch {
+	case r.Partly:
+		s.WriteString(" The holder is served without it.")
+	case r.Kept && r.Reason != PoolDraining:
 		s.WriteString(" The address in use is kept meanwhile.")
 	}
 	return s.String()

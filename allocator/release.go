@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -50,7 +51,11 @@ func (b *Books) giveUp(d *Decision, now time.Time, k Key, addrs []netip.Addr) {
 		b.depart(a, k)
 		b.change(e, func(e *entry) {
 			e.holders = slices.DeleteFunc(slices.Clone(e.holders), func(h Holding) bool { return h.Key == k })
-			if len(e.holders) == 0 && e.reserved == nil && e.bucket != nil && e.bucket.pool.wait() > 0 {
+			if len(e.holders) > 0 {
+				return
+			}
+			_, e.pool = b.whereIs(a)
+			if e.reserved == nil && e.bucket != nil && e.bucket.pool.wait() > 0 {
 				e.released = &Release{Key: k, At: now}
 			}
 		})
@@ -149,11 +154,11 @@ func (b *Books) Expire(now time.Time) (changed []netip.Addr, next time.Time) {
 		}
 	}
 	changed = append(changed, b.expireStrays()...)
+	slices.SortFunc(changed, netip.Addr.Compare)
 	for _, a := range changed {
 		b.woken = append(b.woken, b.wake(a)...)
 	}
 	b.wakeRetained(now, earlier)
-	slices.SortFunc(changed, netip.Addr.Compare)
 	return changed, next
 }
 
@@ -176,7 +181,7 @@ func (b *Books) expireStrays() []netip.Addr {
 // wakeRetained wakes those who asked for an address that is no longer retained
 // but still cools.
 func (b *Books) wakeRetained(now time.Time, earlier func(time.Time)) {
-	for a := range b.wishers {
+	for _, a := range slices.SortedFunc(maps.Keys(b.wishers), netip.Addr.Compare) {
 		e := b.entries[a]
 		if e == nil || e.released == nil {
 			continue
