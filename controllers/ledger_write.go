@@ -165,6 +165,10 @@ func (l *Ledger) learn(a netip.Addr, r *row, o *v1alpha1.Address) {
 	l.mu.Lock()
 	before, _ := l.books.Entry(a)
 	known := r.object
+	if known != nil && len(known.Spec.Holders) > 0 && e.ReservedFor != nil && *e.ReservedFor == nobody {
+		// Emptied by a foreign hand: that is no reservation.
+		e.ReservedFor = nil
+	}
 	r.object = o
 	l.books.Load(e)
 	after, _ := l.books.Entry(a)
