@@ -105,8 +105,8 @@ type Claim struct {
 	Labels          map[string]string // of the holder
 	NamespaceLabels map[string]string // of its namespace
 
-	// Endpoints is the Service ("namespace/name") whose endpoints decide
-	// readiness. It is carried into the ledger and not interpreted.
+	// Endpoints is the Service, in the holder's namespace, whose endpoints
+	// decide readiness. It is carried into the ledger and not interpreted.
 	Endpoints string
 	// Advertised holds the labels of the holder that advertisements select
 	// by. Carried into the ledger, not interpreted.
