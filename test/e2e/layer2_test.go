@@ -378,11 +378,11 @@ func TestSpeakersGoOnAlone(t *testing.T) {
 	a := w.service("s", "echo", 1)[0]
 	w.answers(a, 80)
 	node := w.announcer(a, "any node", anyNode)
-	if err := w.Cluster.StopProcess(testbed.Control, "kube-apiserver"); err != nil {
+	if err := w.Cluster.KillProcess(testbed.Control, testbed.APIServer); err != nil {
 		t.Fatal(err)
 	}
 	back := func() error {
-		if err := w.Cluster.StartProcess(testbed.Control, "kube-apiserver"); err != nil {
+		if err := w.Cluster.StartProcess(testbed.Control, testbed.APIServer); err != nil {
 			return err
 		}
 		return w.Cluster.AwaitAPI(w.ctx)

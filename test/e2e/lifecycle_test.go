@@ -374,10 +374,10 @@ func (w *world) keeps(service string, a netip.Addr) {
 func TestAPIServerRestart(t *testing.T) {
 	w := newWorld(t, "198.51.100.0/25")
 	w.many(50)
-	if err := w.Cluster.StopProcess(testbed.Control, "kube-apiserver"); err != nil {
+	if err := w.Cluster.KillProcess(testbed.Control, testbed.APIServer); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Cluster.StartProcess(testbed.Control, "kube-apiserver"); err != nil {
+	if err := w.Cluster.StartProcess(testbed.Control, testbed.APIServer); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Cluster.AwaitAPI(w.ctx); err != nil {
