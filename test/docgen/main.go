@@ -19,5 +19,17 @@ func write() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join("docs", "values.md"), []byte(values), 0o644)
+	if err := os.WriteFile(filepath.Join("docs", "values.md"), []byte(values), 0o644); err != nil {
+		return err
+	}
+	path := filepath.Join("docs", "metrics.md")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the page of metrics: %w", err)
+	}
+	after, err := metricsPage(string(before))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(after), 0o644)
 }
