@@ -227,7 +227,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 			if p.note == nil {
 				p.note = refusal
 			}
-			p.wants = append(p.wants, want{pools: s.candidates, family: f})
+			p.wants = append(p.wants, s.wants(f)...)
 			chosen[i] = append(chosen[i], stays)
 			return true
 		}
@@ -237,10 +237,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 		served = served || len(chosen[j]) > 0
 	}
 	refusal.Partly = c.Policy == Prefer && served
-	p.refuse(refusal, want{pools: s.candidates, family: f})
-	if key := c.SharingKey.Value; key != "" {
-		p.wants = append(p.wants, want{sharing: key})
-	}
+	p.refuse(refusal, s.wants(f)...)
 	if c.Policy != Prefer || !served {
 		return false
 	}

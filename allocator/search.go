@@ -182,6 +182,15 @@ func (s *search) returning(f Family) (found netip.Addr, ok bool) {
 	return best.address, true
 }
 
+// wants are what could serve the family later.
+func (s *search) wants(f Family) []want {
+	wants := []want{{pools: s.candidates, family: f}}
+	if key := s.c.SharingKey.Value; key != "" {
+		wants = append(wants, want{sharing: key})
+	}
+	return wants
+}
+
 // refusal tells why no address of the family was found.
 func (s *search) refusal(f Family) *Refusal {
 	r := &Refusal{Family: f}

@@ -463,8 +463,7 @@ func (w *world) check() {
 func (w *world) checkNobodyForgotten() {
 	for _, k := range slices.Collect(w.books.Waiting()) {
 		d := both(w, func(b *Books) Decision { return b.Decide(w.now, w.claims[k]) })
-		retained := d.Refusal == nil || d.Refusal.Reason == AddressRetained
-		if !retained && !reflect.DeepEqual(addressesOf(d), w.status[k]) {
+		if !reflect.DeepEqual(addressesOf(d), w.status[k]) {
 			w.t.Fatalf("%s was not woken, had %v, could have %+v\npools %+v", k, w.status[k], d, w.pools)
 		}
 		w.carry(d) // the pool's name may follow once a holder is alone
