@@ -27,6 +27,7 @@ type Engine struct {
 	desired map[netip.Addr]*Announcement
 	dirty   map[netip.Addr]bool
 	order   []netip.Addr // of dirty, oldest first
+	refresh []netip.Addr
 	waiters []chan struct{}
 
 	// state guards what the running goroutine works on, for those who ask about it.
@@ -137,6 +138,15 @@ func (e *Engine) Set(addr netip.Addr, want *Announcement) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.setLocked(a, want)
+	e.notify()
+}
+
+// Refresh sends the gratuitous packets of a takeover again for an address that is announced, as after another speaker that
+// had announced it too has withdrawn (a partition healed). For an address that is not announced it does nothing.
+func (e *Engine) Refresh(addr netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refresh = append(e.refresh, addr.Unmap().WithZone(""))
 	e.notify()
 }
 

@@ -54,14 +54,11 @@ func (g *groups) join(a [16]byte) error {
 		r.n++
 		return nil
 	}
-	s, err := g.place(mreq(g.index, k))
-	if err != nil {
-		return fmt.Errorf("joining a solicited-node group: %w", err)
-	}
+	s, why := g.place(mreq(g.index, k))
 	if s < 0 {
 		if g.uncovered == 0 {
 			if err := g.all(true); err != nil {
-				return fmt.Errorf("no room for another solicited-node group, and taking all multicast failed: %w", err)
+				return fmt.Errorf("joining a solicited-node group (%w), and taking all multicast instead: %w", why, err)
 			}
 		}
 		g.uncovered++
@@ -70,13 +67,15 @@ func (g *groups) join(a [16]byte) error {
 	return nil
 }
 
-// place joins on the first socket that has room and returns its index, -1 if none has.
+var errGroupsFull = errors.New("all sockets for groups are full")
+
+// place joins on the first socket that has room and returns its index, or -1 and the reason.
 func (g *groups) place(m *unix.IPv6Mreq) (int, error) {
 	for i := range g.sockets {
 		if g.sockets[i].full {
 			continue
 		}
-		err := unix.SetsockoptIPv6Mreq(g.sockets[i].fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, m)
+		err := joinGroup(g.sockets[i].fd, m)
 		if err == nil {
 			return i, nil
 		}
@@ -86,21 +85,22 @@ func (g *groups) place(m *unix.IPv6Mreq) (int, error) {
 		g.sockets[i].full = true
 	}
 	if len(g.sockets) >= g.limit {
-		return -1, nil
+		return -1, errGroupsFull
 	}
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
-	if err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, m); err != nil {
+	if err := joinGroup(fd, m); err != nil {
 		_ = unix.Close(fd)
-		if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS) {
-			return -1, nil
-		}
 		return -1, err
 	}
 	g.sockets = append(g.sockets, groupSocket{fd: fd})
 	return len(g.sockets) - 1, nil
+}
+
+func joinGroup(fd int, m *unix.IPv6Mreq) error {
+	return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, m)
 }
 
 // leave undoes one join.

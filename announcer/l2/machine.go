@@ -54,7 +54,9 @@ type claim struct {
 	first  time.Time // when the first gratuitous packet went out
 	// epoch ends timers and queued packets of an earlier phase.
 	epoch int
-	dead  bool
+	// series ends the rest of an earlier series of gratuitous packets.
+	series int
+	dead   bool
 
 	rival     mac
 	contested bool // Conflict has been emitted and ConflictGone has not
@@ -78,6 +80,8 @@ type timer struct {
 	epoch int
 	kind  timerKind
 	round int
+	// series is that of the claim when the timer was set.
+	series int
 }
 
 type timers []timer
@@ -96,10 +100,10 @@ func (t *timers) Pop() any {
 
 // parcel is a packet that waits for its turn.
 type parcel struct {
-	c     *claim
-	epoch int
-	kind  packetKind
-	round int
+	c             *claim
+	epoch, series int
+	kind          packetKind
+	round         int
 }
 
 // machine holds the rules of announcing. It is not safe for concurrent use, does no I/O of its own and takes the time from
@@ -225,6 +229,17 @@ func (m *machine) adjust(now time.Time, c *claim, hw mac, deputy, probe bool) {
 	}
 }
 
+// refresh says again on the segment what is announced, as at a takeover.
+func (m *machine) refresh(a netip.Addr) {
+	for _, c := range m.claims[a] {
+		if c.phase == Answering && !c.deputy {
+			// What is still on its way of an earlier series is dropped; the watch for a rival's silence goes on.
+			c.series++
+			m.enqueue(0, c, announcePacket, 0)
+		}
+	}
+}
+
 // drop ends a claim.
 func (m *machine) drop(c *claim) {
 	c.dead = true
@@ -325,11 +340,11 @@ func (m *machine) defend(now time.Time, c *claim, changed bool) {
 
 // after sets a timer; the last argument is the wait.
 func (m *machine) after(now time.Time, c *claim, kind timerKind, round int, wait time.Duration) {
-	heap.Push(&m.timers, timer{at: now.Add(wait), c: c, epoch: c.epoch, kind: kind, round: round})
+	heap.Push(&m.timers, timer{at: now.Add(wait), c: c, epoch: c.epoch, kind: kind, round: round, series: c.series})
 }
 
 func (m *machine) enqueue(queue int, c *claim, kind packetKind, round int) {
-	m.queues[queue] = append(m.queues[queue], parcel{c: c, epoch: c.epoch, kind: kind, round: round})
+	m.queues[queue] = append(m.queues[queue], parcel{c: c, epoch: c.epoch, series: c.series, kind: kind, round: round})
 }
 
 // advance does what is due at now and returns when it wants to be called again; ok is false if nothing is pending.
@@ -365,6 +380,9 @@ func (m *machine) fire(now time.Time, t timer) {
 	case retryTimer:
 		m.ask(c)
 	case repeatTimer:
+		if t.series != c.series {
+			return
+		}
 		m.enqueue(2, c, announcePacket, t.round)
 	case quietTimer:
 		if wait := c.rivalAt.Add(m.t.ConflictQuiet).Sub(now); wait > 0 {

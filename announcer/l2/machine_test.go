@@ -117,6 +117,17 @@ func TestTakeoverSendsAtOnceAndAFewTimesMore(t *testing.T) {
 	}
 }
 
+func TestRefresh(t *testing.T) {
+	w := newWorld(eth0)
+	w.m.refresh(addr4)
+	w.set(&Announcement{Address: addr4})
+	w.pass(1500 * ms)
+	w.m.refresh(addr4)
+	w.pass(10 * time.Second)
+	w.wantSent(t, announcePacket, 0, 200*ms, 1000*ms, 1500*ms, 1700*ms, 2500*ms, 3500*ms, 5500*ms)
+	w.wantLog(t, "0s Announced eth0")
+}
+
 func TestIPv6HasOneForm(t *testing.T) {
 	w := newWorld(eth0)
 	w.set(&Announcement{Address: addr6})

@@ -19,6 +19,11 @@ func (m *machine) refill(now time.Time) {
 	}
 }
 
+// due tells whether a packet still says what is so.
+func (p parcel) due() bool {
+	return !p.c.dead && p.c.epoch == p.epoch && p.c.series == p.series
+}
+
 // drain sends what the rate allows and tells whether packets are left.
 func (m *machine) drain(now time.Time) bool {
 	m.refill(now)
@@ -28,7 +33,7 @@ func (m *machine) drain(now time.Time) bool {
 			q++
 			continue
 		}
-		if p := m.queues[q][0]; !p.c.dead && p.c.epoch == p.epoch {
+		if p := m.queues[q][0]; p.due() {
 			if m.tokens < 1 {
 				return true
 			}

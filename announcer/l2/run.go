@@ -122,11 +122,14 @@ func (e *Engine) process() (next time.Time, ok bool) {
 		e.resubscribe()
 	}
 	for {
-		batch, waiters := e.takeDirty()
+		batch, refresh, waiters := e.takeDirty()
 		e.locked(func(now time.Time) {
 			e.timersDue(now)
 			for _, w := range batch {
 				e.machine.setWant(now, w.addr, w.want)
+			}
+			for _, a := range refresh {
+				e.machine.refresh(a)
 			}
 			e.installFilters()
 			next, ok = e.machine.advance(now)
@@ -165,23 +168,23 @@ type wish struct {
 	want *Announcement
 }
 
-// takeDirty takes up to a chunk of changed wishes, and those who wait for them if these are the last.
-func (e *Engine) takeDirty() ([]wish, []chan struct{}) {
+// takeDirty takes up to a chunk of changed wishes, and, if these are the last, what comes after them.
+func (e *Engine) takeDirty() (batch []wish, refresh []netip.Addr, waiters []chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := min(len(e.order), chunk)
-	batch := make([]wish, n)
+	batch = make([]wish, n)
 	for i, a := range e.order[:n] {
 		batch[i] = wish{addr: a, want: e.desired[a]}
 		delete(e.dirty, a)
 	}
 	e.order = e.order[n:]
 	if len(e.order) > 0 {
-		return batch, nil
+		return batch, nil, nil
 	}
-	waiters := e.waiters
-	e.order, e.waiters = nil, nil
-	return batch, waiters
+	refresh, waiters = e.refresh, e.waiters
+	e.order, e.refresh, e.waiters = nil, nil, nil
+	return batch, refresh, waiters
 }
 
 // follow acts on changes of interfaces, taking up all that are there already; after an overrun it begins anew.
