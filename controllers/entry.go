@@ -17,7 +17,8 @@ import (
 const maxSummary = 640
 
 // nobody is the reservation of an address that a person set aside without
-// naming a holder: no claim ever has this key.
+// naming a holder: no claim ever has this key. Such an Address is told from what
+// is left of one of ours by its state, and by our finalizer.
 var nobody = allocator.Key{}
 
 // entryOf reads an Address object into an entry of the books.
@@ -40,7 +41,7 @@ func entryOf(o *v1alpha1.Address) (allocator.Entry, error) {
 	if r := o.Spec.Released; r != nil && len(e.Holders) == 0 {
 		e.Released = &allocator.Release{Key: allocator.Key{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, At: r.At.Time}
 	}
-	if len(e.Holders) == 0 && e.ReservedFor == nil && e.Released == nil {
+	if len(e.Holders) == 0 && e.ReservedFor == nil && e.Released == nil && o.Spec.State == v1alpha1.AddressReserved && !hasFinalizer(o) {
 		key := nobody
 		e.ReservedFor = &key
 	}

@@ -50,7 +50,20 @@ func (m *memory[V]) count(matches func(V) bool) int {
 }
 
 // contests are the states of all Services, from one look to the next.
-type contests struct{ memory[service.Contest] }
+type contests struct {
+	memory[service.Contest]
+	pace service.Pace
+}
+
+// get gives a new contest for a Service that is not remembered.
+func (c *contests) get(name types.NamespacedName) service.Contest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if was, ok := c.of[name]; ok {
+		return was
+	}
+	return service.Contest{Pace: c.pace}
+}
 
 // asking is since when Services wait for an address, for the metric.
 type asking struct{ memory[time.Time] }

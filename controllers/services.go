@@ -87,6 +87,9 @@ func (s *shell) reconcileService(ctx context.Context, req reconcile.Request) (re
 	if err := s.await(ctx); err != nil {
 		return reconcile.Result{}, nil
 	}
+	if s.looked != nil {
+		s.looked(req.NamespacedName)
+	}
 	ctx, span := s.tracer.Start(ctx, "service.reconcile", trace.WithAttributes(
 		attribute.String("k8s.namespace.name", req.Namespace), attribute.String("k8s.service.name", req.Name)))
 	defer span.End()

@@ -19,6 +19,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -56,6 +57,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Tracer defaults to none.
 	Tracer trace.TracerProvider
+	// Pace of contests; the zero value is service's default.
+	Pace service.Pace
 	// Failpoint is for tests.
 	Failpoint Failpoint
 }
@@ -146,6 +149,8 @@ type shell struct {
 	// unconfirmed are names of Services that the ledger knew at the start and
 	// the cache has not shown yet.
 	unconfirmed sync.Map
+	// looked is called for every look at a Service; for tests.
+	looked func(types.NamespacedName)
 	// kick makes expire look again.
 	kick chan struct{}
 }
@@ -162,6 +167,7 @@ func add(mgr manager.Manager, o Options) (*shell, error) {
 		Options: o, client: mgr.GetClient(), live: mgr.GetAPIReader(),
 		tracer: o.Tracer.Tracer("github.com/fairlead/fairlead/controllers"), ready: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
+	s.contests.pace = o.Pace
 	s.ledger = NewLedger(s.client, s.live, o.Clock, s.tracer, o.Failpoint, LedgerHooks{Wake: s.wake, Used: s.used, Retry: s.retry})
 	s.events = newEventWriter(s.client, o.Clock, mgr.GetLogger().WithName("events"))
 	for _, add := range []func(manager.Manager) error{

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -122,6 +123,8 @@ func (w *world) eventually(what string, check func() error) {
 type requests struct {
 	mu   sync.Mutex
 	made map[string]int // "VERB path"
+	// looks counts how often each Service was looked at.
+	looks map[types.NamespacedName]int
 }
 
 func (r *requests) wrap(next http.RoundTripper) http.RoundTripper {
@@ -169,7 +172,7 @@ type replica struct {
 // start runs the controllers until stop or the end of the test.
 func (w *world) start(change ...func(*Options, *manager.Options)) *replica {
 	w.t.Helper()
-	r := &replica{requests: &requests{made: map[string]int{}}}
+	r := &replica{requests: &requests{made: map[string]int{}, looks: map[types.NamespacedName]int{}}}
 	cfg := Unlimited(apiServer)
 	cfg.Wrap(r.wrap)
 	mgr, opts := w.manager(cfg, change...)
@@ -178,6 +181,11 @@ func (w *world) start(change ...func(*Options, *manager.Options)) *replica {
 		w.t.Fatal(err)
 	}
 	r.shell = s
+	s.looked = func(name types.NamespacedName) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.looks[name]++
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
