@@ -97,6 +97,13 @@ func (b *Books) Load(truth Entry) {
 			b.woken = append(b.woken, h.Key) // lost it
 		}
 	}
+	for _, h := range merged.Holders {
+		if find(ours.Holders, h.Key) == nil {
+			for _, a := range b.retained[h.Key] { // not retained any more
+				b.woken = append(b.woken, b.wake(a)...)
+			}
+		}
+	}
 	if len(merged.Holders) < len(ours.Holders) {
 		b.woken = append(b.woken, b.alone(e)...)
 	}

@@ -765,6 +765,10 @@ func TestWorld(t *testing.T) {
 				a := genAddr(t)
 				w.run(func() { w.edit(a, nil) })
 			},
+			"foreign": func(t *rapid.T) { // another controller takes or leaves an address
+				a := genAddr(t)
+				w.run(func() { w.foreignWrite(a) })
+			},
 			"lost": func(t *rapid.T) { // somebody deletes an entry by force
 				a := genAddr(t)
 				w.run(func() {
@@ -783,6 +787,25 @@ func TestWorld(t *testing.T) {
 func (w *world) arm(t *rapid.T) {
 	w.crashIn = rapid.SampledFrom([]int{-1, -1, -1, 0, 1, 2, 3}).Draw(t, "crash in")
 	w.lateLoad = rapid.Bool().Draw(t, "late events")
+}
+
+// foreignWrite puts a foreign holder on an address that has none, or takes it away.
+func (w *world) foreignWrite(a netip.Addr) {
+	k := Key{"Service", "z", "foreign"}
+	w.foreign[k] = true
+	e := w.ledger[a]
+	switch {
+	case len(e.Holders) == 0:
+		e.Address, e.Released = a, nil
+		e.Holders = []Holding{{Key: k, Needs: []netip.Addr{a}, Since: w.now, Bound: true}}
+	case len(e.Holders) == 1 && e.Holders[0].Key == k:
+		e.Holders = nil
+	default:
+		return
+	}
+	w.ledger[a] = e
+	both(w, func(b *Books) bool { b.Load(e); return true })
+	w.wake()
 }
 
 // edit is a person setting or removing a reservation.
