@@ -1,0 +1,34 @@
+// Command fairlead-speaker runs on every node: it tells the network which node
+// answers for an address, and answers.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it gives the exit code.
+func run(ctx context.Context, args []string, out, errs *os.File) int {
+	f, err := parse(args, out)
+	switch {
+	case err != nil:
+		fmt.Fprintf(errs, "fairlead-speaker: %v\nSee fairlead-speaker --help.\n", err)
+		return 2
+	case f == nil:
+		return 0
+	}
+	if err := serve(ctx, f); err != nil {
+		fmt.Fprintf(errs, "fairlead-speaker: %v\n", err)
+		return 1
+	}
+	return 0
+}
