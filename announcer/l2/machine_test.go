@@ -280,8 +280,8 @@ func TestPace(t *testing.T) {
 	if last := w.sent[4999].at; last > 500*ms {
 		t.Errorf("the last address had its first packet after %v", last)
 	}
+	j := 0
 	for i := range w.sent {
-		j := i
 		for j < len(w.sent) && w.sent[j].at < w.sent[i].at+100*ms {
 			j++
 		}

@@ -96,8 +96,11 @@ func newSegment(t *testing.T) *segment {
 	s.lan.must("bridge", func() error {
 		off := false
 		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &off}
-		br.Name = "br0"
+		br.Name, br.HardwareAddr = "br0", hwOf(0xffff)
 		if err := netlink.LinkAdd(br); err != nil {
+			return err
+		}
+		if err := addAddrs(br, bridgeAddr+"/16"); err != nil {
 			return err
 		}
 		return netlink.LinkSetUp(br)
@@ -105,13 +108,36 @@ func newSegment(t *testing.T) *segment {
 	return s
 }
 
-// host adds a host with the interface eth0 and the addresses 10.9.0.N/24 and fd00:9::N/64. Its link-local address is usable at once.
+// bridgeAddr is an address of the bridge itself, by which hosts find out that they are connected.
+const bridgeAddr = "10.9.255.1"
+
+// host adds a host with the interface eth0 and the addresses 10.9.0.N/16 and fd00:9::N/64. It is connected when this returns, and has
+// a link-local address.
 func (s *segment) host() *host {
 	s.t.Helper()
 	h := newHost(s.t)
 	h.sysctl("net/ipv6/conf/default/accept_dad", "0")
 	s.n++
 	s.plug(h, "eth0", s.n)
+	for _, f := range []string{"ipv4", "ipv6"} {
+		h.sysctl("net/"+f+"/neigh/eth0/retrans_time_ms", "100") // the first question may be too early
+	}
+	h.resolves(bridgeAddr, hwOf(0xffff))
+	h.forgetNeighbours()
+	eventually(s.t, "a link-local address", func() (ok bool) {
+		h.must("addresses", func() error {
+			l, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			all, err := netlink.AddrList(l, netlink.FAMILY_V6)
+			for _, a := range all {
+				ok = ok || a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
+			}
+			return err
+		})
+		return ok
+	})
 	return h
 }
 
@@ -204,8 +230,8 @@ type node struct {
 // fast are timings for tests that wait for real packets.
 func fast() Timings {
 	return Timings{
-		ProbeInterval: 20 * time.Millisecond, Repeats: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
-		ConflictRetryMin: 30 * time.Millisecond, ConflictRetryMax: 100 * time.Millisecond,
+		ProbeInterval: 100 * time.Millisecond, Repeats: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
+		ConflictRetryMin: 30 * time.Millisecond, ConflictRetryMax: 200 * time.Millisecond,
 		ConflictQuiet: 300 * time.Millisecond, DefendInterval: 100 * time.Millisecond,
 	}
 }
@@ -245,6 +271,19 @@ func (h *host) run(cfg Config) *node {
 	})
 	h.t.Cleanup(n.stop)
 	return n
+}
+
+// open waits until the engine can announce both families on an interface.
+func (n *node) open(name string) {
+	n.t.Helper()
+	eventually(n.t, name+" is usable", func() bool {
+		for _, i := range n.e.Interfaces() {
+			if i.Name == name && i.ARP && i.NDP {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // sync waits for the engine.
@@ -345,7 +384,7 @@ func (h *host) resolves(a string, want net.HardwareAddr) {
 		if state&(netlink.NUD_REACHABLE|netlink.NUD_STALE|netlink.NUD_DELAY|netlink.NUD_PROBE) != 0 && hw.String() == want.String() {
 			return true
 		}
-		if time.Since(last) > 500*time.Millisecond {
+		if time.Since(last) > 100*time.Millisecond {
 			last = time.Now()
 			h.poke(a)
 		}
