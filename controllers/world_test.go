@@ -35,7 +35,7 @@ const patience = 60 * time.Second
 
 // world is one test's cluster: the shared API server, emptied at the end.
 type world struct {
-	t  *testing.T
+	t  testing.TB
 	c  client.Client
 	ns string
 }

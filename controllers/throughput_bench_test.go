@@ -1,0 +1,220 @@
+//go:build bench
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// The figures of the documentation, against the API server alone. Run with
+//
+//	go test -tags bench -run XXX -bench Throughput -benchtime 1x ./controllers
+
+const benchWorkers = 16
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// each runs f for 0..n-1 in some workers.
+func each(n, workers int, f func(i int)) {
+	next := make(chan int)
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	group.Wait()
+}
+
+type benchWorld struct {
+	*world
+	b *testing.B
+}
+
+func newBench(b *testing.B) *benchWorld {
+	b.Helper()
+	if apiServer == nil {
+		b.Skip(noAssets)
+	}
+	scheme, err := Scheme()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := client.New(Unlimited(apiServer), client.Options{Scheme: scheme})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &benchWorld{world: &world{t: b, c: c, ns: fmt.Sprintf("test-%d", worlds.Add(1))}, b: b}
+	w.namespace(w.ns, nil)
+	b.Cleanup(w.empty)
+	return w
+}
+
+func (w *benchWorld) create(n int) {
+	each(n, benchWorkers, func(i int) {
+		if err := w.c.Create(w.ctx(), w.newService(fmt.Sprintf("s%05d", i))); err != nil {
+			w.b.Error(err)
+		}
+	})
+}
+
+// raw writes what n Services cost, without any logic: an Address, a status patch,
+// an Event each. It gives how many Services a second the API server takes.
+func (w *benchWorld) raw(n, workers int) float64 {
+	w.create(n)
+	began := time.Now()
+	each(n, workers, func(i int) {
+		ctx, name := w.ctx(), fmt.Sprintf("s%05d", i)
+		ip := fmt.Sprintf("10.200.%d.%d", i/256, i%256)
+		a := &v1alpha1.Address{ObjectMeta: metav1.ObjectMeta{Name: ip, Finalizers: []string{v1alpha1.AddressFinalizer}}, Spec: v1alpha1.AddressSpec{
+			Address: ip, Pool: "public", State: v1alpha1.AddressBound, Summary: "Service " + w.ns + "/" + name,
+			Holders: []v1alpha1.AddressHolder{{
+				HolderReference: v1alpha1.HolderReference{Kind: "Service", Namespace: w.ns, Name: name}, Since: metav1.Now(), State: v1alpha1.AddressBound,
+				Ports: []v1alpha1.HolderPort{{Protocol: "TCP", Port: 80}}, Endpoints: name, ExternalTrafficPolicy: "Cluster",
+			}},
+		}}
+		if err := w.c.Create(ctx, a); err != nil {
+			w.b.Error(err)
+		}
+		patch := fmt.Sprintf(`{"status":{"loadBalancer":{"ingress":[{"ip":%q,"ipMode":"VIP"}]},"conditions":[{"type":"fairlead.dev/Address","status":"True","reason":"Assigned","message":"%s from pool public.","lastTransitionTime":%q}]}}`,
+			ip, ip, time.Now().UTC().Format(time.RFC3339))
+		answer := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
+		if err := w.c.Status().Patch(ctx, answer, client.RawPatch(types.StrategicMergePatchType, []byte(patch)), client.FieldOwner("raw")); err != nil {
+			w.b.Error(err)
+		}
+		e := &eventsv1.Event{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name + ".raw"}, EventTime: metav1.NowMicro(), ReportingController: "raw", ReportingInstance: "raw",
+			Action: "Assign", Reason: "AddressAssigned", Type: "Normal", Note: ip + " from pool public.",
+			Regarding: corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: w.ns, Name: name},
+		}
+		if err := w.c.Create(ctx, e); err != nil {
+			w.b.Error(err)
+		}
+	})
+	return float64(n) / time.Since(began).Seconds()
+}
+
+// lags watches until n Services show an address, and gives how long each took
+// from the answer to its create.
+func (w *benchWorld) lags(n int, created *sync.Map) []time.Duration {
+	c, err := client.NewWithWatch(apiServer, client.Options{Scheme: w.c.Scheme()})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	watch, err := c.Watch(w.ctx(), &corev1.ServiceList{}, client.InNamespace(w.ns))
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	defer watch.Stop()
+	seen := map[string]time.Time{}
+	for e := range watch.ResultChan() {
+		s, ok := e.Object.(*corev1.Service)
+		if ok && len(s.Status.LoadBalancer.Ingress) > 0 && seen[s.Name].IsZero() {
+			seen[s.Name] = time.Now()
+			if len(seen) == n {
+				break
+			}
+		}
+	}
+	var out []time.Duration
+	for name, at := range seen {
+		if began, ok := created.Load(name); ok {
+			out = append(out, at.Sub(began.(time.Time)))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func BenchmarkThroughputRaw(b *testing.B) {
+	w := newBench(b)
+	for b.Loop() {
+		b.ReportMetric(w.raw(1500, 24), "services/s")
+	}
+}
+
+func BenchmarkThroughputBacklog(b *testing.B) {
+	w := newBench(b)
+	w.pool("public", nil, "10.200.0.0/16")
+	const n = 3000
+	w.create(n)
+	for b.Loop() {
+		done := make(chan []time.Duration)
+		go func() { done <- w.lags(n, &sync.Map{}) }()
+		if path := os.Getenv("FAIRLEAD_PROFILE"); path != "" {
+			f, err := os.Create(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				b.Fatal(err)
+			}
+			defer pprof.StopCPUProfile()
+		}
+		cpu, began := cpuTime(), time.Now()
+		r := w.start()
+		<-done
+		took := time.Since(began)
+		b.ReportMetric(n/took.Seconds(), "services/s")
+		b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/n, "cpu-µs/service")
+		w.eventually("all Events are written", func() error {
+			if left := len(r.shell.events.queue); left > 0 {
+				return fmt.Errorf("%d are left", left)
+			}
+			return nil
+		})
+		b.ReportMetric(n/time.Since(began).Seconds(), "services-with-events/s")
+	}
+}
+
+func BenchmarkThroughputLag(b *testing.B) {
+	w := newBench(b)
+	w.pool("public", nil, "10.200.0.0/16")
+	r := w.start()
+	w.recovered(r)
+	const n = 1000
+	for b.Loop() {
+		var created sync.Map
+		done := make(chan []time.Duration)
+		go func() { done <- w.lags(n, &created) }()
+		each(n, benchWorkers, func(i int) {
+			name := fmt.Sprintf("s%05d", i)
+			created.Store(name, time.Now())
+			if err := w.c.Create(context.Background(), w.newService(name)); err != nil {
+				b.Error(err)
+			}
+		})
+		lags := <-done
+		b.ReportMetric(float64(lags[len(lags)/2].Milliseconds()), "p50-ms")
+		b.ReportMetric(float64(lags[len(lags)*99/100].Milliseconds()), "p99-ms")
+	}
+}
