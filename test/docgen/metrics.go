@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,6 +101,12 @@ func metricsPage(before string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	speakers, err := sourceMetrics(filepath.Join("announcer", "agent"))
+	if err != nil {
+		return "", err
+	}
+	all = append(all, speakers...)
+	slices.SortFunc(all, func(a, b metric) int { return strings.Compare(a.name, b.name) })
 	var table strings.Builder
 	table.WriteString("\n| metric | kind | labels | what |\n| --- | --- | --- | --- |\n")
 	for _, m := range all {

@@ -117,22 +117,29 @@ func TestReasonsAreExplained(t *testing.T) {
 	reasons("service", func(name, _ string) bool {
 		return strings.HasPrefix(name, "Reason") || strings.HasPrefix(name, "Event") || strings.HasPrefix(name, "Condition")
 	})
-	reasons("controllers", func(name, _ string) bool { return strings.HasPrefix(name, "reason") })
+	for _, shell := range shells {
+		reasons(shell, func(name, _ string) bool { return strings.HasPrefix(name, "reason") })
+	}
 }
 
-// The reasons that controllers write beside those of the pure packages.
-func TestReasonsOfControllersAreExplained(t *testing.T) {
+// shells are the packages around the pure ones.
+var shells = []string{"controllers", filepath.Join("announcer", "agent")}
+
+// The reasons that the shells write beside those of the pure packages.
+func TestReasonsOfShellsAreExplained(t *testing.T) {
 	text := pages(t)["docs/troubleshooting.md"]
-	found, err := ReasonFields("controllers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(found) == 0 {
-		t.Error("found no reasons: has the code moved?")
-	}
-	for _, reason := range found {
-		if !strings.Contains(text, "`"+reason+"`") {
-			t.Errorf("docs/troubleshooting.md does not explain `%s`", reason)
+	for _, shell := range shells {
+		found, err := ReasonFields(shell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			t.Errorf("found no reasons in %s: has the code moved?", shell)
+		}
+		for _, reason := range found {
+			if !strings.Contains(text, "`"+reason+"`") {
+				t.Errorf("docs/troubleshooting.md does not explain `%s` of %s", reason, shell)
+			}
 		}
 	}
 }

@@ -70,7 +70,8 @@ func Literals(dir string, accept func(string) bool) ([]string, error) {
 }
 
 // ReasonFields are the string literals that a package gives to fields with the
-// name Reason, or to a local function "no" that makes a False condition.
+// name Reason, to a local function "no" that makes a False condition, and to a
+// method "event" as the reason of an Event.
 func ReasonFields(dir string) ([]string, error) {
 	files, err := parse(dir)
 	if err != nil {
@@ -89,9 +90,18 @@ func ReasonFields(dir string) ([]string, error) {
 				if k, ok := n.Key.(*ast.Ident); ok && k.Name == "Reason" {
 					add(n.Value)
 				}
+			case *ast.AssignStmt:
+				for i, to := range n.Lhs {
+					if k, ok := to.(*ast.SelectorExpr); ok && k.Sel.Name == "Reason" && len(n.Rhs) == len(n.Lhs) {
+						add(n.Rhs[i])
+					}
+				}
 			case *ast.CallExpr:
 				if k, ok := n.Fun.(*ast.Ident); ok && k.Name == "no" && len(n.Args) > 0 {
 					add(n.Args[0])
+				}
+				if k, ok := n.Fun.(*ast.SelectorExpr); ok && k.Sel.Name == "event" && len(n.Args) > 2 {
+					add(n.Args[2])
 				}
 			}
 			return true
