@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func burn(b *testing.B) {
 	for range runtime.NumCPU() {
 		c := exec.Command(os.Args[0])
 		c.Env = append(os.Environ(), burnEnv+"=1")
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := c.Start(); err != nil {
 			b.Fatal(err)
 		}

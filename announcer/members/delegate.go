@@ -3,6 +3,7 @@ package members
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -86,9 +87,12 @@ func (m *Members) heard(n *memberlist.Node) {
 		return
 	}
 	m.mu.Lock()
-	m.roster.heard(time.Now(), n.Name, addressOf(n), meta)
+	doubtful := m.roster.heard(time.Now(), n.Name, addressOf(n), meta)
 	m.resettle(time.Now())
 	m.mu.Unlock()
+	if doubtful {
+		m.ask(n.Name, addressOf(n))
+	}
 	m.cfg.Log.V(1).Info("A speaker was heard", "node", n.Name, "serving", meta.Serving, "settled", meta.Settled, "leaving", meta.Leaving, "version", meta.Version)
 	m.cfg.OnChange()
 }
@@ -116,7 +120,7 @@ func (m *Members) ask(node string, address netip.AddrPort) {
 	m.mu.Unlock()
 	go func() {
 		defer m.wg.Done()
-		answered := answers(m.ctx, m.cfg.Dial, address)
+		answered := m.cfg.Reach(m.ctx, address)
 		if m.ctx.Err() != nil {
 			return
 		}
@@ -157,7 +161,7 @@ func (m *Members) keeper() {
 		case <-t.C:
 		}
 		m.keep(time.Now())
-		m.join(m.missing(joinsAtATime))
+		m.join(m.missing())
 	}
 }
 
@@ -225,22 +229,36 @@ func (m *Members) resettle(now time.Time) {
 	}
 }
 
-// missing are some of the peers without a live speaker, others each time.
-func (m *Members) missing(atMost int) []Peer {
+// missing are some of the peers without a live speaker, others each time. Of
+// those that see each other only a few try each of the missing: an exchange of
+// state with one who was cut off makes its partner suspect everybody whom that
+// one took for dead, and if all did so at once, the objections of those who
+// live would come too late.
+func (m *Members) missing() []Peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	atMost := joinsAtATime
+	if m.roster.isolated() {
+		atMost = 1
+	}
 	var out []Peer
 	for range m.peers {
 		if len(out) == atMost {
 			break
 		}
 		m.next = (m.next + 1) % len(m.peers)
-		p := m.peers[m.next]
-		if s := m.roster.seats[p.Node]; p.Node != m.cfg.Node && p.Address.IsValid() && (s == nil || !s.alive) {
+		if p := m.peers[m.next]; m.roster.absent(p) && m.roster.tries(p.Node) {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// allPeers are the peers that were not heard of.
+func (m *Members) allPeers() []Peer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(m.peers), func(p Peer) bool { return !m.roster.absent(p) })
 }
 
 // firstRound tries every peer once: at first without waiting for any, so that
@@ -262,7 +280,7 @@ func (m *Members) firstRound() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	m.join(m.missing(1 << 16))
+	m.join(m.allPeers())
 	close(m.tried)
 }
 
@@ -284,7 +302,7 @@ func (m *Members) join(peers []Peer) {
 // joinOne tries a peer. It returns whether its node answered at all.
 func (m *Members) joinOne(p Peer) bool {
 	to := netip.AddrPortFrom(p.Address, uint16(m.cfg.Port))
-	if !answers(m.ctx, m.cfg.Dial, to) {
+	if !m.cfg.Reach(m.ctx, to) {
 		return false
 	}
 	name := p.Node + "/" + to.String()

@@ -94,7 +94,7 @@ func (f *fabric) run(n, size int) *speaker {
 		},
 		OnMessage: func(m Message) { s.messages <- m },
 		Transport: &cuttable{NetTransport: t, fabric: f, from: s.peer.Address},
-		Dial:      func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return f.dial(ctx, s.peer.Address, to) },
+		Reach:     func(ctx context.Context, to netip.AddrPort) bool { return f.reach(ctx, s.peer.Address, to) },
 	})
 	if err != nil {
 		f.tb.Fatal(err)
@@ -144,12 +144,15 @@ func (f *fabric) cut(a, b netip.Addr) bool {
 	return f.parts[a] != f.parts[b]
 }
 
-func (f *fabric) dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	if f.cut(from, to.Addr()) {
-		<-ctx.Done()
-		return nil, ctx.Err()
+func (f *fabric) reach(ctx context.Context, from netip.Addr, to netip.AddrPort) bool {
+	if !f.cut(from, to.Addr()) {
+		return reachTCP(ctx, to)
 	}
-	return dialTCP(ctx, to)
+	select {
+	case <-ctx.Done():
+	case <-time.After(opinionWait):
+	}
+	return false
 }
 
 // presence is what a speaker thinks of another.

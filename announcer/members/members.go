@@ -50,9 +50,9 @@ type Config struct {
 	// OnMessage is called for each message. It must not block.
 	OnMessage func(Message)
 
-	// Transport and Dial replace the network in tests.
+	// Transport and Reach replace the network in tests.
 	Transport memberlist.Transport
-	Dial      Dial
+	Reach     Reach
 }
 
 func (c *Config) complete() error {
@@ -80,8 +80,8 @@ func (c *Config) complete() error {
 	if c.OnMessage == nil {
 		c.OnMessage = func(Message) {}
 	}
-	if c.Dial == nil {
-		c.Dial = dialTCP
+	if c.Reach == nil {
+		c.Reach = reachTCP
 	}
 	return nil
 }
@@ -188,7 +188,9 @@ func (m *Members) config() *memberlist.Config {
 	c.AwarenessMaxMultiplier = 4
 	c.GossipInterval = 50 * time.Millisecond
 	c.GossipNodes = 4
-	c.GossipToTheDeadTime = 30 * time.Second
+	// The dead are forgotten soon: a list of them makes their return noisy. They
+	// are found again by trying, not by gossip.
+	c.GossipToTheDeadTime = 3 * time.Second
 	c.PushPullInterval = 10 * time.Second
 	c.TCPTimeout = 2 * time.Second
 	// A node that comes back with another address is the same node.

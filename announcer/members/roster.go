@@ -1,6 +1,7 @@
 package members
 
 import (
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,7 +39,9 @@ type seat struct {
 	held time.Time
 	// silent counts the second opinions in a row that had no answer.
 	silent int
-	// lost: it was there once in our life, and its node went silent.
+	// lost: it was there once in our life, and its node went silent. Gossip that
+	// is late may say that it is alive still, so its return needs a second opinion
+	// too.
 	lost bool
 }
 
@@ -51,8 +54,8 @@ func newRoster(me string, grace time.Duration) *roster {
 }
 
 // heard takes what gossip says of a speaker that is there: it joined, or its
-// meta changed.
-func (r *roster) heard(now time.Time, node string, address netip.AddrPort, meta Meta) {
+// meta changed. It returns whether a second opinion is asked for.
+func (r *roster) heard(now time.Time, node string, address netip.AddrPort, meta Meta) bool {
 	s := r.seats[node]
 	if s == nil {
 		s = &seat{}
@@ -61,13 +64,15 @@ func (r *roster) heard(now time.Time, node string, address netip.AddrPort, meta 
 	if (s.doubted || !s.held.IsZero()) && !s.alive && meta.Incarnation == s.meta.Incarnation && !s.meta.Leaving {
 		r.falseAlarms++
 	}
-	s.address, s.alive, s.meta, s.doubted, s.silent, s.lost = address, true, meta, false, 0, false
+	s.lost = s.lost && meta.Incarnation == s.meta.Incarnation
+	s.address, s.alive, s.meta, s.doubted, s.silent = address, true, meta, false, 0
 	switch {
 	case meta.Serving && !meta.Leaving:
 		s.served, s.hasServed, s.held = meta, true, time.Time{}
 	case s.hasServed && s.held.IsZero():
 		s.held = now
 	}
+	return s.lost
 }
 
 // left takes that gossip declared a speaker dead. It returns whether a second
@@ -78,6 +83,10 @@ func (r *roster) left(node string) bool {
 		return false
 	}
 	s.alive = false
+	if s.lost {
+		s.lose()
+		return false
+	}
 	if !s.hasServed {
 		delete(r.seats, node)
 		return false
@@ -90,6 +99,8 @@ func (r *roster) left(node string) bool {
 func (r *roster) opinion(now time.Time, node string, answered bool) {
 	s := r.seats[node]
 	switch {
+	case s != nil && s.lost && s.alive && answered:
+		s.lost = false
 	case s == nil || s.alive || s.lost:
 		return
 	case answered && s.doubted:
@@ -175,6 +186,8 @@ func (r *roster) forget(exists func(node string) bool) {
 // presence is what the election makes of a speaker.
 func (s *seat) presence() announcer.Presence {
 	switch {
+	case s.lost:
+		return announcer.Absent
 	case s.alive && s.meta.Serving && !s.meta.Leaving:
 		return announcer.Alive
 	case !s.held.IsZero():
@@ -232,11 +245,37 @@ func (r *roster) isolated() bool {
 	return lost > seen
 }
 
+// absent says whether gossip does not see a peer.
+func (r *roster) absent(p Peer) bool {
+	s := r.seats[p.Node]
+	return p.Node != r.me && p.Address.IsValid() && (s == nil || !s.alive)
+}
+
+// triers is how many of those who see each other try each of the missing.
+const triers = 2
+
+// tries says whether we are among those who try a missing peer.
+func (r *roster) tries(peer string) bool {
+	mine, before := closeness(r.me, peer), 0
+	for node, s := range r.seats {
+		if s.alive && closeness(node, peer) > mine {
+			before++
+		}
+	}
+	return before < triers
+}
+
+func closeness(a, b string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(a + "/" + b))
+	return h.Sum64()
+}
+
 // toVerify lists the speakers that are away and whose nodes have to be asked.
 func (r *roster) toVerify() map[string]netip.AddrPort {
 	out := map[string]netip.AddrPort{}
 	for node, s := range r.seats {
-		if !s.alive && !s.held.IsZero() {
+		if !s.alive && !s.held.IsZero() || s.alive && s.lost {
 			out[node] = s.address
 		}
 	}

@@ -21,7 +21,7 @@ var (
 // step is something that happens to the speaker x.
 type step func(r *roster, now time.Time)
 
-func hear(m Meta) step { return func(r *roster, now time.Time) { r.heard(now, "x", addr, m) } }
+func hear(m Meta) step { return func(r *roster, now time.Time) { _ = r.heard(now, "x", addr, m) } }
 func leave() step      { return func(r *roster, _ time.Time) { r.left("x") } }
 func opine(answered bool) step {
 	return func(r *roster, now time.Time) { r.opinion(now, "x", answered) }
@@ -43,7 +43,15 @@ func TestRoster(t *testing.T) {
 			{0, hear(serving), alive},
 			{1, leave(), alive}, // until the second opinion
 			{1, opine(false), absent},
-			{2, hear(serving), alive},
+			{2, hear(serving), absent}, // gossip may be late
+			{2, opine(false), absent},
+			{3, opine(true), alive},
+		},
+		"a node is cut off and its speaker is started anew": {
+			{0, hear(serving), alive}, {1, leave(), alive}, {1, opine(false), absent}, {2, hear(again), alive},
+		},
+		"late gossip about a node that is gone": {
+			{0, hear(serving), alive}, {1, leave(), alive}, {1, opine(false), absent}, {2, hear(serving), absent}, {3, leave(), absent},
 		},
 		"a speaker crashes and comes back": {
 			{0, hear(serving), alive},
@@ -163,6 +171,7 @@ func TestIsolation(t *testing.T) {
 		t.Error("all others are gone, and we do not count as cut off")
 	}
 	r.heard(t0, "a", addr, serving)
+	r.opinion(t0, "a", true)
 	if r.isolated() {
 		t.Error("one is back, and we still count as cut off")
 	}
