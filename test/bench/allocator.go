@@ -30,7 +30,7 @@ var allocatorFigures = []told{
 func allocatorPart(ctx context.Context, b *bench) ([]row, error) {
 	count, benchtime := "5", "1s"
 	if b.quick {
-		count, benchtime = "1", "1x"
+		count, benchtime = "1", "100ms"
 	}
 	results, err := goBench(ctx, "./allocator", ".", "-count", count, "-benchtime", benchtime)
 	if err != nil {

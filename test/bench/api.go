@@ -72,7 +72,7 @@ func (b *bench) lag(ctx context.Context, n int) ([]row, error) {
 // backlog measures in rounds, so that what changes with time does not favour one
 // side: raw writes, raw writes that the speakers follow, the controller.
 func (b *bench) backlog(ctx context.Context, n, rounds int) ([]row, error) {
-	var raw, announced, ours, fromStart, share []float64
+	var raw, announced, ours, fromStart, share, writes []float64
 	for i := range rounds {
 		if err := b.stopController(ctx); err != nil {
 			return nil, err
@@ -85,13 +85,21 @@ func (b *bench) backlog(ctx context.Context, n, rounds int) ([]row, error) {
 		if err != nil {
 			return nil, fmt.Errorf("raw speed with announcements: %w", err)
 		}
+		from, err := b.markAudit()
+		if err != nil {
+			return nil, err
+		}
 		o, s, err := b.backlogRound(ctx, n)
 		if err != nil {
 			return nil, fmt.Errorf("backlog: %w", err)
 		}
+		w, err := b.writesPerService(from, n)
+		if err := errors.Join(err, b.removeServices(ctx)); err != nil {
+			return nil, err
+		}
 		b.say("round %d of %d: raw %.0f/s, raw and announced %.0f/s, controller %.0f/s (%.0f/s from its start)", i+1, rounds, r, a, o, s)
 		raw, announced, ours, fromStart = append(raw, r), append(announced, a), append(ours, o), append(fromStart, s)
-		share = append(share, 100*o/r)
+		share, writes = append(share, 100*o/r), append(writes, w)
 	}
 	what := fmt.Sprintf("backlog of %d Services: ", n)
 	const unit = "Services/s"
@@ -101,7 +109,24 @@ func (b *bench) backlog(ctx context.Context, n, rounds int) ([]row, error) {
 		{what: what + "served, from the first address to the last (speakers announce)", figure: median(ours), unit: unit, runs: rounds},
 		{what: what + "served, from scaling the controller up to the last address", figure: median(fromStart), unit: unit, runs: rounds},
 		{what: what + "served, as a share of the raw speed", figure: median(share), unit: "%", aim: backlogAim, runs: rounds},
+		{what: what + "writes of the controller until each is served, leases apart", figure: median(writes), unit: "per Service", beside: number(rawWrites) + " in the raw writes", runs: rounds},
 	}, nil
+}
+
+// writesPerService counts what the controller has written since the mark.
+func (b *bench) writesPerService(from mark, n int) (float64, error) {
+	requests, err := b.requestsSince(from)
+	if err != nil {
+		return 0, err
+	}
+	_, writes, _ := sorted(requests)
+	count := 0
+	for i := range writes {
+		if writes[i].who() == "controller" {
+			count++
+		}
+	}
+	return float64(count) / float64(n), nil
 }
 
 // rawRound writes as the controller would, and clears up.
@@ -144,7 +169,7 @@ func (b *bench) backlogRound(ctx context.Context, n int) (speed, fromStart float
 	if err != nil {
 		return 0, 0, err
 	}
-	return speed, rate(n, start, last), errors.Join(b.startController(ctx), b.removeServices(ctx))
+	return speed, rate(n, start, last), b.startController(ctx)
 }
 
 // prepareBacklog creates Services while no controller runs, and waits until what

@@ -24,6 +24,9 @@ import (
 // (controllers/events.go).
 const rawEventWriters = 3
 
+// rawWrites is how many writes rawWriter makes for a Service.
+const rawWrites = 3
+
 // rawWriter makes the writes that serve a Service, and decides nothing: an
 // Address, a status with entry and condition, an Event. It is the controller's
 // account, so the API server does the same for it.

@@ -109,9 +109,9 @@ func (r *report) markdown() string {
 		t.WriteString("**A quick run: it shows that everything is measured, with too few runs to be quoted.**\n\n")
 	}
 	t.WriteString(r.machine.markdown())
-	fmt.Fprintf(&t, "Everything below was measured in one run of %s, all of it on the machine above, end to end where it says\n"+
-		"so little as \"client\" or \"Service\": a real cluster of %d nodes in network namespaces (`test/testbed`), with the chart's defaults.\n\n",
-		r.took.Round(time.Minute), clusterNodes)
+	fmt.Fprintf(&t, "All of it was measured in one run of %s. `allocator` and `membership` are Go benchmarks; the others ran end to end on a\n"+
+		"real cluster of %d nodes on the same machine (`test/testbed`), with the chart's defaults, as a client outside of it sees it.\n"+
+		"`make bench` measures it again.\n\n", r.took.Round(time.Minute), clusterNodes)
 	t.WriteString("| part | what | figure | unit | aim or comparison | runs |\n| --- | --- | ---: | --- | --- | ---: |\n")
 	for i, part := range r.parts {
 		for _, row := range r.rows[i] {
