@@ -201,8 +201,12 @@ func (a *Agent) startMembers(ctx context.Context, node *corev1.Node) error {
 	}); err != nil {
 		return err
 	}
+	nodes := &corev1.NodeList{}
+	if err := a.cfg.Cache.List(ctx, nodes, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("reading the nodes: %w", err)
+	}
 	m, err := a.cfg.NewMembers(ctx, Gossip{
-		Address: announcer.FromNode(node).Addresses[0], Keys: keys, OnChange: a.onMembers, OnMessage: a.onMessage,
+		Address: announcer.FromNode(node).Addresses[0], Nodes: len(nodes.Items), Keys: keys, OnChange: a.onMembers, OnMessage: a.onMessage,
 	})
 	if err != nil {
 		return err

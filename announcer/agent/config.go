@@ -90,7 +90,9 @@ type Config struct {
 
 // Gossip is what NewMembers is given.
 type Gossip struct {
+	// Address is our node's, Nodes how many there are.
 	Address   netip.Addr
+	Nodes     int
 	Keys      [][]byte
 	OnChange  func()
 	OnMessage func(members.Message)

@@ -86,12 +86,15 @@ func serve(ctx context.Context, f *flags) error {
 }
 
 // runAll runs the agent beside its servers, which go on until it has handed over.
+// A server that fails ends the agent too, in order.
 func (f *flags) runAll(ctx context.Context, a *agent.Agent, restConfig *rest.Config) error {
 	group, serving := errgroup.WithContext(context.WithoutCancel(ctx))
 	serving, stop := context.WithCancel(serving)
+	announcing, depart := context.WithCancel(ctx)
+	context.AfterFunc(serving, depart)
 	group.Go(func() error {
 		defer stop()
-		return a.Run(ctx)
+		return a.Run(announcing)
 	})
 	group.Go(func() error { return serveProbes(serving, f.probeAddress, a) })
 	if f.metricsAddress != "0" && f.metricsAddress != "" {
@@ -128,11 +131,11 @@ func (f *flags) agentConfig(log logr.Logger) agent.Config {
 		NewMembers: func(ctx context.Context, g agent.Gossip) (agent.Membership, error) {
 			return members.Start(ctx, members.Config{
 				Log: log.WithName("members"), Node: f.node, Address: g.Address, Port: f.gossipPort, Version: version.Version,
-				Keys: g.Keys, Grace: f.seatGrace, Settle: f.settle, OnChange: g.OnChange, OnMessage: g.OnMessage,
+				Keys: g.Keys, Expected: g.Nodes, Grace: f.seatGrace, Settle: f.settle, OnChange: g.OnChange, OnMessage: g.OnMessage,
 			})
 		},
 	}
-	if f.answer {
+	if f.answer && !usesIPVS(log) {
 		config.NewRejecter = func(addresses []netip.Addr) agent.Rejecter {
 			c := reject.Config{Log: log.WithName("reject")}
 			for _, a := range addresses {
@@ -147,6 +150,18 @@ func (f *flags) agentConfig(log logr.Logger) agent.Config {
 		}
 	}
 	return config
+}
+
+// ipvsInterface is there while kube-proxy uses IPVS. It has all service
+// addresses, so that packets to them never take the forward path.
+const ipvsInterface = "kube-ipvs0"
+
+func usesIPVS(log logr.Logger) bool {
+	if _, err := net.InterfaceByName(ipvsInterface); err != nil {
+		return false
+	}
+	log.Info("kube-proxy uses IPVS on this node: ports that nobody serves are not refused, and pings are left to IPVS", "interface", ipvsInterface)
+	return true
 }
 
 func eventRecorder(ctx context.Context, config *rest.Config, scheme *runtime.Scheme) (events.EventRecorder, func(), error) {
