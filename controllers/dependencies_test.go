@@ -1,0 +1,43 @@
+package controllers
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// The arrows between the rooms of the house: what a package must never need,
+// directly or through others.
+func TestDependencies(t *testing.T) {
+	const module = "github.com/fairlead/fairlead/"
+	clients := []string{"k8s.io/client-go/kubernetes", "k8s.io/client-go/rest", "k8s.io/client-go/tools/cache", "sigs.k8s.io/controller-runtime/pkg/client", "sigs.k8s.io/controller-runtime/pkg/manager"}
+	for _, tt := range []struct {
+		pkg    string
+		never  []string
+		prefix bool // of import paths
+	}{
+		{"allocator", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
+		{"service", append(clients, module+"controllers", module+"announcer"), false},
+		{"announcer", append(clients, module+"controllers", module+"service", module+"allocator"), false},
+		{"announcer/l2", append(clients, module+"controllers", module+"service", module+"allocator", module+"api/v1alpha1"), false},
+		{"announcer/agent", []string{module + "controllers", module + "service", module + "allocator"}, false},
+		{"cmd/fairlead-speaker", []string{module + "controllers", module + "service", module + "allocator"}, false},
+		{"api/v1alpha1", append(clients, module+"controllers", module+"service", module+"allocator", module+"announcer"), false},
+		{"controllers", []string{module + "announcer/l2", module + "announcer/agent", module + "announcer/members"}, false},
+	} {
+		t.Run(tt.pkg, func(t *testing.T) {
+			out, err := exec.Command("go", "list", "-deps", module+tt.pkg).Output()
+			if err != nil {
+				t.Fatalf("listing what %s needs: %v", tt.pkg, err)
+			}
+			for dep := range strings.Lines(string(out)) {
+				dep = strings.TrimSpace(dep)
+				for _, never := range tt.never {
+					if dep != module+tt.pkg && (dep == never || tt.prefix && strings.HasPrefix(dep, never)) {
+						t.Errorf("%s needs %s", tt.pkg, dep)
+					}
+				}
+			}
+		})
+	}
+}
