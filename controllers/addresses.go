@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/service"
 )
 
 // addressWorkers is how many Addresses are looked at at once.
@@ -48,5 +50,18 @@ func (s *shell) reconcileAddress(ctx context.Context, req reconcile.Request) (re
 	}
 	s.released()
 	s.noteAddress(a)
+	s.tellKept(object)
 	return reconcile.Result{}, nil
+}
+
+// tellKept tells somebody who deletes an Address in use why it stays. The name of
+// the Event is the same each time, so that it is told once.
+func (s *shell) tellKept(o *v1alpha1.Address) {
+	if o == nil || o.DeletionTimestamp == nil || len(o.Spec.Holders) == 0 {
+		return
+	}
+	s.events.tellOnce(o, "kept-"+string(o.UID), service.Event{
+		Type: corev1.EventTypeWarning, Reason: "AddressInUse", Action: "Keep",
+		Note: fmt.Sprintf("The Address stays until %s gives it up. Delete the holder, or let it ask for another address.", o.Spec.Summary),
+	})
 }

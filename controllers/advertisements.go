@@ -69,12 +69,12 @@ func (s *shell) reconcileAdvertisement(ctx context.Context, req reconcile.Reques
 	}
 	c := advertisementCondition(&ad, pools.Items, nodes.Items)
 	c.ObservedGeneration, c.LastTransitionTime = ad.Generation, seconds(s.Clock.Now())
-	before := ad.Status.DeepCopy()
+	before := ad.DeepCopy()
 	meta.SetStatusCondition(&ad.Status.Conditions, c)
-	if equality.Semantic.DeepEqual(*before, ad.Status) {
+	if equality.Semantic.DeepEqual(before.Status, ad.Status) {
 		return reconcile.Result{}, nil
 	}
-	err := s.client.Status().Update(ctx, &ad, client.FieldOwner(v1alpha1.FieldManager))
+	err := s.patchStatus(ctx, before, &ad)
 	statusWrites.WithLabelValues("L2Advertisement", resultOf(err)).Inc()
 	if err := quiet(err); err != nil {
 		return reconcile.Result{}, fmt.Errorf("writing the status of L2Advertisement %s: %w", req.Name, err)

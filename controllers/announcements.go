@@ -264,9 +264,7 @@ func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, ann
 	if err := s.statuses.Wait(ctx); err != nil {
 		return nil
 	}
-	err = s.Failpoint.around(ctx, PointAddressStatus, func() error {
-		return s.client.Status().Update(ctx, next, client.FieldOwner(v1alpha1.FieldManager))
-	})
+	err = s.Failpoint.around(ctx, PointAddressStatus, func() error { return s.patchStatus(ctx, o, next) })
 	statusWrites.WithLabelValues("Address", resultOf(err)).Inc()
 	if err != nil {
 		return fmt.Errorf("writing the status of Address %s: %w", o.Name, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
@@ -74,7 +75,11 @@ func (w *eventWriter) Start(ctx context.Context) error {
 }
 
 func (w *eventWriter) write(ctx context.Context, e *eventsv1.Event) {
-	if err := w.client.Create(ctx, e); err != nil {
+	err := w.client.Create(ctx, e)
+	if apierrors.IsAlreadyExists(err) {
+		return // told before
+	}
+	if err != nil {
 		eventsWritten.WithLabelValues("failed").Inc()
 		w.log.V(1).Info("An Event was not written", "reason", e.Reason, "about", e.Regarding.Name, "cause", err.Error())
 		return
@@ -84,19 +89,24 @@ func (w *eventWriter) write(ctx context.Context, e *eventsv1.Event) {
 
 // tell queues an Event about an object.
 func (w *eventWriter) tell(about client.Object, e service.Event) {
+	w.tellOnce(about, fmt.Sprintf("%x", w.number(w.clock.Now().UnixNano())), e)
+}
+
+// tellOnce queues an Event that is not told again under the same mark.
+func (w *eventWriter) tellOnce(about client.Object, mark string, e service.Event) {
 	gvk, err := apiutil.GVKForObject(about, w.client.Scheme())
 	if err != nil {
 		w.log.Error(err, "An Event about an unknown kind was dropped", "reason", e.Reason)
 		return
 	}
 	select {
-	case w.queue <- w.event(about, gvk, e):
+	case w.queue <- w.event(about, gvk, mark, e):
 	default:
 		eventsWritten.WithLabelValues("dropped").Inc()
 	}
 }
 
-func (w *eventWriter) event(about client.Object, gvk schema.GroupVersionKind, e service.Event) *eventsv1.Event {
+func (w *eventWriter) event(about client.Object, gvk schema.GroupVersionKind, mark string, e service.Event) *eventsv1.Event {
 	now := w.clock.Now()
 	namespace := about.GetNamespace()
 	if namespace == "" {
@@ -111,7 +121,7 @@ func (w *eventWriter) event(about client.Object, gvk schema.GroupVersionKind, e 
 		note = note[:maxNote-4] + " ..."
 	}
 	return &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.%x", name, w.number(now.UnixNano())), Namespace: namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: name + "." + mark, Namespace: namespace},
 		EventTime:  metav1.NewMicroTime(now), ReportingController: reportingController, ReportingInstance: w.instance,
 		Action: e.Action, Reason: e.Reason, Type: e.Type, Note: note,
 		Regarding: corev1.ObjectReference{

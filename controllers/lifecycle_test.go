@@ -417,6 +417,16 @@ func TestForcedDeletionAndForeignEditsOfTheLedger(t *testing.T) {
 	if a := w.addressIs("192.0.2.10", v1alpha1.AddressBound, "a"); a.DeletionTimestamp == nil {
 		t.Error("it is not being deleted")
 	}
+	w.eventually("an Event says why it stays", func() error {
+		var list eventsv1.EventList
+		if err := w.c.List(w.ctx(), &list, client.InNamespace(metav1.NamespaceDefault)); err != nil {
+			return err
+		}
+		if n := len(slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool { return e.Reason != "AddressInUse" || !strings.Contains(e.Note, w.ns+"/a") })); n != 1 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
 	// Deleted by force it is made again.
 	was := w.address("192.0.2.10")
 	was.Finalizers = nil

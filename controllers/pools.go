@@ -230,10 +230,9 @@ func (s *shell) writePoolStatus(ctx context.Context, name string) error {
 	if equality.Semantic.DeepEqual(pool.Status, want) {
 		return nil
 	}
+	before := pool.DeepCopy()
 	pool.Status = want
-	err = s.Failpoint.around(ctx, PointPoolStatus, func() error {
-		return s.client.Status().Update(ctx, &pool, client.FieldOwner(v1alpha1.FieldManager))
-	})
+	err = s.Failpoint.around(ctx, PointPoolStatus, func() error { return s.patchStatus(ctx, before, &pool) })
 	statusWrites.WithLabelValues("IPAddressPool", resultOf(err)).Inc()
 	if err != nil {
 		return fmt.Errorf("writing the status of IPAddressPool %s: %w", name, err)

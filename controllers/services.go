@@ -287,6 +287,9 @@ func (s *shell) writeStatus(ctx context.Context, svc *corev1.Service, out *servi
 		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
 	out.Contest = out.Contest.Wrote(answer, now)
+	if out.Contest.Contested() {
+		corrections.WithLabelValues().Inc()
+	}
 	for _, e := range out.Events {
 		s.events.tell(svc, e)
 	}

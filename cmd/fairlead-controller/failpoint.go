@@ -31,12 +31,12 @@ func parseFailpoint(s string) (controllers.Failpoint, error) {
 			return nil, fmt.Errorf("FAIRLEAD_FAILPOINT is %q: %q is not a number of passes", s, count)
 		}
 	}
-	if !slices.ContainsFunc(controllers.Points(), func(p string) bool { return p == point || strings.HasPrefix(p, point+".") }) {
+	if !slices.ContainsFunc(controllers.Points(), func(p string) bool { return p == point || p == point+".before" }) {
 		return nil, fmt.Errorf("FAIRLEAD_FAILPOINT is %q: the points are %s", s, strings.Join(controllers.Points(), ", "))
 	}
 	var passes atomic.Int64
 	return func(_ context.Context, at string) error {
-		if (at == point || strings.HasPrefix(at, point+".")) && passes.Add(1) == int64(n) {
+		if (at == point || at == point+".before" || at == point+".after") && passes.Add(1) == int64(n) {
 			os.Exit(exitFailpoint)
 		}
 		return nil
