@@ -24,7 +24,7 @@ func Echo(namespace, name string, replicas int32) *appsv1.Deployment {
 	env := func(name, field string) corev1.EnvVar {
 		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: field}}}
 	}
-	grace := int64(1)
+	grace := int64(10)
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: appsv1.DeploymentSpec{
@@ -40,6 +40,9 @@ func Echo(namespace, name string, replicas int32) *appsv1.Deployment {
 					}},
 					Containers: []corev1.Container{{
 						Name: "echo", Image: testbed.EchoImage, ImagePullPolicy: corev1.PullIfNotPresent,
+						// As every server behind a proxy should: serve on until the
+						// proxies know that this pod ends.
+						Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 3}}},
 						Env: []corev1.EnvVar{env("POD_NAME", "metadata.name"), env("NAMESPACE", "metadata.namespace"), env("NODE_NAME", "spec.nodeName")},
 						ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
 							TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(EchoPort)},
