@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -23,7 +22,7 @@ func (s *shell) addAddresses(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("addresses").
 		For(&v1alpha1.Address{}).
 		WatchesRawSource(s.addresses.source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: addressWorkers, EnableWarmup: ptrTo(true)}).
+		WithOptions(working(addressWorkers)).
 		Complete(reconcile.Func(s.reconcileAddress))
 }
 

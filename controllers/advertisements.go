@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -42,7 +41,7 @@ func (s *shell) addAdvertisements(mgr manager.Manager) error {
 		For(&v1alpha1.L2Advertisement{}).
 		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(labelsOf)).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeLabels)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1, EnableWarmup: ptrTo(true)}).
+		WithOptions(working(1)).
 		Complete(reconcile.Func(s.reconcileAdvertisement))
 }
 

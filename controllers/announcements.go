@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -39,6 +38,8 @@ const (
 	// speakersSettle is how many times Options.Settle a speaker has to announce
 	// what it could announce.
 	speakersSettle = 10
+	// busy is how long after an allocation another one is expected.
+	busy = 300 * time.Millisecond
 	// statusesPerSecond bounds how many statuses of Addresses are written, so
 	// that a cluster in which nothing is announced allocates no slower.
 	statusesPerSecond = 50
@@ -66,7 +67,7 @@ func (s *shell) addAnnouncements(mgr manager.Manager) error {
 		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(labelsOf)).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(s.addressesOfSlice), builder.WithPredicates(endpointsAppeared)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1, EnableWarmup: ptrTo(true)}).
+		WithOptions(working(1)).
 		Complete(reconcile.Func(s.reconcileAnnouncement))
 }
 
@@ -212,7 +213,14 @@ func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want *m
 	if want.Reason == reasonNoSpeaker {
 		settle *= speakersSettle
 	}
-	return since.Add(settle).Sub(now)
+	if wait := since.Add(settle).Sub(now); wait > 0 {
+		return wait
+	}
+	// While addresses are being given, their writes go first, for a while.
+	if lately := now.UnixNano() - s.gave.Load(); lately < int64(busy) && now.Before(since.Add(2*speakersSettle*s.Settle)) {
+		return busy
+	}
+	return 0
 }
 
 // announcedCondition is the condition Announced=False that an Address should

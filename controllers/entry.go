@@ -21,7 +21,8 @@ const maxSummary = 640
 // is left of one of ours by its state, and by our finalizer.
 var nobody = allocator.Key{}
 
-// entryOf reads an Address object into an entry of the books.
+// entryOf reads an Address object into an entry of the books. It fails only on a
+// name that is no address, which the CRD does not admit.
 func entryOf(o *v1alpha1.Address) (allocator.Entry, error) {
 	a, err := v1alpha1.ParseAddressName(o.Name)
 	if err != nil {
@@ -29,11 +30,7 @@ func entryOf(o *v1alpha1.Address) (allocator.Entry, error) {
 	}
 	e := allocator.Entry{Address: a, Pool: o.Spec.Pool}
 	for i := range o.Spec.Holders {
-		h, err := holdingOf(a, &o.Spec.Holders[i])
-		if err != nil {
-			return allocator.Entry{}, fmt.Errorf("Address %s: %w", o.Name, err)
-		}
-		e.Holders = append(e.Holders, h)
+		e.Holders = append(e.Holders, holdingOf(a, &o.Spec.Holders[i]))
 	}
 	if r := o.Spec.ReservedFor; r != nil {
 		e.ReservedFor = &allocator.Key{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
@@ -48,7 +45,9 @@ func entryOf(o *v1alpha1.Address) (allocator.Entry, error) {
 	return e, nil
 }
 
-func holdingOf(a netip.Addr, h *v1alpha1.AddressHolder) (allocator.Holding, error) {
+// holdingOf reads a holder. What a foreign hand wrote among its needs that is no
+// address is passed over: the next decision writes them anew.
+func holdingOf(a netip.Addr, h *v1alpha1.AddressHolder) allocator.Holding {
 	out := allocator.Holding{
 		Key: allocator.Key{Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}, UID: h.UID,
 		SharingKey: h.SharingKey, ShareWith: h.ShareWith, Local: h.ExternalTrafficPolicy == "Local",
@@ -58,16 +57,14 @@ func holdingOf(a netip.Addr, h *v1alpha1.AddressHolder) (allocator.Holding, erro
 		out.Ports = append(out.Ports, allocator.Port{Protocol: p.Protocol, Port: uint16(p.Port)})
 	}
 	for _, s := range h.Needs {
-		n, err := netip.ParseAddr(s)
-		if err != nil {
-			return allocator.Holding{}, fmt.Errorf("holder %s needs %q, which is not an address: %w", out.Key, s, err)
+		if n, err := netip.ParseAddr(s); err == nil {
+			out.Needs = append(out.Needs, n.Unmap())
 		}
-		out.Needs = append(out.Needs, n.Unmap())
 	}
 	if len(out.Needs) == 0 {
 		out.Needs = []netip.Addr{a}
 	}
-	return out, nil
+	return out
 }
 
 // specOf writes an entry of the books as the spec of its Address.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,8 @@ const (
 	eventWorkers = 3
 	// eventsQueued is how many Events may wait. More are dropped and counted.
 	eventsQueued = 1 << 16
+	// flushing is how long Events are written after the end.
+	flushing = time.Second
 	// maxNote is the most bytes of an Event's note.
 	maxNote = 1024
 )
@@ -55,7 +58,7 @@ func newEventWriter(c client.Client, clk clock.PassiveClock, log logr.Logger) *e
 	return &eventWriter{client: c, clock: clk, log: log, queue: make(chan *eventsv1.Event, eventsQueued), instance: instance}
 }
 
-// Start writes Events until the context ends.
+// Start writes Events until the context ends, and then for a moment what is left.
 func (w *eventWriter) Start(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range eventWorkers {
@@ -63,6 +66,7 @@ func (w *eventWriter) Start(ctx context.Context) error {
 			for {
 				select {
 				case <-ctx.Done():
+					w.flush(ctx)
 					return
 				case e := <-w.queue:
 					w.write(ctx, e)
@@ -72,6 +76,19 @@ func (w *eventWriter) Start(ctx context.Context) error {
 	}
 	group.Wait()
 	return nil
+}
+
+func (w *eventWriter) flush(ended context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ended), flushing)
+	defer cancel()
+	for ctx.Err() == nil {
+		select {
+		case e := <-w.queue:
+			w.write(ctx, e)
+		default:
+			return
+		}
+	}
 }
 
 func (w *eventWriter) write(ctx context.Context, e *eventsv1.Event) {

@@ -54,9 +54,7 @@ func (l *Ledger) Fill(ctx context.Context) error {
 			return fmt.Errorf("reading the ledger: %w", err)
 		}
 		for i := range list.Items {
-			if err := l.fill(&list.Items[i]); err != nil {
-				return err
-			}
+			l.fill(&list.Items[i])
 		}
 		if l.floor == "" {
 			l.mu.Lock()
@@ -70,17 +68,16 @@ func (l *Ledger) Fill(ctx context.Context) error {
 	}
 }
 
-func (l *Ledger) fill(o *v1alpha1.Address) error {
+func (l *Ledger) fill(o *v1alpha1.Address) {
 	e, err := entryOf(o)
 	if err != nil {
-		return fmt.Errorf("reading the ledger: %w", err)
+		return
 	}
 	strip(o)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rows[e.Address] = &row{object: o}
 	l.books.Load(e)
-	return nil
 }
 
 // Problems are what is wrong with the pools.

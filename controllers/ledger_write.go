@@ -158,9 +158,7 @@ func (l *Ledger) learn(a netip.Addr, r *row, o *v1alpha1.Address) {
 	strip(o)
 	e, err := entryOf(o)
 	if err != nil {
-		// The CRD admits no such object. Whoever got it in keeps the address.
-		key := nobody
-		e = allocator.Entry{Address: a, Pool: o.Spec.Pool, ReservedFor: &key}
+		return
 	}
 	l.mu.Lock()
 	before, _ := l.books.Entry(a)

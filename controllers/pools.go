@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -43,7 +42,7 @@ func (s *shell) addPools(mgr manager.Manager) error {
 		}), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, poolStatusChanged))).
 		Watches(&corev1.Node{}, toAll, builder.WithPredicates(nodeRangesChanged)).
 		WatchesRawSource(s.pools.source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1, EnableWarmup: ptrTo(true)})
+		WithOptions(working(1))
 	if served(mgr, &networkingv1.ServiceCIDR{}) {
 		b = b.Watches(&networkingv1.ServiceCIDR{}, toAll, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	}
@@ -59,8 +58,6 @@ func served(mgr manager.Manager, o client.Object) bool {
 	_, err = mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
 	return !meta.IsNoMatchError(err)
 }
-
-func ptrTo[T any](v T) *T { return &v }
 
 // poolStatusChanged lets a foreign edit of a pool's status be put right.
 var poolStatusChanged = predicate.Funcs{

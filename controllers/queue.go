@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -52,4 +54,22 @@ func (q *queue) addAfter(r reconcile.Request, d time.Duration) {
 		return
 	}
 	q.work.AddAfter(r, d)
+}
+
+const (
+	// A look that failed is repeated after the first of these times, then after
+	// twice as long, up to the last: after an outage of the API server nobody
+	// waits longer than that.
+	firstRetry, lastRetry = 20 * time.Millisecond, 10 * time.Second
+	// looking is how long one look may take.
+	looking = 30 * time.Second
+)
+
+// working are the options of a controller with some workers. Its queue fills on a
+// standby too, so that it can take over at once.
+func working(workers int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers, EnableWarmup: ptr.To(true), ReconciliationTimeout: looking,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+	}
 }

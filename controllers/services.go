@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -37,7 +36,7 @@ func (s *shell) addServices(mgr manager.Manager) error {
 		For(&corev1.Service{}, builder.WithPredicates(s.serviceEvents())).
 		WatchesMetadata(namespaceObject(), handler.EnqueueRequestsFromMapFunc(s.servicesOfNamespace), builder.WithPredicates(labelsChanged)).
 		WatchesRawSource(s.services.source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: s.Workers, EnableWarmup: ptrTo(true)}).
+		WithOptions(working(s.Workers)).
 		Complete(reconcile.Func(s.reconcileService))
 }
 
@@ -302,6 +301,7 @@ func (s *shell) measure(svc *corev1.Service, d allocator.Decision) {
 	switch {
 	case d.Refusal == nil && len(d.Addresses) > 0:
 		decisions.WithLabelValues("given").Inc()
+		s.gave.Store(s.Clock.Now().UnixNano())
 		if began, ok := s.asking.began(name); ok {
 			allocationLatency.Observe(s.Clock.Since(began).Seconds())
 		}

@@ -140,8 +140,10 @@ type shell struct {
 	contests contests
 	asking   asking
 	// dark is since when an Address is not announced.
-	dark     memory[time.Time]
-	world    indexOf
+	dark  memory[time.Time]
+	world indexOf
+	// gave is when the last address was given, in Unix nanoseconds.
+	gave     atomic.Int64
 	statuses *rate.Limiter
 	// serving is held while a Service is served, and taken alone while pools
 	// are replaced and statuses adopted.
