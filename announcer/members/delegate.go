@@ -2,6 +2,7 @@ package members
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -58,6 +59,32 @@ func (d delegate) MergeRemoteState(in []byte, _ bool) {
 	d.m.roster.merge(time.Now(), seats)
 	d.m.mu.Unlock()
 	d.m.cfg.OnChange()
+}
+
+// errCutOff is why the state of another speaker is not taken.
+var errCutOff = errors.New("the other speaker was cut off from most of us and takes us for dead; it forgets that soon")
+
+// NotifyMerge refuses the state of a speaker that comes back from being cut off.
+// memberlist would suspect everybody whom that one takes for dead, and with many
+// speakers their objections would come too late. The other takes our state all
+// the same and forgets the dead within seconds.
+func (d delegate) NotifyMerge(nodes []*memberlist.Node) error {
+	var dead []string
+	alive := 0
+	for _, n := range nodes {
+		switch n.State {
+		case memberlist.StateDead, memberlist.StateSuspect:
+			dead = append(dead, n.Name)
+		case memberlist.StateAlive:
+			alive++
+		}
+	}
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	if d.m.roster.cutOff(dead, alive) {
+		return errCutOff
+	}
+	return nil
 }
 
 // events takes what memberlist finds out. It holds memberlist's lock meanwhile.
@@ -144,6 +171,7 @@ func lost(s *seat) bool { return s != nil && s.lost }
 const (
 	keepInterval   = 250 * time.Millisecond
 	joinsAtATime   = 4
+	firstJoins     = 16
 	joinAgainAfter = 80 * time.Millisecond
 )
 
@@ -247,22 +275,21 @@ func (m *Members) missing() []Peer {
 			break
 		}
 		m.next = (m.next + 1) % len(m.peers)
-		if p := m.peers[m.next]; m.roster.absent(p) && m.roster.tries(p.Node) {
+		if p := m.peers[m.next]; m.roster.absent(time.Now(), p) && m.roster.tries(p.Node) {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-// allPeers are the peers that were not heard of.
-func (m *Members) allPeers() []Peer {
+// unheard are those of some peers that gossip does not see.
+func (m *Members) unheard(peers []Peer) []Peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(m.peers), func(p Peer) bool { return !m.roster.absent(p) })
+	return slices.DeleteFunc(slices.Clone(peers), func(p Peer) bool { return !m.roster.absent(time.Now(), p) })
 }
 
-// firstRound tries every peer once: at first without waiting for any, so that
-// a node which is down does not delay our start.
+// firstRound tries every peer once that is not heard of before its turn.
 func (m *Members) firstRound() {
 	ctx, cancel := context.WithTimeout(m.ctx, 2*time.Second)
 	defer cancel()
@@ -280,7 +307,16 @@ func (m *Members) firstRound() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	m.join(m.allPeers())
+	m.mu.Lock()
+	left := m.peers
+	m.mu.Unlock()
+	// One exchange tells of everybody whom the other knows, so most need not be
+	// tried themselves.
+	for left = m.unheard(left); len(left) > 0 && m.ctx.Err() == nil; left = m.unheard(left) {
+		n := min(len(left), firstJoins)
+		m.join(left[:n])
+		left = left[n:]
+	}
 	close(m.tried)
 }
 

@@ -174,7 +174,7 @@ func (m *Members) config() *memberlist.Config {
 	c.Label = "fairlead"
 	c.Keyring = m.ring
 	c.Logger = newLogger(m.cfg.Log)
-	c.Delegate, c.Events = delegate{m}, events{m}
+	c.Delegate, c.Merge, c.Events = delegate{m}, delegate{m}, events{m}
 
 	c.ProbeInterval = probeInterval(m.cfg.Expected)
 	// Two of these must fit in an interval: a peer that is asked to probe for us
@@ -183,14 +183,19 @@ func (m *Members) config() *memberlist.Config {
 	c.IndirectChecks = 2
 	// The suspicion lasts 2 intervals (times log10 of the number of speakers):
 	// enough for the suspect to hear of it and object.
+	// The more there are, the longer the word takes; then one more interval, cut
+	// short when a second speaker confirms.
 	c.SuspicionMult = 2
+	if m.cfg.Expected > 10 {
+		c.SuspicionMult = 3
+	}
 	c.SuspicionMaxTimeoutMult = 2
 	c.AwarenessMaxMultiplier = 4
 	c.GossipInterval = 50 * time.Millisecond
 	c.GossipNodes = 4
 	// The dead are forgotten soon: a list of them makes their return noisy. They
 	// are found again by trying, not by gossip.
-	c.GossipToTheDeadTime = 3 * time.Second
+	c.GossipToTheDeadTime = time.Second
 	c.PushPullInterval = 10 * time.Second
 	c.TCPTimeout = 2 * time.Second
 	// A node that comes back with another address is the same node.

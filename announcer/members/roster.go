@@ -245,11 +245,42 @@ func (r *roster) isolated() bool {
 	return lost > seen
 }
 
-// absent says whether gossip does not see a peer.
-func (r *roster) absent(p Peer) bool {
+// objectionWait is how long one whom gossip took for dead, and whose node lives,
+// has to object before it is tried: trying it at once would spread the mistake.
+const objectionWait = time.Second
+
+// absent says whether a peer should be tried: gossip does not see it, and will
+// not see it of its own accord.
+func (r *roster) absent(now time.Time, p Peer) bool {
+	if p.Node == r.me || !p.Address.IsValid() {
+		return false
+	}
 	s := r.seats[p.Node]
-	return p.Node != r.me && p.Address.IsValid() && (s == nil || !s.alive)
+	switch {
+	case s == nil:
+		return true
+	case s.alive || s.doubted:
+		return false
+	default:
+		return s.lost || now.Sub(s.held) >= objectionWait
+	}
 }
+
+// cutOff says whether one who takes these for dead, and sees that many alive,
+// was cut off from the rest of us.
+func (r *roster) cutOff(dead []string, alive int) bool {
+	wrong := 0
+	for _, node := range dead {
+		if s := r.seats[node]; s != nil && s.alive && !s.lost {
+			wrong++
+		}
+	}
+	return wrong > cutOffFrom && len(dead) > alive
+}
+
+// cutOffFrom is how many others one must take for dead by mistake before that is
+// a problem.
+const cutOffFrom = 3
 
 // triers is how many of those who see each other try each of the missing.
 const triers = 2
