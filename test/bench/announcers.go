@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -49,13 +50,86 @@ func (b *bench) targets(ctx context.Context, n int) ([]target, error) {
 		return nil, err
 	}
 	for i := range all {
-		home, err := b.announcer(ctx, all[i].addresses[0])
+		home, err := b.answering(ctx, all[i].addresses[0])
 		if err != nil {
 			return nil, err
 		}
 		all[i].home = home
 	}
 	return all, b.awaitHomes(ctx, all)
+}
+
+// answering is the one node that answers for an address on the wire, which is
+// what counts; the ledger follows.
+func (b *bench) answering(ctx context.Context, a netip.Addr) (string, error) {
+	macs, err := b.whoHas(ctx, a)
+	if err != nil {
+		return "", err
+	}
+	if len(macs) != 1 {
+		return "", fmt.Errorf("for %s these answer: %v", a, macs)
+	}
+	nodes, err := b.hardwareAddresses(ctx)
+	if err != nil {
+		return "", err
+	}
+	for node, mac := range nodes {
+		if mac == macs[0] {
+			return node, nil
+		}
+	}
+	return "", fmt.Errorf("for %s %s answers, which is no node", a, macs[0])
+}
+
+// awaitHomes waits until the home of every address answers for it, and nobody
+// else: then all nodes have settled.
+func (b *bench) awaitHomes(ctx context.Context, all []target) error {
+	return awaitSlowly(ctx, 2*time.Minute, "all addresses to be at home again", func(ctx context.Context) error {
+		for _, t := range all {
+			for _, a := range t.addresses {
+				node, err := b.answering(ctx, a)
+				if err != nil {
+					return err
+				}
+				if node != t.home {
+					return fmt.Errorf("%s answers for %s, whose home is %s", node, a, t.home)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// ledgerWait is how long the ledger may be behind the wire.
+const ledgerWait = 15 * time.Second
+
+// misled counts the addresses whose ledger entry does not name the node that
+// answers, all being at home.
+func (b *bench) misled(ctx context.Context, all []target) (int, error) {
+	count, example := 0, ""
+	err := awaitSlowly(ctx, ledgerWait, "the ledger to follow", func(ctx context.Context) error {
+		count = 0
+		for _, t := range all {
+			for _, a := range t.addresses {
+				node, err := b.announcer(ctx, a)
+				if err != nil || node != t.home {
+					count++
+					example = fmt.Sprintf("%s is answered for by %s, the ledger says %q (%v)", a, t.home, node, err)
+				}
+			}
+		}
+		if count > 0 {
+			return errors.New(example)
+		}
+		return nil
+	})
+	if ctx.Err() != nil {
+		return count, ctx.Err()
+	}
+	if err != nil {
+		b.say("the ledger is wrong about %d addresses: %s", count, example)
+	}
+	return count, nil
 }
 
 // announcer is the node that the ledger says announces an address.
@@ -70,41 +144,20 @@ func (b *bench) announcer(ctx context.Context, a netip.Addr) (string, error) {
 	return o.Status.Layer2.Node, nil
 }
 
-// awaitHomes waits until every address is announced from its home, by the ledger
-// and on the wire, and by nobody else: then all nodes have settled.
-func (b *bench) awaitHomes(ctx context.Context, all []target) error {
-	macs, err := b.hardwareAddresses(ctx)
-	if err != nil {
-		return err
-	}
-	return lab.Await(ctx, 3*time.Minute, "all addresses to be at home again", func(ctx context.Context) error {
-		for _, t := range all {
-			for _, a := range t.addresses {
-				node, err := b.announcer(ctx, a)
-				if err != nil {
-					return err
-				}
-				answering, err := b.whoHas(ctx, a)
-				if err != nil {
-					return err
-				}
-				if node != t.home || len(answering) != 1 || answering[0] != macs[t.home] {
-					return fmt.Errorf("%s is announced by %s, answered for by %v; its home is %s, %s", a, node, answering, t.home, macs[t.home])
-				}
+// awaitMoved waits until another node than before answers for all addresses of a
+// target.
+func (b *bench) awaitMoved(ctx context.Context, t target) error {
+	return lab.Await(ctx, time.Minute, fmt.Sprintf("%s to leave %s", t.name, t.home), func(ctx context.Context) error {
+		for _, a := range t.addresses {
+			node, err := b.answering(ctx, a)
+			if err != nil {
+				return err
+			}
+			if node == t.home {
+				return fmt.Errorf("%s is still there", a)
 			}
 		}
 		return nil
-	})
-}
-
-// awaitMoved waits until the ledger says that another node announces an address.
-func (b *bench) awaitMoved(ctx context.Context, a netip.Addr, from string) error {
-	return lab.Await(ctx, time.Minute, fmt.Sprintf("%s to leave %s", a, from), func(ctx context.Context) error {
-		now, err := b.announcer(ctx, a)
-		if err == nil && now == from {
-			err = fmt.Errorf("it is still there")
-		}
-		return err
 	})
 }
 
@@ -121,14 +174,16 @@ func (b *bench) whoHas(ctx context.Context, a netip.Addr) (macs []string, err er
 func (b *bench) hardwareAddresses(ctx context.Context) (map[string]string, error) {
 	macs := map[string]string{}
 	for _, n := range b.cluster.Nodes() {
-		out, err := b.cluster.Exec(ctx, n, "cat", "/sys/class/net/eth0/address")
-		if err != nil {
-			out, err = b.cluster.Exec(ctx, n, "sh", "-c", "ip -brief link show eth0 | awk '{print $3}'")
-		}
+		// Not from /sys, which shows another network namespace's interfaces.
+		out, err := b.cluster.Exec(ctx, n, "ip", "-brief", "link", "show", "dev", "eth0")
 		if err != nil {
 			return nil, fmt.Errorf("asking for the hardware address of %s: %w", n, err)
 		}
-		macs[n] = strings.TrimSpace(out)
+		fields := strings.Fields(out) // eth0@if7 UP 02:00:5e:10:00:01 <flags>
+		if len(fields) < 3 {
+			return nil, fmt.Errorf("asking for the hardware address of %s: %q names none", n, out)
+		}
+		macs[n] = fields[2]
 	}
 	return macs, nil
 }

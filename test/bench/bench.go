@@ -323,7 +323,7 @@ func awaitSlowly(ctx context.Context, timeout time.Duration, what string, check 
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waiting %s for %s: %w", timeout, what, err)
 		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		if err := sleep(ctx, time.Second); err != nil {
 			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
 	}

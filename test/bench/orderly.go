@@ -212,7 +212,7 @@ func drain(ctx context.Context, b *bench, t target) error {
 	if err != nil {
 		return err
 	}
-	return b.awaitMoved(ctx, t.addresses[0], t.home)
+	return b.awaitMoved(ctx, t)
 }
 
 func uncordon(ctx context.Context, b *bench, t target) error {

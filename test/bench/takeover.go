@@ -54,6 +54,7 @@ type cut struct {
 	again         [2]time.Duration // served again, IPv4 and IPv6
 	tried, failed int              // new connections after that, for a while
 	one           time.Duration    // after healing, until one host answers
+	misled        int              // addresses that the ledger was wrong about once all had settled
 }
 
 func (b *bench) cuts(ctx context.Context, s scene, n int) (done []cut, err error) {
@@ -78,8 +79,12 @@ func (b *bench) cuts(ctx context.Context, s scene, n int) (done []cut, err error
 		}
 		b.say("cut %d of %d, %s: IPv4 again after %s, IPv6 after %s, then %d of %d connections failed",
 			i+1, n, t.home, c.again[0].Round(time.Millisecond), c.again[1].Round(time.Millisecond), c.failed, c.tried)
-		done = append(done, c)
 		if err := b.awaitHomes(ctx, targets); err != nil {
+			return append(done, c), err
+		}
+		c.misled, err = b.misled(ctx, targets)
+		done = append(done, c)
+		if err != nil {
 			return done, err
 		}
 	}
@@ -190,9 +195,10 @@ func cutRows(what string, cuts []cut, p99 aim, share bool) []row {
 		}
 		rows = append(rows, spread(what+": client served again, "+family, again, p99)...)
 	}
-	tried, failed := 0, 0
+	tried, failed, misled := 0, 0, 0
 	var one []float64
 	for _, c := range cuts {
+		misled = max(misled, c.misled)
 		tried, failed = tried+c.tried, failed+c.failed
 		one = append(one, c.one.Seconds())
 	}
@@ -205,5 +211,6 @@ func cutRows(what string, cuts []cut, p99 aim, share bool) []row {
 		rows,
 		row{what: after, figure: 100 * float64(failed) / float64(max(tried, 1)), unit: "%", beside: beside, runs: len(cuts)},
 		row{what: what + ": healed, until one host alone answers for both addresses (looking takes 0.6), max", figure: percentile(one, 100), unit: "s", runs: len(cuts)},
+		row{what: what + ": healed and settled, addresses whose ledger entry names another node than the one that answers, max", figure: float64(misled), unit: "addresses", aim: atMost(0), runs: len(cuts)},
 	)
 }
