@@ -157,6 +157,11 @@ func (s *shell) release(ctx context.Context, k allocator.Key) error {
 func (s *shell) disown(ctx context.Context, svc *corev1.Service) (time.Time, error) {
 	name, key := client.ObjectKeyFromObject(svc), service.KeyOf(svc)
 	out := service.Clear(svc, s.ledger.Held(key), s.contests.get(name), s.Clock.Now())
+	if out.Changed && !out.Write {
+		// The status shows the address still: nobody else may have it yet.
+		s.contests.put(name, out.Contest)
+		return out.Wake, nil
+	}
 	if out.Write {
 		if err := s.writeStatus(ctx, svc, &out); err != nil {
 			s.contests.put(name, out.Contest)
