@@ -58,7 +58,7 @@ const (
 	Prefer
 )
 
-// Protocol and port that a holder serves on its addresses.
+// Port is a protocol and port that a holder serves on its addresses.
 type Port struct {
 	Protocol string // TCP, UDP or SCTP
 	Port     uint16

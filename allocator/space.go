@@ -13,11 +13,11 @@ func (s *space) lowest() (number, bool) {
 	return first.lo, ok
 }
 
-// take removes n and tells whether it was there.
-func (s *space) take(n number) bool {
+// take removes n, if it is there.
+func (s *space) take(n number) {
 	p, at, ok := s.spans.floor(span{lo: n})
 	if !ok || !s.spans.pieces[p][at].contains(n) {
-		return false
+		return
 	}
 	was := s.spans.pieces[p][at]
 	switch {
@@ -31,7 +31,6 @@ func (s *space) take(n number) bool {
 		s.spans.pieces[p][at].hi = n.prev()
 		s.spans.insert(span{n.next(), was.hi})
 	}
-	return true
 }
 
 // give adds n, which must not be there.

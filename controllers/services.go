@@ -108,7 +108,7 @@ func (s *shell) reconcileService(ctx context.Context, req reconcile.Request) (re
 	case service.Ours(svc, s.Service):
 		return s.orLater(s.serve(ctx, svc))
 	case service.Announced(svc, s.Service):
-		return s.orLater(s.follow(ctx, svc))
+		return s.orLater(time.Time{}, s.follow(ctx, svc))
 	}
 	return s.orLater(s.disown(ctx, svc))
 }
@@ -175,20 +175,20 @@ func (s *shell) disown(ctx context.Context, svc *corev1.Service) (time.Time, err
 
 // follow keeps in the ledger what another controller's status shows, so that it
 // is announced. Nothing is written to such a Service.
-func (s *shell) follow(ctx context.Context, svc *corev1.Service) (time.Time, error) {
+func (s *shell) follow(ctx context.Context, svc *corev1.Service) error {
 	reading, err := s.read(ctx, svc)
 	if err != nil {
-		return time.Time{}, err
+		return err
 	}
 	key := service.KeyOf(svc)
 	if !reading.Asks() {
-		return time.Time{}, s.release(ctx, key)
+		return s.release(ctx, key)
 	}
 	d, err := s.ledger.Decide(ctx, reading.Claim)
 	if err != nil {
-		return time.Time{}, err
+		return err
 	}
-	return time.Time{}, s.vacate(ctx, key, d.Leaving)
+	return s.vacate(ctx, key, d.Leaving)
 }
 
 // serve gives a Service of ours what it asks for: first the ledger, then the

@@ -52,7 +52,7 @@ func serverTime() time.Duration {
 		}
 		name, rest, ok := strings.Cut(string(raw), ") ")
 		f := strings.Fields(rest)
-		if !ok || len(f) < 13 || f[1] != strconv.Itoa(os.Getpid()) || !(strings.HasSuffix(name, "(kube-apiserver") || strings.HasSuffix(name, "(etcd")) {
+		if !ok || len(f) < 13 || f[1] != strconv.Itoa(os.Getpid()) || (!strings.HasSuffix(name, "(kube-apiserver") && !strings.HasSuffix(name, "(etcd")) {
 			continue
 		}
 		user, _ := strconv.ParseInt(f[11], 10, 64)

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 )
@@ -19,7 +20,7 @@ func packageChart(dir, version, out string) error {
 	if err != nil {
 		return fmt.Errorf("loading chart %s: %w", dir, err)
 	}
-	c.Metadata.Version, c.Metadata.AppVersion = strings.TrimPrefix(version, "v"), version
+	c.Metadata.Version, c.Metadata.AppVersion = chartVersion(version), version
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("chart %s with version %q: %w", dir, version, err)
 	}
@@ -27,6 +28,15 @@ func packageChart(dir, version, out string) error {
 		return fmt.Errorf("packaging chart %s: %w", dir, err)
 	}
 	return nil
+}
+
+// chartVersion is the version of the chart for a version of the programs. Helm
+// wants a semantic one, which a commit between releases does not have.
+func chartVersion(version string) string {
+	if v, err := semver.NewVersion(version); err == nil {
+		return v.String()
+	}
+	return "0.0.0-" + version
 }
 
 // writeChecksums writes SHA256SUMS for the files of a folder.

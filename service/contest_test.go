@@ -52,16 +52,6 @@ func replacer(c *cluster, list ...corev1.LoadBalancerIngress) func() bool {
 	}
 }
 
-func writesWithin(c *cluster, from, to time.Duration) int {
-	n := 0
-	for _, w := range c.writes {
-		if w.at >= from && w.at <= to {
-			n++
-		}
-	}
-	return n
-}
-
 // TestStatusReplacer is the fight of ChiselOperator: an ingress list with an
 // address outside the pools, written on every event.
 func TestStatusReplacer(t *testing.T) {

@@ -42,10 +42,9 @@ func assignedWords(list []allocator.Assigned) string {
 	stray := false
 	for _, a := range list {
 		addresses = append(addresses, a.Address)
-		switch {
-		case a.Pool == "":
+		if a.Pool == "" {
 			stray = true
-		default:
+		} else {
 			pools = appendNew(pools, a.Pool)
 		}
 		if a.Origin != "" {

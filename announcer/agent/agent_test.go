@@ -30,6 +30,7 @@ type fakeRejecter struct {
 }
 
 func (f *fakeRejecter) Set(v []reject.VIP) error { f.mu.Lock(); f.vips = v; f.mu.Unlock(); return nil }
+
 func (f *fakeRejecter) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil

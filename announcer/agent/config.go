@@ -25,6 +25,7 @@ import (
 type Engine interface {
 	Run(ctx context.Context) error
 	Set(addr netip.Addr, want *l2.Announcement)
+	Refresh(addr netip.Addr)
 	Sync(ctx context.Context) error
 	Interfaces() []l2.Interface
 	Snapshot() []l2.Count

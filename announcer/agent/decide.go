@@ -158,23 +158,11 @@ func (a *Agent) tellPredecessors(ctx context.Context, took map[string][]netip.Ad
 
 // announceAgain tells the network once more where our addresses are, after a
 // split in which others may have announced them.
-func (a *Agent) announceAgain(ctx context.Context) {
-	var again []netip.Addr
+func (a *Agent) announceAgain() {
 	for ip, e := range a.loop.entries {
 		if a.mine(e) && e.want != nil && e.want.Deputy == nil {
-			again = append(again, ip)
-			a.engine.Set(ip, nil)
+			a.engine.Refresh(ip)
 		}
-	}
-	if len(again) == 0 {
-		return
-	}
-	a.sync(ctx)
-	for _, ip := range again {
-		want := *a.loop.entries[ip].want
-		want.Probe = false
-		a.loop.entries[ip].want = &want
-		a.engine.Set(ip, &want)
 	}
 }
 

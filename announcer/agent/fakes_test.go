@@ -22,12 +22,13 @@ type fakeEngine struct {
 	mu    sync.Mutex
 	want  map[netip.Addr]*l2.Announcement
 	asked map[netip.Addr]int // how often something else was asked for
+	again map[netip.Addr]int // how often it was to be announced again
 	// taken are addresses that another host has.
 	taken map[netip.Addr]net.HardwareAddr
 }
 
 func newFakeEngine(n byte) *fakeEngine {
-	return &fakeEngine{mac: net.HardwareAddr{2, 0, 0, 0, 0, n}, want: map[netip.Addr]*l2.Announcement{}, asked: map[netip.Addr]int{}, taken: map[netip.Addr]net.HardwareAddr{}}
+	return &fakeEngine{mac: net.HardwareAddr{2, 0, 0, 0, 0, n}, want: map[netip.Addr]*l2.Announcement{}, asked: map[netip.Addr]int{}, again: map[netip.Addr]int{}, taken: map[netip.Addr]net.HardwareAddr{}}
 }
 
 func (f *fakeEngine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
@@ -38,6 +39,12 @@ func (f *fakeEngine) Snapshot() []l2.Count {
 
 func (f *fakeEngine) Interfaces() []l2.Interface {
 	return []l2.Interface{{Name: "eth0", MAC: f.mac, ARP: true, NDP: true}, {Name: "lo", Reason: "loopback"}}
+}
+
+func (f *fakeEngine) Refresh(ip netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.again[ip]++
 }
 
 func (f *fakeEngine) Set(ip netip.Addr, want *l2.Announcement) {

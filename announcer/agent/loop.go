@@ -107,7 +107,7 @@ func (a *Agent) pass(ctx context.Context) {
 	a.takeMessages(t.messages)
 	a.decideAll(ctx, dirty)
 	if len(returned) > 0 {
-		a.announceAgain(ctx)
+		a.announceAgain()
 	}
 	a.deputize(ctx)
 	a.expire()

@@ -175,11 +175,10 @@ func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
 	if err != nil {
 		return fmt.Errorf("writing SpeakerStatus %s: %w", w.cfg.Node, err)
 	}
-	missing := func(err error) bool { return apierrors.IsNotFound(err) }
-	err = retry.OnError(retry.DefaultRetry, missing, func() error {
+	err = retry.OnError(retry.DefaultRetry, apierrors.IsNotFound, func() error {
 		err := w.cfg.Client.Status().Patch(ctx, &v1alpha1.SpeakerStatus{ObjectMeta: name},
 			client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(fieldManager))
-		if missing(err) {
+		if apierrors.IsNotFound(err) {
 			if err := w.create(ctx, node); err != nil {
 				return err
 			}

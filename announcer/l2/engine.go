@@ -184,7 +184,7 @@ func (e *Engine) setLocked(a netip.Addr, want *Announcement) {
 func (a *Announcement) same(b *Announcement) bool {
 	return a.Probe == b.Probe && slices.Equal(a.Interfaces, b.Interfaces) && (a.Interfaces == nil) == (b.Interfaces == nil) &&
 		(a.Deputy == nil) == (b.Deputy == nil) &&
-		maps.EqualFunc(a.Deputy, b.Deputy, func(x, y net.HardwareAddr) bool { return slices.Equal(x, y) })
+		maps.EqualFunc(a.Deputy, b.Deputy, slices.Equal[net.HardwareAddr])
 }
 
 func (e *Engine) notify() {

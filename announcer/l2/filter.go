@@ -67,8 +67,9 @@ func (c cover) mergeNearest() cover {
 	return slices.Delete(c, best, best+1)
 }
 
-// coverOf is the tightest cover of keys with at most limit spans; it reorders keys.
-func coverOf(keys []uint32, limit int) cover {
+// coverOf is the tightest cover of keys with at most maxRanges spans; it reorders
+// keys.
+func coverOf(keys []uint32) cover {
 	slices.Sort(keys)
 	var all cover
 	for _, k := range keys {
@@ -78,7 +79,7 @@ func coverOf(keys []uint32, limit int) cover {
 		}
 		all = append(all, span{k, k})
 	}
-	if len(all) <= limit {
+	if len(all) <= maxRanges {
 		return all
 	}
 	gaps := make([]int, len(all)-1)
@@ -88,7 +89,7 @@ func coverOf(keys []uint32, limit int) cover {
 	slices.SortFunc(gaps, func(a, b int) int {
 		return cmp.Compare(all[b].lo-all[b-1].hi, all[a].lo-all[a-1].hi)
 	})
-	keep := gaps[:limit-1]
+	keep := gaps[:maxRanges-1]
 	slices.Sort(keep)
 	out := cover{{lo: all[0].lo}}
 	for _, g := range keep {

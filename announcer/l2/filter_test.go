@@ -57,7 +57,7 @@ func TestFilterMatchesCover(t *testing.T) {
 		for _, k := range keys {
 			grown = grown.add(k)
 		}
-		tight := coverOf(slices.Clone(keys), maxRanges)
+		tight := coverOf(slices.Clone(keys))
 		for name, c := range map[string]cover{"grown": grown, "tight": tight} {
 			if len(c) > maxRanges {
 				rt.Fatalf("%s: %d ranges", name, len(c))
@@ -93,7 +93,7 @@ func TestFilterIsExactWhileThereIsRoom(t *testing.T) {
 	for i := range uint32(maxRanges) {
 		keys = append(keys, 10<<24+4*i, 10<<24+4*i+1)
 	}
-	c := coverOf(slices.Clone(keys), maxRanges)
+	c := coverOf(slices.Clone(keys))
 	for k := range uint32(4*maxRanges + 10) {
 		if got, want := c.contains(10<<24+k), slices.Contains(keys, 10<<24+k); got != want {
 			t.Errorf("%d: contained %v, want %v", k, got, want)
@@ -107,7 +107,7 @@ func TestCoverKeepsLargeGaps(t *testing.T) {
 	for i := range uint32(1000) {
 		keys = append(keys, 10<<24+2*i, 172<<24+2*i)
 	}
-	for name, c := range map[string]cover{"tight": coverOf(slices.Clone(keys), maxRanges), "grown": func() (c cover) {
+	for name, c := range map[string]cover{"tight": coverOf(slices.Clone(keys)), "grown": func() (c cover) {
 		for _, k := range keys {
 			c = c.add(k)
 		}

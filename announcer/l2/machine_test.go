@@ -30,8 +30,10 @@ type sending struct {
 	kind packetKind
 }
 
-var eth0 = usable{index: 1, name: "eth0", hw: me, arp: true, ndp: true}
-var eth1 = usable{index: 2, name: "eth1", hw: mac{2, 0, 0, 0, 1, 1}, arp: true}
+var (
+	eth0 = usable{index: 1, name: "eth0", hw: me, arp: true, ndp: true}
+	eth1 = usable{index: 2, name: "eth1", hw: mac{2, 0, 0, 0, 1, 1}, arp: true}
+)
 
 func newWorld(links ...usable) *world {
 	w := &world{start: time.Unix(1000, 0), now: time.Unix(1000, 0), table: map[string]answer{}}

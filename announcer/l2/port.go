@@ -166,10 +166,10 @@ func (p *port) take(old *port) error {
 // tighten makes loose filters exact again, as far as they can be.
 func (p *port) tighten() {
 	if f := &p.filter4; f.loose {
-		*f = portFilter{cover: coverOf(p.resp.arp.keys(key4), maxRanges), stale: true}
+		*f = portFilter{cover: coverOf(p.resp.arp.keys(key4)), stale: true}
 	}
 	if f := &p.filter6; f.loose {
-		*f = portFilter{cover: coverOf(p.resp.ndp.keys(key6), maxRanges), stale: true}
+		*f = portFilter{cover: coverOf(p.resp.ndp.keys(key6)), stale: true}
 	}
 }
 

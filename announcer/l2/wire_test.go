@@ -48,6 +48,7 @@ func solicit(t testing.TB, src, target netip.Addr, from mac, options ...ndp.Opti
 func nsMessage() ndp.Message { return &ndp.NeighborSolicitation{TargetAddress: addr6} }
 
 func sourceLLA(m mac) ndp.Option { return &ndp.LinkLayerAddress{Direction: ndp.Source, Addr: m.hw()} }
+
 func targetLLA(m mac) ndp.Option { return &ndp.LinkLayerAddress{Direction: ndp.Target, Addr: m.hw()} }
 
 func TestPutARPIsWhatTheLibraryWrites(t *testing.T) {

@@ -97,4 +97,3 @@ func rewriteStatus(ctx context.Context, client kubernetes.Interface, namespace, 
 	}
 	return nil
 }
-

@@ -477,4 +477,3 @@ func (w *world) whoHas(ctx context.Context, a netip.Addr) ([]string, error) {
 	})
 	return macs, err
 }
-

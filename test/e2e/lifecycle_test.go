@@ -146,24 +146,27 @@ func (w *world) leader() string {
 	return out
 }
 
-// versions are the resourceVersions of everything that Fairlead writes.
+// versions are the resourceVersions of everything of this world that Fairlead
+// writes.
 func (w *world) versions(ctx context.Context) (map[string]string, error) {
 	all := map[string]string{}
 	var services corev1.ServiceList
 	var addresses v1alpha1.AddressList
 	var pools v1alpha1.IPAddressPoolList
 	var advertisements v1alpha1.L2AdvertisementList
-	var speakers v1alpha1.SpeakerStatusList
+	mine := client.MatchingLabels{"world": w.namespace}
 	if err := errors.Join(
 		w.Client.List(ctx, &services, client.InNamespace(w.namespace)), w.Client.List(ctx, &addresses),
-		w.Client.List(ctx, &pools), w.Client.List(ctx, &advertisements), w.Client.List(ctx, &speakers)); err != nil {
+		w.Client.List(ctx, &pools, mine), w.Client.List(ctx, &advertisements, mine)); err != nil {
 		return nil, err
 	}
 	for _, o := range services.Items {
 		all["Service "+o.Name] = o.ResourceVersion
 	}
 	for _, o := range addresses.Items {
-		all["Address "+o.Name] = o.ResourceVersion
+		if o.Spec.Pool == w.pool {
+			all["Address "+o.Name] = o.ResourceVersion
+		}
 	}
 	for _, o := range pools.Items {
 		all["IPAddressPool "+o.Name] = o.ResourceVersion
@@ -338,7 +341,9 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 	w.none(w.probing(asked, func() {
 		w.answers(asked, 80)
 		pool := &v1alpha1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: w.pool}}
-		edit(w, pool, func(p *v1alpha1.IPAddressPool) { p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.223-172.30.0.224"} })
+		edit(w, pool, func(p *v1alpha1.IPAddressPool) {
+			p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.223-172.30.0.224"}
+		})
 		if next := w.service("next", "echo", 1)[0]; next.String() != "172.30.0.223" {
 			t.Errorf("after the edit the next address is %s", next)
 		}

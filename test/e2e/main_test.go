@@ -16,13 +16,6 @@ import (
 	"github.com/fairlead/fairlead/test/testbed"
 )
 
-// The addresses of the segment that are free for pools (test/testbed). Tests
-// take parts of their own, so that none is disturbed by what another left.
-const (
-	segmentIPv4 = "172.30.0.100-172.30.0.250"
-	segmentIPv6 = "fd00:30::100-fd00:30::2ff"
-)
-
 // shared is the cluster that most tests use, one after the other.
 var shared *lab.Lab
 

@@ -143,4 +143,3 @@ func TestForeignClassIsLeftAlone(t *testing.T) {
 		t.Errorf("the Service of another class was touched: %+v", s.Status)
 	}
 }
-

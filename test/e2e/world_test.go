@@ -85,8 +85,11 @@ func (w *world) clean() {
 		}
 	}
 	err := lab.Await(ctx, time.Minute, "the namespace to be gone and its addresses to be free", func(ctx context.Context) error {
-		if err := w.Client.Get(ctx, client.ObjectKey{Name: w.namespace}, &corev1.Namespace{}); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("namespace %s is still there: %v", w.namespace, err)
+		switch err := w.Client.Get(ctx, client.ObjectKey{Name: w.namespace}, &corev1.Namespace{}); {
+		case err == nil:
+			return fmt.Errorf("namespace %s is still there", w.namespace)
+		case !apierrors.IsNotFound(err):
+			return err
 		}
 		var all v1alpha1.AddressList
 		if err := w.Client.List(ctx, &all); err != nil {

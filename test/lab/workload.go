@@ -43,7 +43,7 @@ func Echo(namespace, name string, replicas int32) *appsv1.Deployment {
 						// As every server behind a proxy should: serve on until the
 						// proxies know that this pod ends.
 						Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 3}}},
-						Env: []corev1.EnvVar{env("POD_NAME", "metadata.name"), env("NAMESPACE", "metadata.namespace"), env("NODE_NAME", "spec.nodeName")},
+						Env:       []corev1.EnvVar{env("POD_NAME", "metadata.name"), env("NAMESPACE", "metadata.namespace"), env("NODE_NAME", "spec.nodeName")},
 						ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
 							TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(EchoPort)},
 						}},
@@ -88,7 +88,9 @@ func Port(port int32) func(*corev1.Service) {
 }
 
 // Local asks for externalTrafficPolicy: Local.
-func Local(s *corev1.Service) { s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal }
+func Local(s *corev1.Service) {
+	s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+}
 
 // DualStack asks for both families, IPv4 first.
 func DualStack(s *corev1.Service) {

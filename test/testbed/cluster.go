@@ -300,7 +300,7 @@ func (c *Cluster) startKubernetes(ctx context.Context, client kubernetes.Interfa
 
 func (c *Cluster) startSpecs(specs ...processSpec) error {
 	for _, spec := range specs {
-		if _, err := start(c.layout, c.cgroups, spec); err != nil {
+		if err := start(c.layout, c.cgroups, spec); err != nil {
 			return err
 		}
 	}
@@ -320,7 +320,7 @@ func (c *Cluster) startAPIProxy() error {
 		return err
 	}
 	defer file.Close()
-	if _, err := start(c.layout, c.cgroups, c.programs.apiProxy(), file); err != nil {
+	if err := start(c.layout, c.cgroups, c.programs.apiProxy(), file); err != nil {
 		return err
 	}
 	c.state.APIURL = "https://" + listener.Addr().String()

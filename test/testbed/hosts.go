@@ -204,7 +204,7 @@ func (c *Cluster) StartProcess(host, program string) error {
 	if err != nil || r.alive() {
 		return err
 	}
-	_, err = start(c.layout, c.cgroups, r.processSpec)
+	err = start(c.layout, c.cgroups, r.processSpec)
 	return err
 }
 

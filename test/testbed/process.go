@@ -141,10 +141,10 @@ func enterHost(l layout, cg cgroups, host string, args []string) []string {
 
 // start runs the program in its host's namespace and in its host's cgroup, and writes its record. The cgroup is
 // entered before the program runs, so that whatever it starts can be found even if the record is never written.
-func start(l layout, cg cgroups, spec processSpec, extra ...*os.File) (record, error) {
+func start(l layout, cg cgroups, spec processSpec, extra ...*os.File) error {
 	log, err := os.OpenFile(l.logPath(spec.Host, spec.Name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
-		return record{}, fmt.Errorf("open the log of %s on %s: %w", spec.Name, spec.Host, err)
+		return fmt.Errorf("open the log of %s on %s: %w", spec.Name, spec.Host, err)
 	}
 	defer log.Close()
 	cmd := exec.Command(shell, enterHost(l, cg, spec.Host, spec.Args)...)
@@ -154,19 +154,19 @@ func start(l layout, cg cgroups, spec processSpec, extra ...*os.File) (record, e
 	cmd.ExtraFiles = extra
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return record{}, fmt.Errorf("start %s on %s: %w", spec.Name, spec.Host, err)
+		return fmt.Errorf("start %s on %s: %w", spec.Name, spec.Host, err)
 	}
 	ticks, _, err := statOf(cmd.Process.Pid)
 	// Whoever started a process must fetch its exit status, or it stays as a zombie.
 	go func() { _ = cmd.Wait() }()
 	if err != nil {
-		return record{}, fmt.Errorf("read when %s on %s started: %w", spec.Name, spec.Host, err)
+		return fmt.Errorf("read when %s on %s started: %w", spec.Name, spec.Host, err)
 	}
 	r := record{processSpec: spec, PID: cmd.Process.Pid, Start: ticks}
 	if err := writeJSON(l.recordPath(spec.Host, spec.Name), r); err != nil {
-		return r, errors.Join(err, r.kill())
+		return errors.Join(err, r.kill())
 	}
-	return r, nil
+	return nil
 }
 
 // writeJSON replaces the file at once, so that a reader or a crash never sees half of it.
