@@ -47,8 +47,8 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "let one of several replicas work at a time")
 	set.StringVar(&f.leaderElectID, "leader-elect-id", "fairlead-controller", "the name of the Lease for --leader-elect")
 	set.StringVar(&f.leaderElectSpace, "leader-elect-namespace", "", "the namespace of the Lease; default --namespace")
-	set.StringVar(&f.metricsAddress, "metrics-bind-address", ":7472", "where Prometheus metrics are served (0: nowhere)")
-	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":7473", "where /healthz and /readyz are served (0: nowhere)")
+	set.StringVar(&f.metricsAddress, "metrics-bind-address", ":7951", "where Prometheus metrics are served (0: nowhere)")
+	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served (0: nowhere)")
 	set.IntVar(&f.workers, "workers", 24, "how many Services are worked on at once")
 	set.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false, "nodes labelled node.kubernetes.io/exclude-from-external-load-balancers may announce too; set it as on the speakers")
 	set.StringVar(&f.logLevel, "log-level", "info", "how much is logged: error, info or debug")
@@ -100,7 +100,7 @@ func (f *flags) check() error {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(a); err != nil {
-			add("--%s is %q: set it to an address and port such as :7472, or to 0", name, a)
+			add("--%s is %q: set it to an address and port such as :7951, or to 0", name, a)
 		}
 	}
 	if _, err := level(f.logLevel); err != nil {

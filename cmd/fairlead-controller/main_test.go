@@ -37,7 +37,7 @@ func TestFlags(t *testing.T) {
 		{"", []string{"--leader-elect", "--namespace"}},
 		{"--namespace=x --workers=0", []string{"--workers", "from 1 to 1000"}},
 		{"--namespace=x --log-level=loud", []string{"--log-level", "loud", "debug"}},
-		{"--namespace=x --metrics-bind-address=7472", []string{"--metrics-bind-address", ":7472"}},
+		{"--namespace=x --metrics-bind-address=7951", []string{"--metrics-bind-address", ":7951"}},
 		{"--namespace=x --status-classes=a/b/c", []string{"--status-classes", "a/b/c"}},
 		{"--namespace=x --defaultclass", []string{"defaultclass"}},
 		{"--namespace=x now", []string{"now", "flags"}},

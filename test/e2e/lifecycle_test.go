@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -307,8 +308,9 @@ func TestUpgradeAndRollbackUnderTraffic(t *testing.T) {
 	}
 }
 
-// A restore from a backup makes Services and Addresses anew, with other UIDs.
-func TestRestoreWithNewUIDs(t *testing.T) {
+// A Service that is deleted and made again, as by a change of its class, gets
+// its address back, whatever its UID and its turn.
+func TestServiceMadeAgainGetsItsAddressBack(t *testing.T) {
 	w := newWorld(t, "172.30.0.220-172.30.0.239")
 	p := &v1alpha1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: w.pool}}
 	edit(w, p, func(p *v1alpha1.IPAddressPool) { p.Spec.Retain = &metav1.Duration{Duration: 10 * time.Minute} })
@@ -322,13 +324,77 @@ func TestRestoreWithNewUIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Made again in another order than they were made in.
 	for _, name := range []string{"c", "a", "b"} {
 		if got := w.service(name, "echo", 1)[0]; got != want[name] {
-			t.Errorf("Service %s has %s after the restore, had %s", name, got, want[name])
+			t.Errorf("Service %s has %s when made again, had %s", name, got, want[name])
 		}
 		w.answers(want[name], 80)
 	}
+}
+
+// A restore from a backup makes Services and Addresses anew, with other UIDs and
+// without statuses. The one who restores may write the ledger.
+func TestRestoreWithNewUIDs(t *testing.T) {
+	w := newWorld(t, "172.30.0.220-172.30.0.239")
+	w.backend("echo", 1)
+	names := []string{"a", "b", "c"}
+	want := map[string]netip.Addr{}
+	var backup []client.Object
+	for _, name := range names {
+		want[name] = w.service(name, "echo", 1)[0]
+		w.answers(want[name], 80)
+	}
+	for _, name := range names {
+		o, err := w.address(w.ctx, want[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup = append(backup, &v1alpha1.Address{
+			ObjectMeta: metav1.ObjectMeta{Name: o.Name, Finalizers: o.Finalizers}, Spec: o.Spec,
+		})
+	}
+	values := defaultValues()
+	values["admission"] = chart.Values{"ledgerWriters": []any{w.whoAmI()}}
+	values["controller"] = chart.Values{"replicas": 0}
+	w.install(values)
+	for _, name := range names {
+		if err := w.Client.Delete(w.ctx, lab.LoadBalancer(w.namespace, name, "echo")); err != nil {
+			t.Fatal(err)
+		}
+		o, err := w.address(w.ctx, want[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit(w, o, func(o *v1alpha1.Address) { o.Finalizers = nil })
+		if err := w.Client.Delete(w.ctx, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.apply(backup...)
+	for _, name := range []string{"c", "b", "a"} {
+		w.apply(lab.LoadBalancer(w.namespace, name, "echo"))
+	}
+	w.install(defaultValues())
+	for _, name := range names {
+		got, err := w.AwaitAddresses(w.ctx, w.namespace, name, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0] != want[name] {
+			t.Errorf("Service %s has %s after the restore, had %s", name, got[0], want[name])
+		}
+		w.answers(want[name], 80)
+	}
+}
+
+// whoAmI is the name of the user that the test writes as.
+func (w *world) whoAmI() string {
+	w.Helper()
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := w.Client.Create(w.ctx, review); err != nil {
+		w.Fatal(err)
+	}
+	return review.Status.UserInfo.Username
 }
 
 // Pools that are edited, drained and deleted take no address from anybody who
