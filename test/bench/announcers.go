@@ -84,7 +84,7 @@ func (b *bench) answering(ctx context.Context, a netip.Addr) (string, error) {
 // awaitHomes waits until the home of every address answers for it, and nobody
 // else: then all nodes have settled.
 func (b *bench) awaitHomes(ctx context.Context, all []target) error {
-	return awaitSlowly(ctx, 2*time.Minute, "all addresses to be at home again", func(ctx context.Context) error {
+	return awaitSlowly(ctx, 2*time.Minute, time.Second, "all addresses to be at home again", func(ctx context.Context) error {
 		for _, t := range all {
 			for _, a := range t.addresses {
 				node, err := b.answering(ctx, a)
@@ -107,7 +107,7 @@ const ledgerWait = 15 * time.Second
 // answers, all being at home.
 func (b *bench) misled(ctx context.Context, all []target) (int, error) {
 	count, example := 0, ""
-	err := awaitSlowly(ctx, ledgerWait, "the ledger to follow", func(ctx context.Context) error {
+	err := awaitSlowly(ctx, ledgerWait, time.Second, "the ledger to follow", func(ctx context.Context) error {
 		count = 0
 		for _, t := range all {
 			for _, a := range t.addresses {

@@ -175,7 +175,7 @@ func backendOn(node string) *appsv1.Deployment {
 // clear removes what stage made and what the part added, and waits until the
 // ledger is empty.
 func (b *bench) clear(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	b.say("clearing up")
 	if err := b.startController(ctx); err != nil {
@@ -207,16 +207,24 @@ func (b *bench) removeServices(ctx context.Context) error {
 	if err := b.lab.Client.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace(namespace)); err != nil {
 		return fmt.Errorf("removing Services: %w", err)
 	}
-	return lab.Await(ctx, 3*time.Minute, "the ledger to be empty", func(ctx context.Context) error {
-		var all v1alpha1.AddressList
-		if err := b.lab.Client.List(ctx, &all); err != nil {
+	return awaitSlowly(ctx, 5*time.Minute, time.Second, "the ledger to be empty", func(ctx context.Context) error {
+		var some v1alpha1.AddressList
+		if err := b.lab.Client.List(ctx, &some, client.Limit(1)); err != nil {
 			return err
 		}
-		if n := len(all.Items); n > 0 {
-			return fmt.Errorf("it has %d addresses, one is %s: %+v", n, all.Items[0].Name, all.Items[0].Spec)
+		if len(some.Items) > 0 {
+			return fmt.Errorf("it has %d addresses, one is %s: %+v", listed(len(some.Items), &some), some.Items[0].Name, some.Items[0].Spec)
 		}
 		return nil
 	})
+}
+
+// listed is how many there are in all, where a list was cut short.
+func listed(items int, list metav1.ListInterface) int {
+	if more := list.GetRemainingItemCount(); more != nil {
+		return items + int(*more)
+	}
+	return items
 }
 
 func serviceName(i int) string { return fmt.Sprintf("s-%05d", i) }
@@ -275,16 +283,12 @@ func (b *bench) awaitSlices(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	return lab.Await(ctx, 5*time.Minute, "the EndpointSlices", func(ctx context.Context) error {
+	return awaitSlowly(ctx, 5*time.Minute, time.Second, "the EndpointSlices", func(ctx context.Context) error {
 		list, err := kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{Limit: 1})
 		if err != nil {
 			return err
 		}
-		have := len(list.Items)
-		if list.RemainingItemCount != nil {
-			have += int(*list.RemainingItemCount)
-		}
-		if have < n {
+		if have := listed(len(list.Items), list); have < n {
 			return fmt.Errorf("%d of %d are there", have, n)
 		}
 		return nil
@@ -294,7 +298,7 @@ func (b *bench) awaitSlices(ctx context.Context, n int) error {
 // awaitAnnounced waits until the ledger has n addresses and names who announces
 // each.
 func (b *bench) awaitAnnounced(ctx context.Context, n int) error {
-	return awaitSlowly(ctx, 10*time.Minute, fmt.Sprintf("%d addresses to be announced", n), func(ctx context.Context) error {
+	return awaitSlowly(ctx, 10*time.Minute, 3*time.Second, fmt.Sprintf("%d addresses to be announced", n), func(ctx context.Context) error {
 		var all v1alpha1.AddressList
 		if err := b.lab.Client.List(ctx, &all); err != nil {
 			return err
@@ -313,7 +317,7 @@ func (b *bench) awaitAnnounced(ctx context.Context, n int) error {
 }
 
 // awaitSlowly is lab.Await for checks that cost the cluster much.
-func awaitSlowly(ctx context.Context, timeout time.Duration, what string, check func(context.Context) error) error {
+func awaitSlowly(ctx context.Context, timeout, every time.Duration, what string, check func(context.Context) error) error {
 	deadline := time.Now().Add(timeout)
 	for {
 		err := check(ctx)
@@ -323,7 +327,7 @@ func awaitSlowly(ctx context.Context, timeout time.Duration, what string, check 
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waiting %s for %s: %w", timeout, what, err)
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := sleep(ctx, every); err != nil {
 			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
 	}

@@ -45,7 +45,7 @@ func (b *bench) settled(ctx context.Context, n int) error {
 	if err := b.awaitAnnounced(ctx, n); err != nil {
 		return err
 	}
-	return awaitSlowly(ctx, 2*time.Minute, "Fairlead to have nothing more to write", func(ctx context.Context) error {
+	return awaitSlowly(ctx, 2*time.Minute, time.Second, "Fairlead to have nothing more to write", func(ctx context.Context) error {
 		from, err := b.markAudit()
 		if err != nil {
 			return err
