@@ -204,7 +204,15 @@ func (b *bench) clear(ctx context.Context) error {
 
 // removeServices deletes all Services and waits until their addresses are gone.
 func (b *bench) removeServices(ctx context.Context) error {
-	if err := b.lab.Client.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace(namespace)); err != nil {
+	// One request for all of them takes longer than the API server allows.
+	var all corev1.ServiceList
+	if err := b.lab.Client.List(ctx, &all, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("listing Services: %w", err)
+	}
+	err := inParallel(ctx, creators, 0, len(all.Items), func(ctx context.Context, i int) error {
+		return client.IgnoreNotFound(b.lab.Client.Delete(ctx, &all.Items[i]))
+	})
+	if err != nil {
 		return fmt.Errorf("removing Services: %w", err)
 	}
 	return awaitSlowly(ctx, 5*time.Minute, time.Second, "the ledger to be empty", func(ctx context.Context) error {
