@@ -173,9 +173,21 @@ func (b *Books) retainedUntil(now time.Time, e *entry) (time.Time, bool) {
 // noteDraining tells a holder that its pool is draining and that it stays there
 // because it asked for it.
 func (b *Books) noteDraining(p *plan, a netip.Addr, origin string) {
-	if bk := b.bucketAt(a); origin != "" && bk != nil && bk.pool.Draining && p.note == nil {
-		p.note = &Refusal{Reason: PoolDraining, Address: a, Family: FamilyOf(a), Pool: bk.pool.Name, Origin: origin, Kept: true}
+	if pool := b.poolAt(a); origin != "" && pool != nil && pool.Draining && p.note == nil {
+		p.note = &Refusal{Reason: PoolDraining, Address: a, Family: FamilyOf(a), Pool: pool.Name, Origin: origin, Kept: true}
 	}
+}
+
+// poolAt is the pool of an assigned address: the one it lies in, else the one it
+// was given from, which an edit has taken it out of. Nil: neither is there.
+func (b *Books) poolAt(a netip.Addr) *pool {
+	if bk := b.bucketAt(a); bk != nil {
+		return bk.pool
+	}
+	if e := b.entries[a]; e != nil {
+		return b.pools[e.pool]
+	}
+	return nil
 }
 
 // automatic fills the families without explicit addresses. False: the claim
@@ -223,7 +235,7 @@ func (b *Books) without(s *search, i int, has netip.Addr, chosen *[2][]wanted) b
 	if has.IsValid() {
 		stays.origin = b.origin(c, has)
 		if b.onlyDraining(c, has) {
-			refusal = &Refusal{Reason: PoolDraining, Address: has, Family: f, Pool: b.bucketAt(has).pool.Name, Kept: true}
+			refusal = &Refusal{Reason: PoolDraining, Address: has, Family: f, Pool: b.poolAt(has).Name, Kept: true}
 			if p.note == nil {
 				p.note = refusal
 			}
@@ -291,5 +303,6 @@ func (b *Books) shouldMove(c *Claim, a netip.Addr) bool {
 	if len(c.Pools) > 0 {
 		return !names(c.Pools, b.entries[a].pool) && (bk == nil || !names(c.Pools, bk.pool.Name))
 	}
-	return bk != nil && bk.pool.Draining
+	pool := b.poolAt(a)
+	return pool != nil && pool.Draining
 }

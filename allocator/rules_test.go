@@ -450,6 +450,23 @@ func TestLimitAndDraining(t *testing.T) {
 	}
 }
 
+// An address that an edit took out of its pool's ranges moves too when the pool
+// is drained.
+func TestDrainingMovesStrays(t *testing.T) {
+	p := poolOf("a", "10.0.0.0/29")
+	r := newRig(t, p)
+	r.want(svc("x"), "", "10.0.0.0")
+	p.Ranges = poolOf("a", "10.0.0.4/30").Ranges
+	p.Draining = true
+	r.b.SetPools([]Pool{p})
+	r.want(svc("x"), "", "10.0.0.0")
+	r.b.SetPools([]Pool{p, poolOf("b", "10.0.1.0/29")})
+	if woken := r.b.Woken(); !slices.Contains(woken, svc("x").Key) {
+		t.Errorf("woken %v", woken)
+	}
+	r.want(svc("x"), "", "10.0.1.0")
+}
+
 func TestPoolEditsTakeNothing(t *testing.T) {
 	p := poolOf("a", "10.0.0.0/29", "fd00::/64")
 	r := newRig(t, p)

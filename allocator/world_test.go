@@ -247,6 +247,13 @@ func (w *world) poolOf(a netip.Addr) *Pool {
 	return nil
 }
 
+func (w *world) poolNamed(name string) *Pool {
+	if i := slices.IndexFunc(w.pools, func(p Pool) bool { return p.Name == name }); i >= 0 {
+		return &w.pools[i]
+	}
+	return nil
+}
+
 func inRange(r Range, a netip.Addr) bool {
 	return r.From.Is4() == a.Is4() && r.To.Is4() == a.Is4() && !a.Less(r.From) && !r.To.Less(a)
 }
@@ -308,6 +315,9 @@ func (w *world) checkDecision(c Claim, had, shown []netip.Addr, d Decision) {
 	if w.settled[c.Key] {
 		for _, a := range shown {
 			p := w.poolOf(a)
+			if p == nil { // an edit took the address out of its pool's ranges
+				p = w.poolNamed(w.ledger[a].Pool)
+			}
 			draining := p != nil && p.Draining
 			if !seen[a] && !draining {
 				fatal("shown address %s taken away without a wish", a)
