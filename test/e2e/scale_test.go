@@ -79,7 +79,7 @@ func TestExhaustionAndRecovery(t *testing.T) {
 			return fmt.Errorf("%d have one, %d wait", len(have), len(waiting))
 		}
 		for _, s := range waiting {
-			if !strings.Contains(messages(&s), "no free address") {
+			if !strings.Contains(messages(&s), "no free IPv4 address") {
 				return fmt.Errorf("%s says %q", s.Name, messages(&s))
 			}
 		}
