@@ -155,7 +155,7 @@ func (w *world) answers(address netip.Addr, port uint16) lab.Answer {
 
 func (w *world) await(what string, check func(context.Context) error) {
 	w.Helper()
-	if err := lab.Await(w.ctx, 30*time.Second, what, check); err != nil {
+	if err := lab.Await(w.ctx, time.Minute, what, check); err != nil {
 		w.Fatal(err)
 	}
 }
