@@ -136,7 +136,12 @@ func (b *bench) stage(ctx context.Context, s scene) (clear func() error, err err
 	if err := b.up(ctx); err != nil {
 		return nil, err
 	}
-	clear = func() error { return b.clear(context.WithoutCancel(ctx)) }
+	clear = func() error {
+		if ctx.Err() != nil { // interrupted: the cluster goes as a whole
+			return nil
+		}
+		return b.clear(ctx)
+	}
 	pool := lab.Pool(namespace, s.addresses...)
 	pool.Spec.ReuseDelay, pool.Spec.Retain = &metav1.Duration{}, &metav1.Duration{}
 	advertisement := &v1alpha1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Name: namespace}}

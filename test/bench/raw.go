@@ -174,8 +174,9 @@ func (w *rawWriter) tell(ctx context.Context, s *corev1.Service, i int) error {
 
 // clear removes the Addresses, also when serveAll did not get to its end.
 func (w *rawWriter) clear(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
-	defer cancel()
+	if ctx.Err() != nil { // interrupted: the cluster goes as a whole
+		return nil
+	}
 	free := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null},"spec":{"holders":null,"state":"Retained"}}`))
 	return inParallel(ctx, w.workers, 0, len(w.services), func(ctx context.Context, i int) error {
 		o := &v1alpha1.Address{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.AddressName(rawAddress(i))}}
