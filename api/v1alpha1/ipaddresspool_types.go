@@ -92,7 +92,6 @@ type IPAddressPoolSpec struct {
 	// else is free. A duration such as 30s, 5m or 1h.
 	// +optional
 	// +kubebuilder:default="5m"
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must lie between 0s and 8760h (one year)"
 	ReuseDelay *metav1.Duration `json:"reuseDelay,omitempty"`
 
@@ -101,7 +100,6 @@ type IPAddressPoolSpec struct {
 	// else is free. A duration such as 30s, 10m or 24h.
 	// +optional
 	// +kubebuilder:default="10m"
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must lie between 0s and 8760h (one year)"
 	Retain *metav1.Duration `json:"retain,omitempty"`
 

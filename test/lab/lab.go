@@ -17,7 +17,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -123,17 +122,25 @@ func (l *Lab) Install(ctx context.Context, over chart.Values) error {
 }
 
 // Await calls check until it returns nil, and says what it said last if that
-// does not come within the timeout.
+// does not come within the timeout. A check that takes long is called less
+// often, so that looking does not slow down what is looked at.
 func Await(ctx context.Context, timeout time.Duration, what string, check func(context.Context) error) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
-		last = check(ctx)
-		return last == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting %s for %s: %w", timeout, what, errors.Join(last, err))
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		start := time.Now()
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		pause := time.NewTimer(max(50*time.Millisecond, 4*time.Since(start)))
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return fmt.Errorf("waiting %s for %s: %w", timeout, what, err)
+		case <-pause.C:
+		}
 	}
-	return nil
 }
 
 // Apply creates objects, or updates their specs where they exist.
