@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/fairlead/fairlead/controllers"
+	"github.com/fairlead/fairlead/telemetry"
 	"github.com/fairlead/fairlead/version"
 )
 
@@ -103,7 +104,7 @@ func (f *flags) check() error {
 			add("--%s is %q: set it to an address and port such as :7951, or to 0", name, a)
 		}
 	}
-	if _, err := level(f.logLevel); err != nil {
+	if _, err := telemetry.LogLevel(f.logLevel); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := parseFailpoint(f.failpoint); err != nil {

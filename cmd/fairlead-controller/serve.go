@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
+	"os"
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/go-logr/zapr"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,37 +27,8 @@ import (
 // flushing is how long the last traces may take to be sent.
 const flushing = 3 * time.Second
 
-// level reads --log-level.
-func level(s string) (zapcore.Level, error) {
-	switch strings.ToLower(s) {
-	case "error":
-		return zapcore.ErrorLevel, nil
-	case "info":
-		return zapcore.InfoLevel, nil
-	case "debug":
-		return zapcore.DebugLevel, nil
-	}
-	return 0, fmt.Errorf("--log-level is %q: set it to error, info or debug", s)
-}
-
-func newLogger(s string) (logr.Logger, error) {
-	l, err := level(s)
-	if err != nil {
-		return logr.Logger{}, err
-	}
-	c := zap.NewProductionConfig()
-	c.Level = zap.NewAtomicLevelAt(l)
-	c.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
-	c.DisableStacktrace, c.DisableCaller = true, true
-	z, err := c.Build()
-	if err != nil {
-		return logr.Logger{}, fmt.Errorf("setting up the log: %w", err)
-	}
-	return zapr.NewLogger(z), nil
-}
-
 func serve(ctx context.Context, f *flags) error {
-	log, err := newLogger(f.logLevel)
+	log, err := telemetry.NewLogger(f.logLevel)
 	if err != nil {
 		return err
 	}
@@ -113,6 +85,11 @@ func newManager(f *flags, log logr.Logger) (manager.Manager, error) {
 	o.Metrics = metricsserver.Options{BindAddress: f.metricsAddress}
 	o.HealthProbeBindAddress = f.probeAddress
 	o.GracefulShutdownTimeout = ptr.To(5 * time.Second)
+	if f.leaderElect {
+		if o.LeaderElectionResourceLockInterface, err = leaseLock(cfg, f); err != nil {
+			return nil, err
+		}
+	}
 	mgr, err := manager.New(controllers.Unlimited(cfg), o)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
@@ -122,3 +99,24 @@ func newManager(f *flags, log logr.Logger) (manager.Manager, error) {
 	}
 	return mgr, mgr.AddReadyzCheck("caches", controllers.CachesSynced(mgr))
 }
+
+// leaseLock is the Lease of the leader. The manager's own would write an Event at
+// each change of the leader, of which the Lease itself tells.
+func leaseLock(cfg *rest.Config, f *flags) (resourcelock.Interface, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("finding a name for the holder of the Lease: %w", err)
+	}
+	c := rest.AddUserAgent(cfg, "leader-election")
+	c.Timeout = leaseTimeout
+	clients, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for the Lease: %w", err)
+	}
+	return resourcelock.New(resourcelock.LeasesResourceLock, f.leaderElectSpace, f.leaderElectID, clients.CoreV1(), clients.CoordinationV1(),
+		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())})
+}
+
+// leaseTimeout is how long one look at the Lease may take; it lies below the time
+// in which the leader must renew it.
+const leaseTimeout = 2 * time.Second

@@ -127,17 +127,21 @@ func (l *Lab) Install(ctx context.Context, over chart.Values) error {
 func Await(ctx context.Context, timeout time.Duration, what string, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	var last error
 	for {
 		start := time.Now()
 		err := check(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // not that it was cut short
+			last = err
+		}
 		pause := time.NewTimer(max(50*time.Millisecond, 4*time.Since(start)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			return fmt.Errorf("waiting %s for %s: %w", timeout, what, err)
+			return fmt.Errorf("waiting %s for %s: %w", timeout, what, last)
 		case <-pause.C:
 		}
 	}
