@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -128,10 +129,10 @@ func messages(s *corev1.Service) string {
 }
 
 // One node answers for 3,000 IPv6 addresses (the kernel limits how many
-// solicited-node groups one socket may join). They are those of 60 Services that
-// ask for 50 addresses each, since kube-proxy is slow with 3,000 Services.
+// solicited-node groups one socket may join). They are those of 300 Services that
+// ask for 10 addresses each, since kube-proxy is slow with 3,000 Services.
 func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
-	const services, each = 60, 50
+	const services, each = 300, 10
 	w := newWorld(t)
 	w.apply(w.ownPool(w.pool, "fd00:30::a:0/112"), w.advertisement(func(a *v1alpha1.L2Advertisement) {
 		a.Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: "node1"}}}
@@ -147,7 +148,7 @@ func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
 		w.apply(lab.LoadBalancer(w.namespace, fmt.Sprintf("s%d", i), "echo", lab.IPv6Only,
 			lab.Annotate(v1alpha1.AnnotationAddresses, strings.Join(asked, ","))))
 	}
-	w.await("the ledger to say that node1 announces all", func(ctx context.Context) error {
+	err := lab.Await(w.ctx, 4*time.Minute, "the ledger to say that node1 announces all", func(ctx context.Context) error {
 		var all v1alpha1.AddressList
 		if err := w.Client.List(ctx, &all); err != nil {
 			return err
@@ -163,6 +164,9 @@ func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	have, _, err := w.census(w.ctx)
 	if err != nil {
 		t.Fatal(err)

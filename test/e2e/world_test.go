@@ -35,7 +35,7 @@ type world struct {
 // namespace may use. Without addresses there is no pool.
 func newWorld(t *testing.T, addresses ...string) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	t.Cleanup(cancel)
 	name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
 	if len(name) > 50 {
@@ -70,7 +70,7 @@ func (w *world) advertisement(edits ...func(*v1alpha1.L2Advertisement)) *v1alpha
 
 // clean removes what the world made and waits until the ledger is clear of it.
 func (w *world) clean() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	if w.Failed() {
 		w.Dump(ctx, testWriter{w.T})
@@ -84,7 +84,7 @@ func (w *world) clean() {
 			w.Errorf("removing %T: %v", o, err)
 		}
 	}
-	err := lab.Await(ctx, time.Minute, "the namespace to be gone and its addresses to be free", func(ctx context.Context) error {
+	err := lab.Await(ctx, 3*time.Minute, "the namespace to be gone and its addresses to be free", func(ctx context.Context) error {
 		switch err := w.Client.Get(ctx, client.ObjectKey{Name: w.namespace}, &corev1.Namespace{}); {
 		case err == nil:
 			return fmt.Errorf("namespace %s is still there", w.namespace)
