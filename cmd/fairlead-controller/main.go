@@ -8,6 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/fairlead/fairlead/telemetry"
 )
 
 func main() {
@@ -27,7 +32,14 @@ func run(ctx context.Context, args []string, out, errs *os.File) int {
 	case f == nil:
 		return 0
 	}
-	if err := serve(ctx, f); err != nil {
+	log, err := telemetry.NewLogger(f.logLevel)
+	if err != nil {
+		fmt.Fprintf(errs, "fairlead-controller: %v\n", err)
+		return 1
+	}
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	if err := serve(ctx, f, log); err != nil {
 		fmt.Fprintf(errs, "fairlead-controller: %v\n", err)
 		return 1
 	}

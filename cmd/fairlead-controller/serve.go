@@ -11,7 +11,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -27,13 +26,7 @@ import (
 // flushing is how long the last traces may take to be sent.
 const flushing = 3 * time.Second
 
-func serve(ctx context.Context, f *flags) error {
-	log, err := telemetry.NewLogger(f.logLevel)
-	if err != nil {
-		return err
-	}
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
+func serve(ctx context.Context, f *flags, log logr.Logger) error {
 	tracer, stopTracing, err := telemetry.New(ctx, "fairlead-controller")
 	if err != nil {
 		return err

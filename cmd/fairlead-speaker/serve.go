@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -38,13 +37,7 @@ import (
 // flushing is how long the last traces and events may take to be sent.
 const flushing = 2 * time.Second
 
-func serve(ctx context.Context, f *flags) error {
-	log, err := telemetry.NewLogger(f.logLevel)
-	if err != nil {
-		return err
-	}
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
+func serve(ctx context.Context, f *flags, log logr.Logger) error {
 	tracer, stopTracing, err := telemetry.New(ctx, "fairlead-speaker")
 	if err != nil {
 		return err
