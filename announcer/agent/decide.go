@@ -39,7 +39,7 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 			took[from] = append(took[from], ip)
 		}
 		e.decided = true
-		if e.want == nil && !e.address.Bound && len(e.address.Holders) == 0 && e.address.Pool == "" {
+		if e.over() {
 			delete(a.loop.entries, ip) // gone from the ledger
 		}
 	}
@@ -77,9 +77,12 @@ func (a *Agent) follow(ctx context.Context, ip netip.Addr, e *entry, before anno
 	return from
 }
 
-// announce makes us answer for an address as ourselves.
+// announce makes us answer for an address as ourselves, and has it said.
 func (a *Agent) announce(ctx context.Context, ip netip.Addr, e *entry, before announcer.Decision) (from string) {
 	e.release = time.Time{}
+	// Also where nothing changes on the wire: the address may have been another
+	// node's for a moment, whose speaker has said so.
+	defer func() { a.status.want(ip, a.standing(e)) }()
 	want := &l2.Announcement{Address: ip, Interfaces: []string{}}
 	for _, i := range e.decision.Interfaces {
 		want.Interfaces = append(want.Interfaces, i.Name)
@@ -91,8 +94,7 @@ func (a *Agent) announce(ctx context.Context, ip netip.Addr, e *entry, before an
 	}
 	previous, known := a.previous(ctx, ip, e, before)
 	want.Probe = !known
-	now := a.cfg.Clock.Now()
-	e.report = report{since: now, on: map[string]bool{}, taken: map[string]net.HardwareAddr{}}
+	e.report.since = a.cfg.Clock.Now()
 	a.set(ip, e, want)
 	if previous != "" && previous != a.cfg.Node {
 		a.metrics.takeovers.Inc()
@@ -133,9 +135,6 @@ func (a *Agent) asDeputy(ip netip.Addr, d announcer.Decision) *l2.Announcement {
 func (a *Agent) set(ip netip.Addr, e *entry, want *l2.Announcement) {
 	if reflect.DeepEqual(e.want, want) {
 		return
-	}
-	if want == nil || want.Deputy != nil {
-		e.report = report{}
 	}
 	e.want = want
 	e.release = time.Time{}
@@ -233,27 +232,27 @@ func (a *Agent) takeEvents(events []l2.Event) {
 		if ev.Kind == l2.Announced {
 			a.self.mended(failureKey(ev))
 		}
-		if e := a.loop.entries[ev.Address]; e != nil && e.want != nil && e.want.Deputy == nil && !ev.Deputy {
+		if e := a.loop.entries[ev.Address]; e != nil {
+			e.report.take(ev)
 			a.takeEvent(ev, e)
 		}
 	}
 }
 
-func (a *Agent) takeEvent(ev l2.Event, e *entry) {
-	r := &e.report
-	if r.on == nil {
-		return
-	}
+// take brings the report up to date.
+func (r *report) take(ev l2.Event) {
 	switch ev.Kind {
 	case l2.Announced:
-		r.on[ev.Interface] = true
 		delete(r.taken, ev.Interface)
-		a.announced(ev.Address, e)
+		if ev.Deputy {
+			delete(r.on, ev.Interface)
+		} else {
+			r.on[ev.Interface] = true
+		}
 	case l2.Withdrawn:
 		delete(r.on, ev.Interface)
+		delete(r.taken, ev.Interface)
 	case l2.Conflict:
-		a.metrics.conflicts.Inc()
-		a.status.conflicted(ev)
 		if !ev.Held {
 			r.taken[ev.Interface] = ev.MAC
 			delete(r.on, ev.Interface)
@@ -261,7 +260,27 @@ func (a *Agent) takeEvent(ev l2.Event, e *entry) {
 	case l2.ConflictGone:
 		delete(r.taken, ev.Interface)
 	}
-	a.status.want(ev.Address, a.standing(e))
+}
+
+func (a *Agent) takeEvent(ev l2.Event, e *entry) {
+	if e.over() {
+		delete(a.loop.entries, ev.Address)
+		return
+	}
+	if e.want == nil || e.want.Deputy != nil || ev.Deputy {
+		return
+	}
+	switch ev.Kind {
+	case l2.Announced:
+		a.announced(ev.Address, e)
+	case l2.Conflict:
+		a.metrics.conflicts.Inc()
+		a.status.conflicted(ev)
+	}
+	// An address that is being handed over is for the other node to speak of.
+	if a.mine(e) {
+		a.status.want(ev.Address, a.standing(e))
+	}
 }
 
 // announced measures the way from the ledger to the wire.

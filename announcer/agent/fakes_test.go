@@ -25,6 +25,8 @@ type fakeEngine struct {
 	again map[netip.Addr]int // how often it was to be announced again
 	// taken are addresses that another host has.
 	taken map[netip.Addr]net.HardwareAddr
+	// mute: it acted too late to see that something was withdrawn and wanted again.
+	mute bool
 }
 
 func newFakeEngine(n byte) *fakeEngine {
@@ -51,6 +53,10 @@ func (f *fakeEngine) Set(ip netip.Addr, want *l2.Announcement) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked[ip]++
+	if f.mute {
+		f.want[ip] = want
+		return
+	}
 	if want == nil {
 		delete(f.want, ip)
 		f.onEvent(l2.Event{Kind: l2.Withdrawn, Address: ip, Interface: "eth0"})

@@ -67,8 +67,18 @@ type entry struct {
 	report  report
 }
 
-// report is what the packet engine says of an address that we announce.
+// over says whether there is nothing left to do or to hear of an address that is
+// gone from the ledger.
+func (e *entry) over() bool {
+	return e.want == nil && !e.address.Bound && len(e.address.Holders) == 0 && e.address.Pool == "" &&
+		len(e.report.on) == 0 && len(e.report.taken) == 0
+}
+
+// report is what the packet engine says of an address that we announce as
+// ourselves. Only what it says changes it: it is silent about what is withdrawn
+// and wanted again before it has acted.
 type report struct {
+	// since is when we began to announce.
 	since time.Time
 	// on are the interfaces on which it is announced, taken those on which another
 	// host has it.
@@ -140,7 +150,7 @@ func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty ma
 		return
 	}
 	if e == nil {
-		e = &entry{fresh: since}
+		e = &entry{fresh: since, report: report{on: map[string]bool{}, taken: map[string]net.HardwareAddr{}}}
 		l.entries[ip] = e
 	}
 	if e.address, err = announcer.FromAddress(object); err != nil {

@@ -90,18 +90,21 @@ func (a *Agent) addressEvents() toolscache.ResourceEventHandler {
 			})
 		}
 	}
+	observe := func(o any) {
+		if c, ok := o.(*v1alpha1.Address); ok {
+			a.status.observed(c)
+		}
+	}
 	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc: note, DeleteFunc: note,
+		AddFunc: func(o any) { note(o); observe(o) }, DeleteFunc: note,
 		UpdateFunc: func(before, after any) {
 			b, ok1 := before.(*v1alpha1.Address)
 			c, ok2 := after.(*v1alpha1.Address)
 			if !ok1 || !ok2 || !equality.Semantic.DeepEqual(b.Spec, c.Spec) || b.UID != c.UID {
 				note(after)
-				return
 			}
-			if !equality.Semantic.DeepEqual(b.Status, c.Status) {
-				a.status.observed(c)
-			}
+			// After a watch ended, one update can bring a new status with a new spec.
+			observe(after)
 		},
 	}
 }

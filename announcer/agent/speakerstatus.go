@@ -22,8 +22,14 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
-// selfEvery is how often the speaker's own status is written at most.
-const selfEvery = 5 * time.Second
+const (
+	// selfEvery is how often the speaker's own status is written at most, and how
+	// long a change must last: while a node is busy, such as when the controllers
+	// start on it, another speaker may seem away for a moment and be back.
+	selfEvery = 5 * time.Second
+	// selfRounds is how many times selfEvery a status that goes on changing waits.
+	selfRounds = 3
+)
 
 // maxMissing is how many nodes without a speaker a SpeakerStatus names.
 const maxMissing = 64
@@ -34,8 +40,10 @@ type selfWriter struct {
 	started metav1.Time
 	changed chan struct{}
 
-	mu     sync.Mutex
-	want   v1alpha1.SpeakerStatusStatus
+	mu   sync.Mutex
+	want v1alpha1.SpeakerStatusStatus
+	// wrote is what the API server has, conditions apart; nil: not known.
+	wrote  *v1alpha1.SpeakerStatusStatus
 	errors map[string]v1alpha1.SpeakerError
 }
 
@@ -57,10 +65,7 @@ func (w *selfWriter) update(change func(s *v1alpha1.SpeakerStatusStatus)) {
 	if same {
 		return
 	}
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
+	w.signal()
 }
 
 func (w *selfWriter) setInterfaces(in []l2.Interface) {
@@ -121,31 +126,89 @@ func (w *selfWriter) start(ctx context.Context, wg *sync.WaitGroup, node *corev1
 	go func() {
 		defer wg.Done()
 		backoff := time.Second
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-w.changed:
-			}
-			wait := selfEvery
-			if err := w.write(ctx, node); err != nil {
-				w.cfg.Log.V(1).Info("The SpeakerStatus cannot be written", "error", err.Error())
-				select {
-				case w.changed <- struct{}{}:
-				default:
-				}
-				wait = backoff
-				backoff = min(2*backoff, time.Minute)
-			} else {
+		for w.awaitDue(ctx) {
+			if err := w.write(ctx, node); err == nil {
 				backoff = time.Second
+				continue
+			} else if ctx.Err() == nil {
+				w.cfg.Log.V(1).Info("The SpeakerStatus cannot be written", "error", err.Error())
 			}
-			select {
-			case <-ctx.Done():
+			w.signal()
+			if !w.sleep(ctx, backoff) {
 				return
-			case <-w.cfg.Clock.After(wait):
 			}
+			backoff = min(2*backoff, time.Minute)
 		}
 	}()
+}
+
+// awaitDue waits until there is something to write, and returns false when ctx
+// has ended. What is back as it was is not written; the first write waits for
+// nothing.
+func (w *selfWriter) awaitDue(ctx context.Context) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-w.changed:
+		}
+		for round := 0; round < selfRounds && w.known(); round++ {
+			if !w.sleep(ctx, selfEvery) {
+				return false
+			}
+			if !w.takeSignal() {
+				break
+			}
+		}
+		if w.due() {
+			return true
+		}
+	}
+}
+
+func (w *selfWriter) signal() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *selfWriter) takeSignal() bool {
+	select {
+	case <-w.changed:
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep returns false when ctx has ended.
+func (w *selfWriter) sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-w.cfg.Clock.After(d):
+		return true
+	}
+}
+
+func (w *selfWriter) known() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wrote != nil
+}
+
+func (w *selfWriter) due() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wrote == nil || !reflect.DeepEqual(*w.wrote, unconditional(&w.want))
+}
+
+// unconditional is a status without its conditions, which follow from the rest.
+func unconditional(s *v1alpha1.SpeakerStatusStatus) v1alpha1.SpeakerStatusStatus {
+	out := *s.DeepCopy()
+	out.Conditions = nil
+	return out
 }
 
 // ready is the condition Ready: the speaker works and sees the others.
@@ -165,7 +228,9 @@ func ready(s *v1alpha1.SpeakerStatusStatus, started metav1.Time) metav1.Conditio
 func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
 	w.mu.Lock()
 	status := *w.want.DeepCopy()
+	w.wrote = nil // a write that seems to fail may have arrived
 	w.mu.Unlock()
+	wrote := unconditional(&status)
 	status.Conditions = []metav1.Condition{w.transition(ready(&status, w.started))}
 	name := metav1.ObjectMeta{Name: w.cfg.Node}
 	data, err := json.Marshal(map[string]any{
@@ -188,6 +253,9 @@ func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
 	if err != nil {
 		return fmt.Errorf("writing SpeakerStatus %s: %w", w.cfg.Node, err)
 	}
+	w.mu.Lock()
+	w.wrote = &wrote
+	w.mu.Unlock()
 	return nil
 }
 

@@ -44,6 +44,11 @@ type standing struct {
 // said says whether there is anything to write yet.
 func (s standing) said() bool { return len(s.interfaces) > 0 || s.takenBy != "" }
 
+func (s standing) same(as standing) bool {
+	return s.node == as.node && s.protocol == as.protocol && s.since.Equal(as.since) && slices.Equal(s.interfaces, as.interfaces) &&
+		s.takenBy == as.takenBy && s.takenOn == as.takenOn
+}
+
 // wish is what the status of an address should be, as far as it is ours.
 type wish struct {
 	// standing is set while we announce; otherwise our entry is to be taken out,
@@ -52,9 +57,23 @@ type wish struct {
 	decision announcer.Decision
 }
 
+func (v wish) same(as wish) bool {
+	if v.standing == nil || as.standing == nil {
+		return v.standing == as.standing && v.decision.Reason == as.decision.Reason && v.decision.Message == as.decision.Message
+	}
+	return v.standing.same(*as.standing)
+}
+
 // statusWriter writes who announces an address into its status, beside the
 // loop: each address at most once at a time, only if something differs, not
 // more often than the rate allows, and again until it succeeds.
+//
+// Speakers change their minds at different moments, hear of each other's writes
+// late, and their writes can overtake one another. So a wish is no order that is
+// carried out once: it stands until there is another one, and every change of
+// the Address is held against it. Where two speakers differ, the one that
+// announces has a wish, and the one that does not has none or only takes out its
+// own entry.
 type statusWriter struct {
 	cfg     *Config
 	metrics *metrics
@@ -64,10 +83,12 @@ type statusWriter struct {
 
 	mu     sync.Mutex
 	wishes map[netip.Addr]wish
+	// mended is when what a status said was last put right, or will be.
+	mended map[netip.Addr]time.Time
 }
 
-// rewriteWait is how long we leave it when another speaker has written over our
-// entry: while a network is split, two of them are right.
+// rewriteWait is how often the same status is put right at most: while a network
+// is split, two speakers are right.
 const rewriteWait = 5 * time.Second
 
 func newStatusWriter(cfg *Config, m *metrics) *statusWriter {
@@ -78,7 +99,7 @@ func newStatusWriter(cfg *Config, m *metrics) *statusWriter {
 			workqueue.TypedRateLimitingQueueConfig[netip.Addr]{Clock: cfg.Clock}),
 		rate:   flowcontrol.NewTokenBucketRateLimiter(float32(cfg.StatusRate), cfg.StatusRate),
 		events: flowcontrol.NewTokenBucketRateLimiter(2, 50),
-		wishes: map[netip.Addr]wish{},
+		wishes: map[netip.Addr]wish{}, mended: map[netip.Addr]time.Time{},
 	}
 }
 
@@ -99,11 +120,14 @@ func (w *statusWriter) start(ctx context.Context, wg *sync.WaitGroup) {
 	}()
 }
 
-// want says how an address stands that we announce.
+// want says how an address stands that we announce. While there is nothing to
+// say yet, what was to be said before no longer holds.
 func (w *statusWriter) want(ip netip.Addr, s standing) {
-	if s.said() {
-		w.wish(ip, wish{standing: &s})
+	if !s.said() {
+		w.leave(ip)
+		return
 	}
+	w.wish(ip, wish{standing: &s})
 }
 
 // clear says that nobody announces an address, as far as we know.
@@ -111,31 +135,49 @@ func (w *statusWriter) clear(ip netip.Addr, d announcer.Decision) { w.wish(ip, w
 
 func (w *statusWriter) wish(ip netip.Addr, new wish) {
 	w.mu.Lock()
+	old, had := w.wishes[ip]
 	w.wishes[ip] = new
 	w.mu.Unlock()
-	w.queue.Add(ip)
+	// One that stood already is being written, or is as the status was last seen.
+	if !had || !old.same(new) {
+		w.queue.Add(ip)
+	}
 }
 
 // leave says that another node announces an address: it writes its own entry
 // over ours.
 func (w *statusWriter) leave(ip netip.Addr) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	delete(w.wishes, ip)
-	w.mu.Unlock()
+	delete(w.mended, ip)
 }
 
-// observed takes what the status of an address says now.
+// observed takes what the status of an address says now, and has it put right if
+// a write that arrived late made it wrong.
 func (w *statusWriter) observed(a *v1alpha1.Address) {
 	ip, err := v1alpha1.ParseAddressName(a.Name)
 	if err != nil {
 		return
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	v, ok := w.wishes[ip]
-	w.mu.Unlock()
-	if ok && v.standing != nil && w.apply(a, v) != nil {
-		w.queue.AddAfter(ip, rewriteWait)
+	if !ok || w.apply(a, v) == nil {
+		return
 	}
+	now := w.cfg.Clock.Now()
+	at, before := w.mended[ip]
+	switch {
+	case before && at.After(now):
+		return // it is due already
+	case !before || now.Sub(at) >= rewriteWait:
+		at = now
+	default:
+		at = at.Add(rewriteWait)
+	}
+	w.mended[ip] = at
+	w.queue.AddAfter(ip, at.Sub(now))
 }
 
 func (w *statusWriter) next(ctx context.Context) bool {
@@ -159,53 +201,60 @@ func (w *statusWriter) next(ctx context.Context) bool {
 	return true
 }
 
-func (w *statusWriter) write(ctx context.Context, ip netip.Addr) error {
+// due is what has to be written now, or nil.
+func (w *statusWriter) due(ctx context.Context, ip netip.Addr) (*applied, error) {
 	w.mu.Lock()
 	v, ok := w.wishes[ip]
 	w.mu.Unlock()
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	have := &v1alpha1.Address{}
 	name := types.NamespacedName{Name: v1alpha1.AddressName(ip)}
 	if err := w.cfg.Cache.Get(ctx, name, have); err != nil {
 		if apierrors.IsNotFound(err) {
-			w.drop(ip, v)
-			return nil
+			w.drop(ip)
+			return nil, nil
 		}
-		return fmt.Errorf("reading Address %s: %w", name.Name, err)
+		return nil, fmt.Errorf("reading Address %s: %w", name.Name, err)
 	}
-	body := w.apply(have, v)
-	if body == nil {
-		w.drop(ip, v)
-		return nil
+	return w.apply(have, v), nil
+}
+
+func (w *statusWriter) write(ctx context.Context, ip netip.Addr) error {
+	if body, err := w.due(ctx, ip); err != nil || body == nil {
+		return err
 	}
 	if err := w.rate.Wait(ctx); err != nil {
 		return err
 	}
+	// The wait may have been long, and the address somebody else's by now.
+	body, err := w.due(ctx, ip)
+	if err != nil || body == nil {
+		return err
+	}
+	name := body.Metadata.Name
 	data, err := json.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("writing the status of Address %s: %w", name.Name, err)
+		return fmt.Errorf("writing the status of Address %s: %w", name, err)
 	}
-	err = w.cfg.Client.Status().Patch(ctx, &v1alpha1.Address{ObjectMeta: metav1.ObjectMeta{Name: name.Name}},
+	err = w.cfg.Client.Status().Patch(ctx, &v1alpha1.Address{ObjectMeta: metav1.ObjectMeta{Name: name}},
 		client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(fieldManager))
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("writing the status of Address %s: %w", name.Name, err)
+		return fmt.Errorf("writing the status of Address %s: %w", name, err)
 	}
 	w.metrics.statusWrites.Inc()
 	return nil
 }
 
-// drop forgets a wish that is done for good; one to announce is kept, so that it
-// is known when somebody writes over it.
-func (w *statusWriter) drop(ip netip.Addr, done wish) {
-	if done.standing != nil {
-		return
-	}
+// drop forgets that the entry of an address that is gone is to be taken out. One
+// to announce stays: the Address may come back.
+func (w *statusWriter) drop(ip netip.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if v, ok := w.wishes[ip]; ok && v.standing == nil {
 		delete(w.wishes, ip)
+		delete(w.mended, ip)
 	}
 }
 
