@@ -42,6 +42,13 @@ func (c *crasher) hook(_ context.Context, point string) error {
 	return ErrFailpoint
 }
 
+// struck says whether the crash has come.
+func (c *crasher) struck() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at != ""
+}
+
 // invariants holds what must be true whenever nobody writes: an address has one
 // holder (or holders that share), what a status shows stands in the ledger, and
 // what the ledger has bound a status shows.
@@ -164,7 +171,7 @@ func crashOnce(t *testing.T, n int) (uncrashed bool) {
 		return nil
 	})
 	w.invariants()
-	return !replaced && crash.at == ""
+	return !replaced && !crash.struck()
 }
 
 // split brain: two controllers without leader election, at the same time.
