@@ -37,7 +37,8 @@ func (l layout) recordPath(host, name string) string {
 
 func (l layout) logPath(host, name string) string { return l.path("logs", host+"."+name+".log") }
 
-// startTime reads when a process started from the text of its /proc/PID/stat. A zombie has ended.
+// startTime reads when a process started from the text of its /proc/PID/stat. A zombie has ended, unless it is a first
+// thread whose others are still ending: they hold the process's files and ports.
 func startTime(stat string) (ticks uint64, alive bool, err error) {
 	// The second field is the program's name in parentheses, which may have blanks and parentheses itself.
 	end := strings.LastIndexByte(stat, ')')
@@ -45,7 +46,7 @@ func startTime(stat string) (ticks uint64, alive bool, err error) {
 		return 0, false, fmt.Errorf("no program name in %q", stat)
 	}
 	fields := strings.Fields(stat[end+1:])
-	const state, start = 0, 19 // counted from the third field
+	const state, threads, start = 0, 17, 19 // counted from the third field
 	if len(fields) <= start {
 		return 0, false, fmt.Errorf("%d fields in %q, too few", len(fields)+2, stat)
 	}
@@ -53,7 +54,11 @@ func startTime(stat string) (ticks uint64, alive bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("start time in %q: %w", stat, err)
 	}
-	return ticks, fields[state] != "Z" && fields[state] != "X", nil
+	running, err := strconv.Atoi(fields[threads])
+	if err != nil {
+		return 0, false, fmt.Errorf("number of threads in %q: %w", stat, err)
+	}
+	return ticks, running > 1 || fields[state] != "Z" && fields[state] != "X", nil
 }
 
 func statOf(pid int) (ticks uint64, alive bool, err error) {

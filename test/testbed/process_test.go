@@ -18,6 +18,7 @@ func TestStartTime(t *testing.T) {
 		{name: "plain", stat: "42 (sleep) S" + tail, ticks: 98765, alive: true},
 		{name: "blanks and parentheses in the name", stat: "42 (a) S 1 (b) R" + tail, ticks: 98765, alive: true},
 		{name: "zombie", stat: "42 (sleep) Z" + tail, ticks: 98765},
+		{name: "first thread of a process that is ending", stat: "42 (sleep) Z" + strings.Replace(tail, " 20 0 1 0 ", " 20 0 3 0 ", 1), ticks: 98765, alive: true},
 		{name: "dead", stat: "42 (sleep) X" + tail, ticks: 98765},
 		{name: "empty", stat: "", bad: true},
 		{name: "cut short", stat: "42 (sleep) S 1 42", bad: true},
