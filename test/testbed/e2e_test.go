@@ -244,12 +244,20 @@ func writeOCIArchive(t *testing.T, program, reference, archive string) {
 }
 
 func killAndStart(t *testing.T, c *Cluster, client kubernetes.Interface) {
+	killed := time.Now().Truncate(time.Second) // as exact as a condition's times are
 	must(t, c.KillNode(NodeName(2)))
 	if pids := c.cgroups.members(c.layout.podCgroup(NodeName(2))); len(pids) > 0 {
 		t.Errorf("processes %v run on the killed node", pids)
 	}
 	must(t, c.StartNode(t.Context(), NodeName(2)))
 	must(t, c.AwaitNodes(t.Context()))
+	node, err := client.CoreV1().Nodes().Get(t.Context(), NodeName(2), metav1.GetOptions{})
+	must(t, err)
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady && condition.LastTransitionTime.Time.Before(killed) {
+			t.Errorf("the node was taken for Ready by what its killed kubelet said: %+v", condition)
+		}
+	}
 	eventually(t, 2*time.Minute, "pods start anew on the node", func() error {
 		pods, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{
 			LabelSelector: "app=echo", FieldSelector: "spec.nodeName=" + NodeName(2),

@@ -154,7 +154,8 @@ func (c *Cluster) KillNode(node string) error {
 	return err
 }
 
-// StartNode starts a node that KillNode has ended. It returns when the programs run, not when the node is Ready.
+// StartNode starts a node that KillNode has ended. It returns when the programs run, not when the node is Ready. From
+// then on the node is not Ready until its new kubelet says so, so that AwaitNodes waits for that.
 func (c *Cluster) StartNode(ctx context.Context, node string) error {
 	if err := c.Heal(node); err != nil {
 		return err
@@ -165,6 +166,9 @@ func (c *Cluster) StartNode(ctx context.Context, node string) error {
 	if err := c.until(ctx, "start "+node, func(ctx context.Context) error {
 		return run(ctx, c.state.Bins["ctr"], "--address", c.layout.socket(node), "version")
 	}); err != nil {
+		return err
+	}
+	if err := c.forgetReadiness(ctx, node); err != nil {
 		return err
 	}
 	return errors.Join(c.StartProcess(node, Kubelet), c.StartProcess(node, KubeProxy))

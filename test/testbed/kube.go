@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 )
@@ -134,6 +135,22 @@ func notReady(n corev1.Node) string {
 		return condition.Message
 	}
 	return "its kubelet has not reported yet"
+}
+
+// forgetReadiness takes back what a kubelet that was killed has said of its node: the cluster believes that for most of a
+// minute, longer than it takes to start the node again.
+func (c *Cluster) forgetReadiness(ctx context.Context, node string) error {
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	patch := fmt.Appendf(nil, `{"status":{"conditions":[{"type":%q,"status":%q,"reason":"NodeStarting","message":%q}]}}`,
+		corev1.NodeReady, corev1.ConditionUnknown, "its kubelet has not reported since the node was started")
+	_, err = client.CoreV1().Nodes().Patch(ctx, node, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	if err != nil {
+		return fmt.Errorf("start %s: take back what its killed kubelet said: %w", node, err)
+	}
+	return nil
 }
 
 // Healthy tells whether every program of the cluster runs, the API server is ready and all nodes are.
