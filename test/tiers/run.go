@@ -23,6 +23,8 @@ type tier struct {
 	name string
 	args []string
 	env  []string
+	// eachTest: a line for each test that passes, since one takes long.
+	eachTest bool
 }
 
 func unitTier(run, assets string) tier {
@@ -38,7 +40,7 @@ func unitTier(run, assets string) tier {
 }
 
 func e2eTier(run string) tier {
-	t := tier{name: "e2e", args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
+	t := tier{name: "e2e", eachTest: true, args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
 	if run != "" {
 		t.args = append(t.args, "-run", run)
 	}
@@ -78,6 +80,7 @@ type result struct {
 // event is a line of `go test -json` (go doc test2json).
 type event struct {
 	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds
 }
 
 func runTier(ctx context.Context, t tier) result {
@@ -95,7 +98,7 @@ func runTier(ctx context.Context, t tier) result {
 	if err := cmd.Start(); err != nil {
 		return result{tier: t.name, broken: err}
 	}
-	r := read(out, os.Stdout)
+	r := read(out, os.Stdout, t.eachTest)
 	r.tier, r.took = t.name, time.Since(start)
 	if err := cmd.Wait(); err != nil && r.failed == 0 {
 		r.broken = fmt.Errorf("go test ended with %w though no test failed", err)
@@ -104,8 +107,8 @@ func runTier(ctx context.Context, t tier) result {
 }
 
 // read counts tests, prints the output of those that fail and a line for each
-// package, and remembers why tests were skipped.
-func read(in io.Reader, out io.Writer) result {
+// package and, if asked for, for each test, and remembers why tests were skipped.
+func read(in io.Reader, out io.Writer, eachTest bool) result {
 	r := result{skips: map[string][]string{}}
 	output := map[string][]string{}
 	lines := bufio.NewScanner(in)
@@ -122,6 +125,9 @@ func read(in io.Reader, out io.Writer) result {
 			output[key] = append(output[key], e.Output)
 		case "pass", "skip", "fail", "build-fail":
 			r.count(e, output[key], out)
+			if eachTest && e.Action == "pass" && e.Test != "" && !strings.Contains(e.Test, "/") {
+				fmt.Fprintf(out, "  ok %s (%.0fs)\n", e.Test, e.Elapsed)
+			}
 			delete(output, key)
 		}
 	}
