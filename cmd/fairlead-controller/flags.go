@@ -5,15 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/fairlead/fairlead/cmd/internal/program"
 	"github.com/fairlead/fairlead/controllers"
 	"github.com/fairlead/fairlead/telemetry"
-	"github.com/fairlead/fairlead/version"
 )
 
 // flags are the settings of the command line.
@@ -37,10 +36,8 @@ type flags struct {
 // asked for (help, the version) has been written to out.
 func parse(args []string, out io.Writer) (*flags, error) {
 	f := &flags{failpoint: os.Getenv("FAIRLEAD_FAILPOINT")}
-	set := flag.NewFlagSet("fairlead-controller", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
 	var classes string
-	var showVersion bool
 	set.BoolVar(&f.defaultClass, "default-class", false, "serve Services of type LoadBalancer that name no spec.loadBalancerClass too; those of class fairlead.dev/lb are served in any case")
 	set.StringVar(&classes, "status-classes", "", "loadBalancerClasses of other controllers, separated by commas, whose status addresses are announced where they lie in a pool")
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the namespace the controller runs in; default from POD_NAMESPACE")
@@ -53,22 +50,8 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	set.IntVar(&f.workers, "workers", 24, "how many Services are worked on at once")
 	set.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false, "nodes labelled node.kubernetes.io/exclude-from-external-load-balancers may announce too; set it as on the speakers")
 	set.StringVar(&f.logLevel, "log-level", "info", "how much is logged: error, info or debug")
-	set.BoolVar(&showVersion, "version", false, "print the version and end")
-	if err := set.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			set.SetOutput(out)
-			fmt.Fprintln(out, "fairlead-controller gives addresses to Services of type LoadBalancer.\n\nFlags:")
-			set.PrintDefaults()
-			return nil, nil
-		}
+	if done, err := program.ParseFlags(set, "gives addresses to Services of type LoadBalancer", args, out); done || err != nil {
 		return nil, err
-	}
-	if showVersion {
-		fmt.Fprintln(out, version.Version)
-		return nil, nil
-	}
-	if set.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: settings are given as flags", set.Arg(0))
 	}
 	for c := range strings.SplitSeq(classes, ",") {
 		if c = strings.TrimSpace(c); c != "" {
@@ -96,14 +79,8 @@ func (f *flags) check() error {
 	if f.workers < 1 || f.workers > 1000 {
 		add("--workers is %d: set it to a number from 1 to 1000", f.workers)
 	}
-	for name, a := range map[string]string{"metrics-bind-address": f.metricsAddress, "health-probe-bind-address": f.probeAddress} {
-		if a == "0" || a == "" {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			add("--%s is %q: set it to an address and port such as :7951, or to 0", name, a)
-		}
-	}
+	errs = append(errs, program.CheckAddress("metrics-bind-address", f.metricsAddress, ":7951"),
+		program.CheckAddress("health-probe-bind-address", f.probeAddress, ":8081"))
 	if _, err := telemetry.LogLevel(f.logLevel); err != nil {
 		errs = append(errs, err)
 	}

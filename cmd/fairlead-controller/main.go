@@ -4,44 +4,24 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
+	"io"
 
-	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 
-	"github.com/fairlead/fairlead/telemetry"
+	"github.com/fairlead/fairlead/cmd/internal/program"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+const name = "fairlead-controller"
 
-// run is main without the process: it gives the exit code.
-func run(ctx context.Context, args []string, out, errs *os.File) int {
-	f, err := parse(args, out)
-	switch {
-	case err != nil:
-		fmt.Fprintf(errs, "fairlead-controller: %v\nSee fairlead-controller --help.\n", err)
-		return 2
-	case f == nil:
-		return 0
-	}
-	log, err := telemetry.NewLogger(f.logLevel)
-	if err != nil {
-		fmt.Fprintf(errs, "fairlead-controller: %v\n", err)
-		return 1
-	}
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
-	if err := serve(ctx, f, log); err != nil {
-		fmt.Fprintf(errs, "fairlead-controller: %v\n", err)
-		return 1
-	}
-	return 0
+func main() {
+	program.Main(name, func(args []string, out io.Writer) (*program.Program, error) {
+		f, err := parse(args, out)
+		if f == nil || err != nil {
+			return nil, err
+		}
+		return &program.Program{LogLevel: f.logLevel, Serve: func(ctx context.Context, log logr.Logger, tracer trace.TracerProvider) error {
+			return serve(ctx, f, log, tracer)
+		}}, nil
+	})
 }

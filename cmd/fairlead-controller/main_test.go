@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -138,7 +139,7 @@ func TestTheControllerServes(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, f, logr.Discard()) }()
+	go func() { done <- serve(ctx, f, logr.Discard(), noop.NewTracerProvider()) }()
 
 	scheme, err := controllers.Scheme()
 	if err != nil {

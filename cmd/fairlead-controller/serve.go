@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -19,26 +20,10 @@ import (
 
 	"github.com/fairlead/fairlead/controllers"
 	"github.com/fairlead/fairlead/service"
-	"github.com/fairlead/fairlead/telemetry"
 	"github.com/fairlead/fairlead/version"
 )
 
-// flushing is how long the last traces may take to be sent.
-const flushing = 3 * time.Second
-
-func serve(ctx context.Context, f *flags, log logr.Logger) error {
-	tracer, stopTracing, err := telemetry.New(ctx, "fairlead-controller")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		// The process ends, so its context has ended too.
-		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushing)
-		defer cancel()
-		if err := stopTracing(flush); err != nil {
-			log.Info("The last traces were not sent", "cause", err.Error())
-		}
-	}()
+func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerProvider) error {
 	failpoint, err := parseFailpoint(f.failpoint)
 	if err != nil {
 		return err
@@ -55,7 +40,6 @@ func serve(ctx context.Context, f *flags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	log.Info("Starting", "version", version.Version)
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"regexp"
 	"time"
@@ -13,8 +12,8 @@ import (
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
+	"github.com/fairlead/fairlead/cmd/internal/program"
 	"github.com/fairlead/fairlead/telemetry"
-	"github.com/fairlead/fairlead/version"
 )
 
 // flags are the settings of the command line.
@@ -37,10 +36,8 @@ type flags struct {
 // asked for (help, the version) has been written to out.
 func parse(args []string, out io.Writer) (*flags, error) {
 	f := &flags{}
-	set := flag.NewFlagSet("fairlead-speaker", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
 	var exclude string
-	var showVersion bool
 	set.StringVar(&f.node, "node-name", os.Getenv("NODE_NAME"), "the node that the speaker runs on; default from NODE_NAME")
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the namespace the speaker runs in; default from POD_NAMESPACE")
 	set.StringVar(&f.gossipSecret, "gossip-secret", "fairlead-gossip", "the Secret in --namespace with the speakers' gossip keys")
@@ -53,22 +50,8 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	set.StringVar(&f.metricsAddress, "metrics-bind-address", ":7952", "where Prometheus metrics are served (0: nowhere)")
 	set.StringVar(&f.probeAddress, "health-probe-bind-address", "127.0.0.1:7953", "where /healthz and /readyz are served (0: nowhere)")
 	set.StringVar(&f.logLevel, "log-level", "info", "how much is logged: error, info or debug")
-	set.BoolVar(&showVersion, "version", false, "print the version and end")
-	if err := set.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			set.SetOutput(out)
-			fmt.Fprintln(out, "fairlead-speaker tells the network which node answers for an address, and answers.\n\nFlags:")
-			set.PrintDefaults()
-			return nil, nil
-		}
+	if done, err := program.ParseFlags(set, "tells the network which node answers for an address, and answers", args, out); done || err != nil {
 		return nil, err
-	}
-	if showVersion {
-		fmt.Fprintln(out, version.Version)
-		return nil, nil
-	}
-	if set.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: settings are given as flags", set.Arg(0))
 	}
 	return f, errors.Join(f.compile(exclude), f.check())
 }
@@ -101,14 +84,8 @@ func (f *flags) check() error {
 	if f.settle <= 0 || f.seatGrace <= 0 {
 		add("--settle is %s and --seat-grace is %s: set both to durations above 0, such as 10s", f.settle, f.seatGrace)
 	}
-	for _, a := range []struct{ name, value string }{{"metrics-bind-address", f.metricsAddress}, {"health-probe-bind-address", f.probeAddress}} {
-		if a.value == "0" || a.value == "" {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(a.value); err != nil {
-			add("--%s is %q: set it to an address and port such as :7952, or to 0", a.name, a.value)
-		}
-	}
+	errs = append(errs, program.CheckAddress("metrics-bind-address", f.metricsAddress, ":7952"),
+		program.CheckAddress("health-probe-bind-address", f.probeAddress, "127.0.0.1:7953"))
 	if _, err := telemetry.LogLevel(f.logLevel); err != nil {
 		errs = append(errs, err)
 	}

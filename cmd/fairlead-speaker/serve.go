@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -30,25 +31,11 @@ import (
 	"github.com/fairlead/fairlead/announcer/members"
 	"github.com/fairlead/fairlead/announcer/reject"
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/telemetry"
+	"github.com/fairlead/fairlead/cmd/internal/program"
 	"github.com/fairlead/fairlead/version"
 )
 
-// flushing is how long the last traces and events may take to be sent.
-const flushing = 2 * time.Second
-
-func serve(ctx context.Context, f *flags, log logr.Logger) error {
-	tracer, stopTracing, err := telemetry.New(ctx, "fairlead-speaker")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushing)
-		defer cancel()
-		if err := stopTracing(flush); err != nil {
-			log.Info("The last traces were not sent", "cause", err.Error())
-		}
-	}()
+func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerProvider) error {
 	restConfig, scheme, err := apiServer()
 	if err != nil {
 		return err
@@ -74,7 +61,6 @@ func serve(ctx context.Context, f *flags, log logr.Logger) error {
 	if err := metrics.Registry.Register(a); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
-	log.Info("Starting", "version", version.Version, "node", f.node)
 	return f.runAll(ctx, a, restConfig)
 }
 
@@ -90,7 +76,7 @@ func (f *flags) runAll(ctx context.Context, a *agent.Agent, restConfig *rest.Con
 		return a.Run(announcing)
 	})
 	group.Go(func() error { return serveProbes(serving, f.probeAddress, a) })
-	if f.metricsAddress != "0" && f.metricsAddress != "" {
+	if program.Serves(f.metricsAddress) {
 		server, err := metricsserver.NewServer(metricsserver.Options{BindAddress: f.metricsAddress}, restConfig, http.DefaultClient)
 		if err != nil {
 			stop()
@@ -171,7 +157,7 @@ func eventRecorder(ctx context.Context, config *rest.Config, scheme *runtime.Sch
 
 // serveProbes answers the kubelet until ctx ends.
 func serveProbes(ctx context.Context, address string, a *agent.Agent) error {
-	if address == "0" || address == "" {
+	if !program.Serves(address) {
 		return nil
 	}
 	mux := http.NewServeMux()
