@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/announcer"
@@ -175,6 +176,26 @@ func TestMakeBeforeBreak(t *testing.T) {
 	// Node2 comes back and says nothing: we let go in the end.
 	s.fake.set(other("node2", 2, announcer.Alive))
 	w.await("to let go of node2's", func() bool { return count(s.engine, ips) == kept })
+}
+
+func TestAfterASplitOneAnnouncerIsLeftAtOnce(t *testing.T) {
+	w := newWorld(t, "node1", "node2")
+	w.endpoints("node1")
+	var ips []netip.Addr
+	for n := range 20 {
+		ips = append(ips, w.bind(fmt.Sprintf("172.30.0.%d", n+1), nil))
+	}
+	// Time stands still: nothing is let go for having been waited for.
+	s := w.speak("node1", func(_ *speaker, c *Config) { c.Clock = clocktesting.NewFakeClock(time.Now()) })
+	w.await("to have all", func() bool { return count(s.engine, ips) == 20 })
+	s.fake.gossip.OnMessage(members.Message{Kind: members.Announcing, From: "node2", Addresses: ips})
+	s.fake.set(other("node2", 2, announcer.Alive))
+	w.await("to let go of node2's", func() bool { n := count(s.engine, ips); return n > 3 && n < 17 })
+	kept := count(s.engine, ips)
+	w.await("for node2 to be told of ours", func() bool { s.fake.mu.Lock(); defer s.fake.mu.Unlock(); return len(s.fake.told["node2"]) > 0 })
+	if told := s.fake.told["node2"]; len(told) != kept {
+		t.Errorf("node2 was told of %d addresses, want %d", len(told), kept)
+	}
 }
 
 func TestDeputyAnswersWithTheAbsentNodesAddress(t *testing.T) {

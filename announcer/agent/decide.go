@@ -60,6 +60,8 @@ func (a *Agent) follow(ctx context.Context, ip netip.Addr, e *entry, before anno
 	case d.Held && d.Deputy == a.cfg.Node:
 		a.set(ip, e, a.asDeputy(ip, d))
 	case e.want == nil:
+	case e.want.Deputy == nil && e.claim.stands(d.Node, a.cfg.Clock.Now()):
+		a.set(ip, e, nil)
 	case e.want.Deputy == nil && d.Node != "" && before.Node == a.cfg.Node:
 		// Make before break: the successor first.
 		e.release = a.cfg.Clock.Now().Add(handoverWait)
@@ -161,6 +163,26 @@ func (a *Agent) announceAgain() {
 	for ip, e := range a.loop.entries {
 		if a.mine(e) && e.want != nil && e.want.Deputy == nil {
 			a.engine.Refresh(ip)
+		}
+	}
+}
+
+// claimFrom tells speakers that were cut off which addresses we announce, so that
+// they stop at once: there are two announcers until they do.
+func (a *Agent) claimFrom(returned []string) {
+	var mine []netip.Addr
+	for ip, e := range a.loop.entries {
+		if a.mine(e) && e.want != nil && e.want.Deputy == nil && len(e.report.on) > 0 {
+			mine = append(mine, ip)
+		}
+	}
+	if len(mine) == 0 {
+		return
+	}
+	slices.SortFunc(mine, netip.Addr.Compare)
+	for _, node := range returned {
+		if err := a.members.Tell(node, members.Announcing, mine); err != nil {
+			a.cfg.Log.V(1).Info("A speaker that is back could not be told what was announced meanwhile", "node", node, "error", err.Error())
 		}
 	}
 }

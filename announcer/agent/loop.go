@@ -64,7 +64,22 @@ type entry struct {
 	// release is when we stop answering for an address that moved away, unless its
 	// successor says earlier that it answers.
 	release time.Time
-	report  report
+	// claim is who said last that it announces an address that we announce too, as
+	// after a split.
+	claim  claim
+	report report
+}
+
+// claim is another node's word that it announces an address.
+type claim struct {
+	node string
+	at   time.Time
+}
+
+// stands says whether a node has just said that it announces the address. Older
+// words may be about a time before the address came to us.
+func (c claim) stands(node string, now time.Time) bool {
+	return c.node == node && now.Sub(c.at) < handoverWait
 }
 
 // over says whether there is nothing left to do or to hear of an address that is
@@ -118,6 +133,7 @@ func (a *Agent) pass(ctx context.Context) {
 	a.decideAll(ctx, dirty)
 	if len(returned) > 0 {
 		a.announceAgain()
+		a.claimFrom(returned)
 	}
 	a.deputize(ctx)
 	a.expire()
@@ -288,8 +304,13 @@ func (a *Agent) takeMessages(messages []members.Message) {
 		switch m.Kind {
 		case members.Announcing:
 			for _, ip := range m.Addresses {
-				if e := a.loop.entries[ip]; e != nil && !e.release.IsZero() {
+				e := a.loop.entries[ip]
+				switch {
+				case e == nil:
+				case !e.release.IsZero():
 					e.release = a.cfg.Clock.Now()
+				default: // it may have heard of us before we heard of it
+					e.claim = claim{node: m.From, at: a.cfg.Clock.Now()}
 				}
 			}
 		case members.Deputizing:
