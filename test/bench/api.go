@@ -72,7 +72,7 @@ func (b *bench) lag(ctx context.Context, n int) ([]row, error) {
 // backlog measures in rounds, so that what changes with time does not favour one
 // side: raw writes, raw writes that the speakers follow, the controller.
 func (b *bench) backlog(ctx context.Context, n, rounds int) ([]row, error) {
-	var raw, announced, ours, fromStart, share, writes []float64
+	var raw, announced, ours, fromStart, share, alike, writes []float64
 	for i := range rounds {
 		if err := b.stopController(ctx); err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func (b *bench) backlog(ctx context.Context, n, rounds int) ([]row, error) {
 		}
 		b.say("round %d of %d: raw %.0f/s, raw and announced %.0f/s, controller %.0f/s (%.0f/s from its start)", i+1, rounds, r, a, o, s)
 		raw, announced, ours, fromStart = append(raw, r), append(announced, a), append(ours, o), append(fromStart, s)
-		share, writes = append(share, 100*o/r), append(writes, w)
+		share, alike, writes = append(share, 100*o/r), append(alike, 100*o/a), append(writes, w)
 	}
 	what := fmt.Sprintf("backlog of %d Services: ", n)
 	const unit = "Services/s"
@@ -109,6 +109,7 @@ func (b *bench) backlog(ctx context.Context, n, rounds int) ([]row, error) {
 		{what: what + "served, from the first address to the last (speakers announce)", figure: median(ours), unit: unit, runs: rounds},
 		{what: what + "served, from scaling the controller up to the last address", figure: median(fromStart), unit: unit, runs: rounds},
 		{what: what + "served, as a share of the raw speed", figure: median(share), unit: "%", aim: backlogAim, runs: rounds},
+		{what: what + "served, as a share of the raw speed while speakers announce", figure: median(alike), unit: "%", runs: rounds},
 		{what: what + "writes of the controller until each is served, leases apart", figure: median(writes), unit: "per Service", beside: number(rawWrites) + " in the raw writes", runs: rounds},
 	}, nil
 }
