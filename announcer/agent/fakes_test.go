@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -134,6 +135,20 @@ func (f *fakeMembers) change(do func()) {
 	do()
 	f.mu.Unlock()
 	f.gossip.OnChange()
+}
+
+// toldOf are the addresses that a node was told of.
+func (f *fakeMembers) toldOf(node string) []netip.Addr {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.told[node])
+}
+
+// forget makes what was told so far not count.
+func (f *fakeMembers) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.told)
 }
 
 func (f *fakeMembers) set(others ...announcer.Member) { f.change(func() { f.others = others }) }
