@@ -70,6 +70,8 @@ func TestCluster(t *testing.T) {
 	client, err := c.Client()
 	must(t, err)
 	createEcho(t, client)
+	_, err = c.Kubectl(t.Context(), "rollout", "status", "deployment/echo", "--timeout=60s")
+	must(t, err)
 	reached := func(host, url string) error {
 		out, err := c.Exec(t.Context(), host, "curl", "-sS", "--max-time", "2", url)
 		if err == nil && !strings.Contains(out, `"pod": "echo-`) {
