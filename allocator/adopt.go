@@ -15,7 +15,7 @@ import (
 // An address of a family in which the books have another one for the holder is
 // not adopted: the ledger is newer than the status.
 func (b *Books) Adopt(now time.Time, c Claim, addresses []netip.Addr) Decision {
-	claim, p := b.begin(now, c)
+	claim, p := b.begin(now, &c)
 	shown := make([]netip.Addr, len(addresses))
 	for i, a := range addresses {
 		shown[i] = a.Unmap()

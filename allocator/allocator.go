@@ -170,6 +170,10 @@ type Holding struct {
 	SharingKey string
 	ShareWith  []string
 	Local      bool
+	// Bound is set once all of Needs is the holder's own. Only a Bound
+	// holding is announced. (It stands beside Local to save padding: the
+	// books keep a Holding for every address.)
+	Bound      bool
 	Endpoints  string
 	Advertised map[string]string
 	// Since is when the holder got the address.
@@ -178,9 +182,6 @@ type Holding struct {
 	// is Pending until every address in Needs stands in the ledger with this
 	// holder, then Bound.
 	Needs []netip.Addr
-	// Bound is set once all of Needs is the holder's own. Only a Bound
-	// holding is announced.
-	Bound bool
 }
 
 // Entry is one address of the ledger: what the Address object of that IP says

@@ -25,7 +25,7 @@ type Books struct {
 	selective, unselective [2][]*pool
 
 	entries map[netip.Addr]*entry
-	holders map[Key]*holder
+	holders roll
 	strays  map[strayKey]uint64
 	// reservations, retained and sharing find addresses by who they are for.
 	reservations map[Key][]netip.Addr
@@ -38,10 +38,45 @@ type Books struct {
 
 // holder is what the books know of a Key.
 type holder struct {
-	// addrs has it, in no particular order.
+	// addrs has it, in no particular order. Replaced or appended to, never
+	// changed in place: the list may be that of a Holding's Needs.
 	addrs []netip.Addr
 	// needs are the addresses of the last decision; nil before the first.
 	needs []netip.Addr
+}
+
+// inOrder are the addresses that the holder has, sorted.
+func (h *holder) inOrder() []netip.Addr {
+	if len(h.addrs) < 2 {
+		return h.addrs // nearly always
+	}
+	return slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare)
+}
+
+// roll finds holders by key. It remembers the answer it gave last, as one decision
+// asks for the same holder several times and hashing a Key is not cheap.
+type roll struct {
+	byKey map[Key]*holder
+	key   Key
+	last  *holder
+}
+
+// of gives the holder of that key; nil: there is none.
+func (r *roll) of(k Key) *holder {
+	if r.key != k {
+		r.key, r.last = k, r.byKey[k]
+	}
+	return r.last
+}
+
+func (r *roll) add(k Key, h *holder) {
+	r.byKey[k] = h
+	r.key, r.last = k, h
+}
+
+func (r *roll) remove(k Key) {
+	delete(r.byKey, k)
+	r.key, r.last = k, nil
 }
 
 type strayKey struct {
@@ -68,19 +103,19 @@ type entry struct {
 	reserved *Key
 	released *Release
 
-	bucket  *bucket // nil: no pool could hand it out today
-	placed  state
+	bucket  *bucket  // nil: no pool could hand it out today
 	cooled  *Release // by which it stands in the cooling list
-	written bool     // the ledger has an entry
-	dirty   bool     // the ledger's entry differs, or is not known to be equal
-	truth   *Entry
+	truth   *Entry   // the ledger's entry, while dirty and there is one
+	placed  state
+	written bool // the ledger has an entry
+	dirty   bool // the ledger's entry differs, or is not known to be equal
 }
 
 // New gives empty books.
 func New() *Books {
 	b := &Books{
 		entries:      map[netip.Addr]*entry{},
-		holders:      map[Key]*holder{},
+		holders:      roll{byKey: map[Key]*holder{}},
 		strays:       map[strayKey]uint64{},
 		reservations: map[Key][]netip.Addr{},
 		retained:     map[Key][]netip.Addr{},
@@ -156,11 +191,11 @@ func (b *Books) Unwritten() []netip.Addr {
 
 // Held are the addresses that k has, leaving ones too, in order.
 func (b *Books) Held(k Key) []netip.Addr {
-	h := b.holders[k]
+	h := b.holders.of(k)
 	if h == nil {
 		return nil
 	}
-	return slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare)
+	return h.inOrder()
 }
 
 // All gives every entry that the ledger should have, in order of address.
@@ -177,7 +212,7 @@ func (b *Books) All() iter.Seq[Entry] {
 // Holders gives everybody who has an address, ordered by kind, namespace and name.
 func (b *Books) Holders() iter.Seq[Key] {
 	return func(yield func(Key) bool) {
-		for _, k := range slices.SortedFunc(maps.Keys(b.holders), compareKeys) {
+		for _, k := range slices.SortedFunc(maps.Keys(b.holders.byKey), compareKeys) {
 			if !yield(k) {
 				return
 			}
@@ -213,6 +248,15 @@ func (b *Books) whereIs(a netip.Addr) (*bucket, string) {
 	return bk, bk.pool.Name
 }
 
+// surrounding is the name of the pool in whose ranges the entry's address lies.
+func (b *Books) surrounding(e *entry) string {
+	if e.bucket != nil {
+		return e.bucket.pool.Name
+	}
+	_, name := b.whereIs(e.address)
+	return name
+}
+
 // poolOf is the pool to write down for an address in use: the one written, as
 // long as it exists, since the holder may have asked for it; else the one in
 // whose ranges the address lies; else what is written.
@@ -229,7 +273,7 @@ func (b *Books) poolOf(a netip.Addr, written string) string {
 // follow writes down the pool in whose ranges an address lies now, unless its
 // holder asked for the one written. Of several holders, the others may have.
 func (b *Books) follow(e *entry, c *Claim) {
-	_, name := b.whereIs(e.address)
+	name := b.surrounding(e)
 	if name == "" || name == e.pool || len(e.holders) > 1 || names(c.Pools, e.pool) {
 		return
 	}
@@ -239,7 +283,7 @@ func (b *Books) follow(e *entry, c *Claim) {
 // alone gives the last holder of an address, to be decided again, where the name
 // of the pool may have to follow.
 func (b *Books) alone(e *entry) []Key {
-	if _, name := b.whereIs(e.address); len(e.holders) != 1 || name == "" || name == e.pool {
+	if name := b.surrounding(e); len(e.holders) != 1 || name == "" || name == e.pool {
 		return nil
 	}
 	return []Key{e.holders[0].Key}
@@ -453,26 +497,29 @@ func (b *Books) indexHolders(e *entry, before []Holding) {
 			b.share(h.SharingKey, e.address)
 		}
 		if !slices.ContainsFunc(before, func(o Holding) bool { return o.Key == h.Key }) {
-			b.hold(h.Key, e.address)
+			b.hold(h.Key, e.address, h.Needs)
 		}
 	}
 }
 
-func (b *Books) hold(k Key, a netip.Addr) {
-	h := b.holders[k]
-	if h == nil {
-		h = &holder{}
-		b.holders[k] = h
+// hold notes that k has a, of all the addresses that it needs.
+func (b *Books) hold(k Key, a netip.Addr, needs []netip.Addr) {
+	h := b.holders.of(k)
+	switch {
+	case h != nil:
+		h.addrs = append(h.addrs, a)
+	case len(needs) == 1 && needs[0] == a:
+		b.holders.add(k, &holder{addrs: slices.Clip(needs)})
+	default:
+		b.holders.add(k, &holder{addrs: []netip.Addr{a}})
 	}
-	h.addrs = append(h.addrs, a)
-	b.scratch.held = h
 }
 
 func (b *Books) unhold(k Key, a netip.Addr) {
-	h := b.holders[k]
+	h := b.holders.of(k)
 	h.addrs = without(h.addrs, a)
 	if len(h.addrs) == 0 {
-		delete(b.holders, k)
+		b.holders.remove(k)
 	}
 }
 

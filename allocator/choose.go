@@ -114,7 +114,7 @@ func (b *Books) givingUp(c *Claim, bk *bucket) int {
 	if bk.perNamespace == nil {
 		return 0
 	}
-	h := b.holders[c.Key]
+	h := b.holders.of(c.Key)
 	if h == nil {
 		return 0
 	}
@@ -160,7 +160,7 @@ func (b *Books) retainedUntil(now time.Time, e *entry) (time.Time, bool) {
 	if !now.Before(until) {
 		return until, false
 	}
-	if h := b.holders[e.released.Key]; h != nil {
+	if h := b.holders.of(e.released.Key); h != nil {
 		for _, a := range h.addrs {
 			if a.Is4() == e.address.Is4() {
 				return until, false
@@ -290,7 +290,7 @@ func (b *Books) kept(p *plan, c *Claim, current []netip.Addr, f Family) (netip.A
 		return first, false
 	}
 	if h := p.holder; h != nil && len(h.addrs) > len(current) {
-		try(slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare))
+		try(h.inOrder())
 	}
 	return first, firstMoves
 }

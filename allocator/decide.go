@@ -24,7 +24,6 @@ type scratch struct {
 	needs   []wanted
 	open    []int
 	entries []*entry
-	held    *holder // the last that got an address
 	chosen  [2][]wanted
 }
 
@@ -33,7 +32,13 @@ type wanted struct {
 	origin  string
 }
 
+// addresses are the needs without their origins, in the list of the last decision
+// if that had the same.
 func (p *plan) addresses() []netip.Addr {
+	same := func(a netip.Addr, w wanted) bool { return a == w.address }
+	if h := p.holder; h != nil && h.needs != nil && slices.EqualFunc(h.needs, p.needs, same) {
+		return h.needs
+	}
 	out := make([]netip.Addr, len(p.needs))
 	for i, w := range p.needs {
 		out[i] = w.address
@@ -59,7 +64,7 @@ func (p *plan) refuse(r *Refusal, w ...want) {
 //
 // The same claim decided again gives the same answer.
 func (b *Books) Decide(now time.Time, c Claim) Decision {
-	claim, p := b.begin(now, c)
+	claim, p := b.begin(now, &c)
 	if p.holder != nil {
 		for _, a := range p.holder.addrs {
 			b.follow(b.entries[a], claim)
@@ -70,11 +75,11 @@ func (b *Books) Decide(now time.Time, c Claim) Decision {
 }
 
 // begin prepares the scratch memory for a claim.
-func (b *Books) begin(now time.Time, c Claim) (*Claim, *plan) {
+func (b *Books) begin(now time.Time, c *Claim) (*Claim, *plan) {
 	s := &b.scratch
-	s.claim = c
+	s.claim = *c
 	s.claim.normalise()
-	s.plan = plan{now: second(now), holder: b.holders[c.Key], needs: s.needs[:0]}
+	s.plan = plan{now: second(now), holder: b.holders.of(c.Key), needs: s.needs[:0]}
 	return &s.claim, &s.plan
 }
 
@@ -162,12 +167,16 @@ func (b *Books) current(k Key, h *holder) []netip.Addr {
 	if needs == nil {
 		needs = b.newestNeeds(k, h)
 	}
-	return slices.DeleteFunc(slices.Clone(needs), func(a netip.Addr) bool { return !slices.Contains(h.addrs, a) })
+	lost := func(a netip.Addr) bool { return !slices.Contains(h.addrs, a) }
+	if !slices.ContainsFunc(needs, lost) {
+		return needs
+	}
+	return slices.DeleteFunc(slices.Clone(needs), lost)
 }
 
 func (b *Books) newestNeeds(k Key, h *holder) []netip.Addr {
 	var newest *Holding
-	for _, a := range slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare) {
+	for _, a := range h.inOrder() {
 		if g := b.entries[a].holding(k); newest == nil || g.Since.After(newest.Since) {
 			newest = g
 		}
@@ -280,7 +289,7 @@ func (b *Books) give(p *plan, c *Claim, needs []netip.Addr, d *Decision) (assign
 	}
 	b.scratch.entries = entries
 	if p.holder == nil && assigned {
-		p.holder = b.scratch.held
+		p.holder = b.holders.of(c.Key)
 	}
 	return assigned
 }
@@ -342,7 +351,7 @@ func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
 	e.soil()
 	before, pool := e.holders, e.pool
 	if len(before) == 0 {
-		_, e.pool = b.whereIs(e.address)
+		e.pool = b.surrounding(e)
 	}
 	e.holders = make([]Holding, len(before)+1)
 	copy(e.holders, before)
@@ -383,7 +392,7 @@ func (b *Books) settle(k Key, h *holder) {
 func (b *Books) settleHolders(holders []Holding) {
 	for _, h := range holders {
 		if len(h.Needs) > 1 {
-			b.settle(h.Key, b.holders[h.Key])
+			b.settle(h.Key, b.holders.of(h.Key))
 		}
 	}
 }
@@ -391,6 +400,9 @@ func (b *Books) settleHolders(holders []Holding) {
 // touched orders the writes: new addresses, then the rest, with what the first
 // ones still need to become Bound.
 func (b *Books) touched(k Key, needs []*entry, leaving []netip.Addr) []netip.Addr {
+	if len(needs) == 1 && len(leaving) == 0 && !needs[0].confirmed(k) {
+		return slices.Clip(needs[0].holding(k).Needs) // the common case, without a list of its own
+	}
 	var out []netip.Addr
 	for _, e := range needs {
 		if !e.confirmed(k) {

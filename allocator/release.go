@@ -11,8 +11,8 @@ import (
 // its place among those who wait.
 func (b *Books) Release(now time.Time, k Key) Decision {
 	var d Decision
-	if h := b.holders[k]; h != nil {
-		addrs := slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare)
+	if h := b.holders.of(k); h != nil {
+		addrs := h.inOrder()
 		b.giveUp(&d, second(now), k, addrs)
 	}
 	if w := b.waiters[k]; w != nil {
@@ -31,7 +31,7 @@ func (b *Books) Release(now time.Time, k Key) Decision {
 // Addresses that its last decision needs are left alone.
 func (b *Books) Vacate(now time.Time, k Key, leaving []netip.Addr) Decision {
 	var d Decision
-	if h := b.holders[k]; h != nil {
+	if h := b.holders.of(k); h != nil {
 		keep := b.current(k, h)
 		var gone []netip.Addr
 		for _, a := range leaving {
@@ -54,7 +54,7 @@ func (b *Books) giveUp(d *Decision, now time.Time, k Key, addrs []netip.Addr) {
 			if len(e.holders) > 0 {
 				return
 			}
-			_, e.pool = b.whereIs(a)
+			e.pool = b.surrounding(e)
 			if e.reserved == nil && e.bucket != nil && e.bucket.pool.wait() > 0 {
 				e.released = &Release{Key: k, At: now}
 			}

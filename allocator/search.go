@@ -25,7 +25,9 @@ func (s *search) prefer(bk *bucket) {
 // find fills chosen at the open positions as far as there is room.
 func (s *search) find(open []int, chosen *[2][]wanted) {
 	take := func(i int, a netip.Addr) {
-		s.prefer(s.b.bucketAt(a))
+		if len(s.c.Families) > 1 {
+			s.prefer(s.b.bucketAt(a))
+		}
 		chosen[i] = append(chosen[i], wanted{a, s.b.origin(s.c, a)})
 	}
 	for _, i := range open {
@@ -145,7 +147,7 @@ func (s *search) unfinished(f Family) (netip.Addr, bool) {
 	if h == nil {
 		return netip.Addr{}, false
 	}
-	for _, held := range slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare) {
+	for _, held := range h.inOrder() {
 		g := s.b.entries[held].holding(s.c.Key)
 		if g.Bound {
 			continue

@@ -537,8 +537,8 @@ func checkBooks(t interface{ Fatalf(string, ...any) }, b *Books) {
 	if !reflect.DeepEqual(strays, b.strays) {
 		t.Fatalf("strays %v, want %v", b.strays, strays)
 	}
-	if len(held) != len(b.holders) {
-		t.Fatalf("holders %v, want %v", b.holders, held)
+	if len(held) != len(b.holders.byKey) {
+		t.Fatalf("holders %v, want %v", b.holders.byKey, held)
 	}
 	for k, want := range held {
 		if got := b.Held(k); !slices.Equal(got, want) {
