@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -109,6 +110,11 @@ func addressOf(n *memberlist.Node) netip.AddrPort {
 
 func (m *Members) heard(life int, n *memberlist.Node) {
 	if n.Name == m.cfg.Node {
+		m.mu.Lock()
+		if life == m.life {
+			m.told = bytes.Clone(n.Meta)
+		}
+		m.mu.Unlock()
 		return
 	}
 	meta, err := DecodeMeta(n.Meta)

@@ -190,3 +190,18 @@ func TestWordOfAnEarlierMemberlistDoesNotCount(t *testing.T) {
 		t.Error("a speaker is there by the word of a memberlist that was thrown away")
 	}
 }
+
+func TestWhatMemberlistHasTakenIsNotPublishedAgain(t *testing.T) {
+	f := newFabric(t)
+	f.start(2)
+	s := f.speakers[0]
+	f.await(s, "for its meta to be taken", s.taken)
+	s.mu.Lock()
+	s.self.meta.Version = "another"
+	s.mu.Unlock()
+	if s.taken() {
+		t.Error("taken before it was published")
+	}
+	s.republish()
+	f.await(s, "for its new meta to be taken", s.taken)
+}

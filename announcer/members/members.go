@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -106,8 +107,9 @@ type Members struct {
 
 	mu       sync.Mutex
 	list     *memberlist.Memberlist
-	life     int  // which memberlist it is; what an earlier one says does not count
-	pristine bool // it has heard of nobody
+	life     int    // which memberlist it is; what an earlier one says does not count
+	pristine bool   // it has heard of nobody
+	told     []byte // the meta that it tells of us
 	roster   *roster
 	self     self
 	peers    []Peer
@@ -253,13 +255,24 @@ func (m *Members) publisher() {
 			return
 		case <-m.publish:
 			// memberlist drops the update where it objects to a suspicion at the same
-			// moment, with the old meta, and then reports that nobody took it.
-			if err := m.gossip().UpdateNode(publishWait); err != nil {
+			// moment, with the old meta, and then reports that nobody took it. It reports
+			// the same where others have much to tell at the moment. Then ours waits its
+			// turn; another one would only add to what delays it, and where many
+			// speakers start at once they would never come to an end.
+			if err := m.gossip().UpdateNode(publishWait); err != nil && !m.taken() {
 				m.cfg.Log.V(1).Info("Gossip about this speaker was not taken; trying again", "error", err.Error())
 				m.republish()
 			}
 		}
 	}
+}
+
+// taken says whether memberlist tells of us what we are.
+func (m *Members) taken() bool {
+	meta := delegate{m}.NodeMeta(metaLimit)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Equal(m.told, meta)
 }
 
 // tell marks our meta as changed.
