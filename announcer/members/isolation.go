@@ -100,14 +100,15 @@ func (m *Members) startAfresh() {
 	}
 	old := m.list
 	m.life++
+	m.pristine = true // before the new one can hear of anybody
 	life := m.life
 	m.mu.Unlock()
 	list, err := memberlist.Create(m.config(life))
 	m.mu.Lock()
 	if err != nil {
-		m.life--
+		m.life, m.pristine = m.life-1, false
 	} else {
-		m.list, m.pristine = list, true
+		m.list = list
 	}
 	m.mu.Unlock()
 	if err != nil {

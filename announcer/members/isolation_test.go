@@ -2,6 +2,7 @@ package members
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -191,17 +192,24 @@ func TestWordOfAnEarlierMemberlistDoesNotCount(t *testing.T) {
 	}
 }
 
-func TestWhatMemberlistHasTakenIsNotPublishedAgain(t *testing.T) {
+func TestWhatGossipHasTakenIsNotPublishedAgain(t *testing.T) {
 	f := newFabric(t)
 	f.start(2)
 	s := f.speakers[0]
 	f.await(s, "for its meta to be taken", s.taken)
-	s.mu.Lock()
-	s.self.meta.Version = "another"
-	s.mu.Unlock()
-	if s.taken() {
-		t.Error("taken before it was published")
+
+	m := quietMembers(nil)
+	defer m.cancel()
+	m.publish = make(chan struct{}, 1)
+	slow := func(time.Duration) error { return errors.New("timeout") }
+	m.update(slow)
+	if len(m.publish) != 1 {
+		t.Error("what gossip dropped is not published again")
 	}
-	s.republish()
-	f.await(s, "for its new meta to be taken", s.taken)
+	<-m.publish
+	m.told = delegate{m}.NodeMeta(metaLimit)
+	m.update(slow)
+	if len(m.publish) != 0 {
+		t.Error("what gossip has taken, and has not finished telling, is published again")
+	}
 }

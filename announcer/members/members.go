@@ -254,16 +254,21 @@ func (m *Members) publisher() {
 		case <-m.ctx.Done():
 			return
 		case <-m.publish:
-			// memberlist drops the update where it objects to a suspicion at the same
-			// moment, with the old meta, and then reports that nobody took it. It reports
-			// the same where others have much to tell at the moment. Then ours waits its
-			// turn; another one would only add to what delays it, and where many
-			// speakers start at once they would never come to an end.
-			if err := m.gossip().UpdateNode(publishWait); err != nil && !m.taken() {
-				m.cfg.Log.V(1).Info("Gossip about this speaker was not taken; trying again", "error", err.Error())
-				m.republish()
-			}
+			m.update(m.gossip().UpdateNode)
 		}
+	}
+}
+
+// update lets gossip take our meta, and sees to it that it has. memberlist drops
+// it where it objects to a suspicion at the same moment, with the old meta, and
+// then reports that nobody took it. It reports the same where others have much
+// to tell at the moment. Then ours waits its turn; another one would only add to
+// what delays it, and many speakers that change at once would keep each other
+// busy.
+func (m *Members) update(node func(time.Duration) error) {
+	if err := node(publishWait); err != nil && !m.taken() {
+		m.cfg.Log.V(1).Info("Gossip about this speaker was not taken; trying again", "error", err.Error())
+		m.republish()
 	}
 }
 
