@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -87,15 +88,18 @@ func (d delegate) NotifyMerge(nodes []*memberlist.Node) error {
 	return nil
 }
 
-// events takes what memberlist finds out. It holds memberlist's lock meanwhile.
-type events struct{ m *Members }
+// events takes what a memberlist finds out. It holds memberlist's lock meanwhile.
+type events struct {
+	m    *Members
+	life int
+}
 
-func (e events) NotifyJoin(n *memberlist.Node)   { e.m.heard(n) }
-func (e events) NotifyUpdate(n *memberlist.Node) { e.m.heard(n) }
+func (e events) NotifyJoin(n *memberlist.Node)   { e.m.heard(e.life, n) }
+func (e events) NotifyUpdate(n *memberlist.Node) { e.m.heard(e.life, n) }
 
 func (e events) NotifyLeave(n *memberlist.Node) {
 	if n.Name != e.m.cfg.Node {
-		e.m.left(n.Name, addressOf(n))
+		e.m.left(e.life, n.Name, addressOf(n))
 	}
 }
 
@@ -104,8 +108,13 @@ func addressOf(n *memberlist.Node) netip.AddrPort {
 	return netip.AddrPortFrom(a.Unmap(), n.Port)
 }
 
-func (m *Members) heard(n *memberlist.Node) {
+func (m *Members) heard(life int, n *memberlist.Node) {
 	if n.Name == m.cfg.Node {
+		m.mu.Lock()
+		if life == m.life {
+			m.told = bytes.Clone(n.Meta)
+		}
+		m.mu.Unlock()
 		return
 	}
 	meta, err := DecodeMeta(n.Meta)
@@ -114,6 +123,11 @@ func (m *Members) heard(n *memberlist.Node) {
 		return
 	}
 	m.mu.Lock()
+	if life != m.life {
+		m.mu.Unlock()
+		return
+	}
+	m.pristine = false
 	doubtful := m.roster.heard(time.Now(), n.Name, addressOf(n), meta)
 	m.resettle(time.Now())
 	m.mu.Unlock()
@@ -124,8 +138,12 @@ func (m *Members) heard(n *memberlist.Node) {
 	m.cfg.OnChange()
 }
 
-func (m *Members) left(node string, address netip.AddrPort) {
+func (m *Members) left(life int, node string, address netip.AddrPort) {
 	m.mu.Lock()
+	if life != m.life {
+		m.mu.Unlock()
+		return
+	}
 	m.stats.Deaths++
 	ask := m.roster.left(node)
 	m.mu.Unlock()
@@ -176,7 +194,8 @@ const (
 )
 
 // keeper does what has to be done again and again: it tries the missing,
-// verifies the held, and lets us settle.
+// verifies the held, lets us settle, and starts gossip
+// afresh when we are cut off.
 func (m *Members) keeper() {
 	defer m.wg.Done()
 	t := time.NewTicker(keepInterval)
@@ -189,6 +208,8 @@ func (m *Members) keeper() {
 		case <-t.C:
 		}
 		m.keep(time.Now())
+		m.mindSilence()
+		m.startAfresh()
 		m.join(m.missing())
 	}
 }
@@ -343,7 +364,7 @@ func (m *Members) joinOne(p Peer) bool {
 	}
 	name := p.Node + "/" + to.String()
 	for range 2 {
-		if _, err := m.list.Join([]string{name}); err != nil || m.ctx.Err() != nil {
+		if _, err := m.gossip().Join([]string{name}); err != nil || m.ctx.Err() != nil {
 			return true
 		}
 		m.mu.Lock()

@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -51,7 +52,7 @@ type Config struct {
 	OnMessage func(Message)
 
 	// Transport and Reach replace the network in tests.
-	Transport memberlist.Transport
+	Transport memberlist.NodeAwareTransport
 	Reach     Reach
 }
 
@@ -95,14 +96,20 @@ type Peer struct {
 // Members knows the other speakers, and lets them know us.
 type Members struct {
 	cfg     Config
-	list    *memberlist.Memberlist
 	ring    *memberlist.Keyring
+	ear     *ear
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	publish chan struct{} // our meta has changed
 
+	swap sync.Mutex // held while list is replaced or stopped
+
 	mu       sync.Mutex
+	list     *memberlist.Memberlist
+	life     int    // which memberlist it is; what an earlier one says does not count
+	pristine bool   // it has heard of nobody
+	told     []byte // the meta that it tells of us
 	roster   *roster
 	self     self
 	peers    []Peer
@@ -144,6 +151,8 @@ func Start(ctx context.Context, cfg Config) (*Members, error) {
 	}
 	m := &Members{
 		cfg: cfg, ring: ring,
+		ear:      &ear{start: time.Now()},
+		pristine: true,
 		publish:  make(chan struct{}, 1),
 		roster:   newRoster(cfg.Node, cfg.Grace),
 		rotation: newRotation(cfg.Keys),
@@ -151,8 +160,7 @@ func Start(ctx context.Context, cfg Config) (*Members, error) {
 		self:     self{meta: Meta{Incarnation: uint64(time.Now().UnixNano()), Version: cfg.Version}},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	m.list, err = memberlist.Create(m.config())
-	if err != nil {
+	if err := m.open(); err != nil {
 		m.cancel()
 		return nil, fmt.Errorf("starting gossip on %s port %d: %w", cfg.Address, cfg.Port, err)
 	}
@@ -162,19 +170,42 @@ func Start(ctx context.Context, cfg Config) (*Members, error) {
 	return m, nil
 }
 
+// open opens the port and starts the first memberlist on it.
+func (m *Members) open() error {
+	if m.cfg.Transport == nil {
+		t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+			BindAddrs: []string{m.cfg.Address.String()}, BindPort: m.cfg.Port, Logger: newLogger(m.cfg.Log),
+		})
+		if err != nil {
+			return fmt.Errorf("opening the port: %w", err)
+		}
+		m.cfg.Transport = t
+	}
+	list, err := memberlist.Create(m.config(m.life))
+	if err != nil {
+		_ = m.cfg.Transport.Shutdown()
+		return err
+	}
+	m.mu.Lock()
+	m.list = list
+	m.mu.Unlock()
+	return nil
+}
+
 // config tunes memberlist. A node that is cut off must be found out in about
 // half a second, with the second opinion on top; false suspicions are harmless
 // because of it.
-func (m *Members) config() *memberlist.Config {
+func (m *Members) config(life int) *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = m.cfg.Node
 	c.BindAddr, c.AdvertiseAddr = m.cfg.Address.String(), m.cfg.Address.String()
 	c.BindPort, c.AdvertisePort = m.cfg.Port, m.cfg.Port
-	c.Transport = m.cfg.Transport
+	c.Transport = lasting{m.cfg.Transport}
 	c.Label = "fairlead"
 	c.Keyring = m.ring
 	c.Logger = newLogger(m.cfg.Log)
-	c.Delegate, c.Merge, c.Events = delegate{m}, delegate{m}, events{m}
+	c.Delegate, c.Merge, c.Events = delegate{m}, delegate{m}, events{m, life}
+	c.Ping = m.ear
 
 	c.ProbeInterval = probeInterval(m.cfg.Expected)
 	// Two of these must fit in an interval: a peer that is asked to probe for us
@@ -223,14 +254,30 @@ func (m *Members) publisher() {
 		case <-m.ctx.Done():
 			return
 		case <-m.publish:
-			// memberlist drops the update where it objects to a suspicion at the same
-			// moment, with the old meta, and then reports that nobody took it.
-			if err := m.list.UpdateNode(publishWait); err != nil {
-				m.cfg.Log.V(1).Info("Gossip about this speaker was not taken; trying again", "error", err.Error())
-				m.republish()
-			}
+			m.update(m.gossip().UpdateNode)
 		}
 	}
+}
+
+// update lets gossip take our meta, and sees to it that it has. memberlist drops
+// it where it objects to a suspicion at the same moment, with the old meta, and
+// then reports that nobody took it. It reports the same where others have much
+// to tell at the moment. Then ours waits its turn; another one would only add to
+// what delays it, and many speakers that change at once would keep each other
+// busy.
+func (m *Members) update(node func(time.Duration) error) {
+	if err := node(publishWait); err != nil && !m.taken() {
+		m.cfg.Log.V(1).Info("Gossip about this speaker was not taken; trying again", "error", err.Error())
+		m.republish()
+	}
+}
+
+// taken says whether memberlist tells of us what we are.
+func (m *Members) taken() bool {
+	meta := delegate{m}.NodeMeta(metaLimit)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Equal(m.told, meta)
 }
 
 // tell marks our meta as changed.
@@ -340,16 +387,28 @@ func (m *Members) Stop() {
 	if again {
 		return
 	}
+	m.close(leaving)
+	m.wg.Wait()
+}
+
+// close ends the memberlist of the moment; stopped says that no other follows.
+func (m *Members) close(leaving bool) {
+	m.swap.Lock()
+	defer m.swap.Unlock()
+	list := m.gossip()
 	if leaving {
-		if err := m.list.Leave(300 * time.Millisecond); err != nil {
+		if err := list.Leave(300 * time.Millisecond); err != nil {
 			m.cfg.Log.V(1).Info("Leaving the gossip was not heard", "error", err.Error())
 		}
 	}
 	m.cancel()
-	if err := m.list.Shutdown(); err != nil {
+	// The transport first, while there is somebody to take what it still brings.
+	if err := m.cfg.Transport.Shutdown(); err != nil {
+		m.cfg.Log.Error(err, "Closing the gossip port failed")
+	}
+	if err := list.Shutdown(); err != nil {
 		m.cfg.Log.Error(err, "Stopping gossip failed")
 	}
-	m.wg.Wait()
 }
 
 // Incarnation is which life of this speaker this is.
@@ -432,7 +491,7 @@ func (m *Members) Tell(node string, kind MessageKind, addresses []netip.Addr) er
 	for {
 		n := min(len(addresses), addressesPerMessage)
 		msg := Message{Kind: kind, From: m.cfg.Node, Incarnation: s.meta.Incarnation, Addresses: addresses[:n]}
-		if err := m.list.SendToAddress(to, msg.encode()); err != nil {
+		if err := m.gossip().SendToAddress(to, msg.encode()); err != nil {
 			return fmt.Errorf("telling the speaker of node %s: %w", node, err)
 		}
 		if addresses = addresses[n:]; len(addresses) == 0 {

@@ -245,6 +245,51 @@ func (r *roster) isolated() bool {
 	return lost > seen
 }
 
+// seen lists those whom gossip takes for alive.
+func (r *roster) seen() map[string]netip.AddrPort {
+	out := map[string]netip.AddrPort{}
+	for node, s := range r.seats {
+		if s.alive {
+			out[node] = s.address
+		}
+	}
+	return out
+}
+
+// silence takes that nothing is heard any more of any speaker that gossip takes
+// for alive, and that none of their nodes answered. It returns how many are lost
+// by that.
+func (r *roster) silence(nodes map[string]netip.AddrPort) int {
+	count := 0
+	for node := range nodes {
+		s := r.seats[node]
+		switch {
+		case s == nil || !s.alive:
+		case !s.hasServed && !s.lost:
+			delete(r.seats, node)
+		default:
+			if !s.lost {
+				count++
+			}
+			s.lose()
+		}
+	}
+	return count
+}
+
+// alone says whether of those who were there once at least one is lost and none
+// is left.
+func (r *roster) alone() bool {
+	lost := false
+	for _, s := range r.seats {
+		if s.alive || s.doubted {
+			return false
+		}
+		lost = lost || s.lost
+	}
+	return lost
+}
+
 // objectionWait is how long one whom gossip took for dead, and whose node lives,
 // has to object before it is tried: trying it at once would spread the mistake.
 const objectionWait = time.Second

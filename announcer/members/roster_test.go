@@ -181,3 +181,34 @@ func TestIsolation(t *testing.T) {
 		t.Error("nodes that no longer exist count as lost")
 	}
 }
+
+func TestAlone(t *testing.T) {
+	r := newRoster("me", time.Minute)
+	if r.alone() {
+		t.Error("alone although nobody was ever there")
+	}
+	r.heard(t0, "a", addr, serving)
+	r.heard(t0, "b", addr, serving)
+	r.heard(t0, "new", addr, starting)
+	r.left("a")
+	r.opinion(t0, "a", false)
+	if r.alone() {
+		t.Error("alone although b is there")
+	}
+	if n := r.silence(r.seen()); n != 1 {
+		t.Errorf("silence lost %d, want b only: the new one never served, and a was lost already", n)
+	}
+	if !r.alone() || !r.isolated() {
+		t.Error("not alone although all are lost")
+	}
+	r.heard(t0, "b", addr, serving)
+	if r.alone() {
+		t.Error("alone although b is heard again")
+	}
+	r.left("b")
+	r.heard(t0, "c", addr, serving)
+	r.left("c")
+	if r.alone() {
+		t.Error("alone although there is no second opinion on c yet")
+	}
+}
