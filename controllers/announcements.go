@@ -49,7 +49,20 @@ const (
 // when one of them changed.
 type indexOf struct {
 	mu    sync.Mutex
-	index *announcer.Index
+	index *worldIndex
+}
+
+type worldIndex struct {
+	*announcer.Index
+	// living are the nodes that are there, and Ready.
+	living map[string]bool
+}
+
+// lost tells whether the node that an Address names as its announcer is gone or
+// not Ready. Speakers go by the same: one that lives, and hears of it, announces
+// nothing on such a node, so that it does not write against us.
+func (x *worldIndex) lost(o *v1alpha1.Address) bool {
+	return o.Status.Layer2 != nil && !x.living[o.Status.Layer2.Node]
 }
 
 func (s *shell) addAnnouncements(mgr manager.Manager) error {
@@ -59,7 +72,7 @@ func (s *shell) addAnnouncements(mgr manager.Manager) error {
 	s.statuses = rate.NewLimiter(statusesPerSecond, statusesPerSecond)
 	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		s.world.forget()
-		return s.boundAddresses()
+		return s.announceable()
 	})
 	return builder.ControllerManagedBy(mgr).Named("announcements").
 		WatchesRawSource(s.announcements.source()).
@@ -110,9 +123,10 @@ func (s *shell) addressesOfSlice(_ context.Context, o client.Object) []reconcile
 	return out
 }
 
-func (s *shell) boundAddresses() []reconcile.Request {
+// announceable are the Addresses that are, or could be, announced.
+func (s *shell) announceable() []reconcile.Request {
 	var out []reconcile.Request
-	for _, a := range s.ledger.Bound() {
+	for _, a := range s.ledger.Announceable() {
 		out = append(out, requestFor("", v1alpha1.AddressName(a)))
 	}
 	return out
@@ -124,7 +138,7 @@ func (x *indexOf) forget() {
 	x.index = nil
 }
 
-func (s *shell) announcerIndex(ctx context.Context) (*announcer.Index, error) {
+func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 	s.world.mu.Lock()
 	defer s.world.mu.Unlock()
 	if s.world.index != nil {
@@ -139,8 +153,11 @@ func (s *shell) announcerIndex(ctx context.Context) (*announcer.Index, error) {
 		}
 	}
 	var w announcer.World
+	living := map[string]bool{}
 	for i := range nodes.Items {
-		w.Nodes = append(w.Nodes, announcer.FromNode(&nodes.Items[i]))
+		n := announcer.FromNode(&nodes.Items[i])
+		w.Nodes = append(w.Nodes, n)
+		living[n.Name] = n.Ready && !n.Deleting
 	}
 	for i := range pools.Items {
 		w.Pools = append(w.Pools, announcer.FromPool(&pools.Items[i]))
@@ -153,7 +170,7 @@ func (s *shell) announcerIndex(ctx context.Context) (*announcer.Index, error) {
 	}
 	w.Options.IgnoreExcludeLabel = s.IgnoreExcludeLabel
 	w.Members = announcer.AssumeSpeakers(w.Nodes)
-	s.world.index = announcer.NewIndex(w)
+	s.world.index = &worldIndex{Index: announcer.NewIndex(w), living: living}
 	return s.world.index, nil
 }
 
@@ -186,7 +203,7 @@ func (s *shell) reconcileAnnouncement(ctx context.Context, req reconcile.Request
 		s.dark.forget(req.NamespacedName)
 		return reconcile.Result{}, nil
 	}
-	want, err := s.announcedCondition(ctx, object)
+	want, err := s.standingOf(ctx, object)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -196,10 +213,22 @@ func (s *shell) reconcileAnnouncement(ctx context.Context, req reconcile.Request
 	return s.orLater(time.Time{}, s.writeAddressStatus(ctx, object, want))
 }
 
+// standing is what the controller has to say of how an Address is announced.
+type standing struct {
+	// announced is the condition Announced=False; nil: none of ours.
+	announced *metav1.Condition
+	// lost: the entry in status.layer2 names a node that is gone, and whose
+	// speaker cannot take it out.
+	lost bool
+}
+
 // settling is how long to wait before a reason is written, so that a normal start
 // writes none. A reason that stands already is replaced at once.
-func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want *metav1.Condition) time.Duration {
-	if want == nil || meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.AddressAnnounced) {
+//
+// What a node that is gone has left is taken out only after the longest wait, in
+// which another speaker writes its own over it, or the node comes back.
+func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want standing) time.Duration {
+	if !want.lost && (want.announced == nil || meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.AddressAnnounced)) {
 		s.dark.forget(name)
 		return 0
 	}
@@ -210,7 +239,7 @@ func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want *m
 		s.dark.put(name, now)
 	}
 	settle := s.Settle
-	if want.Reason == reasonNoSpeaker {
+	if want.lost || want.announced.Reason == reasonNoSpeaker {
 		settle *= speakersSettle
 	}
 	if wait := since.Add(settle).Sub(now); wait > 0 {
@@ -223,32 +252,43 @@ func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want *m
 	return 0
 }
 
-// announcedCondition is the condition Announced=False that an Address should
-// have from us; nil: none.
-func (s *shell) announcedCondition(ctx context.Context, o *v1alpha1.Address) (*metav1.Condition, error) {
-	if o.Spec.State != v1alpha1.AddressBound || o.Status.Layer2 != nil || meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.AddressAnnounced) {
-		return nil, nil
+// standingOf is what we have to say of an Address: nothing while a speaker speaks
+// for it that can.
+func (s *shell) standingOf(ctx context.Context, o *v1alpha1.Address) (standing, error) {
+	spoken := o.Status.Layer2 != nil || meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.AddressAnnounced)
+	if o.Spec.State != v1alpha1.AddressBound && o.Status.Layer2 == nil {
+		return standing{}, nil
 	}
 	index, err := s.announcerIndex(ctx)
 	if err != nil {
-		return nil, err
+		return standing{}, err
+	}
+	lost := index.lost(o)
+	if spoken && !lost {
+		return standing{}, nil
 	}
 	a, err := announcer.FromAddress(o)
 	if err != nil {
-		return nil, reconcile.TerminalError(err)
+		return standing{}, reconcile.TerminalError(err)
 	}
-	d := index.Decide(a, s.endpointsOf(ctx))
+	return standing{announced: conditionOf(index.Decide(a, s.endpointsOf(ctx)), a.IP), lost: lost}, nil
+}
+
+// conditionOf says why nobody announces an address.
+func conditionOf(d announcer.Decision, ip netip.Addr) *metav1.Condition {
 	c := &metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: string(d.Reason), Message: capped(d.Message)}
 	if d.Node != "" {
 		c.Reason = reasonNoSpeaker
-		c.Message = fmt.Sprintf("Node %s could announce %s, and no speaker does. Look at the speaker's pod on that node, and at the SpeakerStatus %s.", d.Node, a.IP, d.Node)
+		c.Message = fmt.Sprintf("Node %s could announce %s, and no speaker does. Look at the speaker's pod on that node, and at the SpeakerStatus %s.", d.Node, ip, d.Node)
 	}
-	return c, nil
+	return c
 }
 
 // writeAddressStatus writes our part of the status of an Address: why it is not
-// announced, and that it lies outside of every pool.
-func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, announced *metav1.Condition) error {
+// announced, that it lies outside of every pool, and the end of what a node has
+// left. It is bound to the resourceVersion, so that a speaker that writes at the
+// same time is not overruled.
+func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, want standing) error {
 	a, err := netip.ParseAddr(o.Spec.Address)
 	if err != nil {
 		return reconcile.TerminalError(fmt.Errorf("address of Address %s: %w", o.Name, err))
@@ -264,7 +304,12 @@ func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, ann
 			meta.RemoveStatusCondition(&next.Status.Conditions, kind)
 		}
 	}
-	set(v1alpha1.AddressAnnounced, announced)
+	if want.lost {
+		next.Status.Layer2, next.Status.Announced = nil, ""
+	}
+	if want.announced != nil || !unusedSays(o) {
+		set(v1alpha1.AddressAnnounced, want.announced)
+	}
 	set(v1alpha1.AddressInPool, s.outside(a))
 	if equality.Semantic.DeepEqual(o.Status, next.Status) {
 		return nil
@@ -278,6 +323,14 @@ func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, ann
 		return fmt.Errorf("writing the status of Address %s: %w", o.Name, err)
 	}
 	return nil
+}
+
+// unusedSays tells whether an Address that nobody uses says just that, which its
+// speaker wrote when its holder went. It is true, and to take it out would cost
+// one more write for every holder that goes.
+func unusedSays(o *v1alpha1.Address) bool {
+	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.AddressAnnounced)
+	return o.Spec.State != v1alpha1.AddressBound && c != nil && c.Reason == string(announcer.NotBound)
 }
 
 // ourReason tells our reasons from a speaker's (such as a conflict).

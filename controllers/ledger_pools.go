@@ -131,13 +131,14 @@ func (l *Ledger) HoldsIn(k allocator.Key, pools map[string]bool) bool {
 	return false
 }
 
-// Bound are the addresses that stand in the ledger as in use.
-func (l *Ledger) Bound() []netip.Addr {
+// Announceable are the addresses that stand in the ledger as in use, and those
+// that a node is said to announce still.
+func (l *Ledger) Announceable() []netip.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []netip.Addr
 	for a, r := range l.rows {
-		if r.object != nil && r.object.Spec.State == v1alpha1.AddressBound {
+		if o := r.object; o != nil && (o.Spec.State == v1alpha1.AddressBound || o.Status.Layer2 != nil) {
 			out = append(out, a)
 		}
 	}

@@ -118,10 +118,11 @@ func (l *Ledger) carryOut(ctx context.Context, a netip.Addr, r *row, v verb, o *
 		})
 	case verbUpdate:
 		return l.fail.around(ctx, PointAddressUpdate, func() error {
-			if err := l.writer.Update(ctx, o, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+			answer, err := l.update(ctx, r.object, o)
+			if err != nil {
 				return err
 			}
-			l.learn(a, r, o)
+			l.learn(a, r, answer)
 			return nil
 		})
 	}

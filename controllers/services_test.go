@@ -51,7 +51,7 @@ func TestDualStackIsBoundInThreeWrites(t *testing.T) {
 	if n := writes["POST /apis/fairlead.dev/v1alpha1/addresses"]; n != 2 {
 		t.Errorf("%d creates: %v", n, writes)
 	}
-	if n := writes["PUT /apis/fairlead.dev/v1alpha1/addresses/192.0.2.10"]; n != 1 {
+	if n := writes["PATCH /apis/fairlead.dev/v1alpha1/addresses/192.0.2.10"]; n != 1 {
 		t.Errorf("%d updates: %v", n, writes)
 	}
 }
