@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -225,6 +227,109 @@ func TestExcludedNodeDoesNotAnnounce(t *testing.T) {
 	w.answers(a, 80)
 }
 
+// A node whose network is not set up yet, as a network plugin says by the
+// condition NetworkUnavailable, announces nothing: others do, until it is.
+func TestNodeWithoutNetworkDoesNotAnnounce(t *testing.T) {
+	w := newWorld(t, "172.30.0.170-172.30.0.179", "fd00:30::170-fd00:30::17f")
+	w.backend("echo", 3)
+	// One Service with two addresses, and some more: whatever the node has must go.
+	addresses := w.service("dual", "echo", 2, lab.DualStack)
+	for i := range 4 {
+		addresses = append(addresses, w.service(fmt.Sprintf("s%d", i), "echo", 1)...)
+	}
+	node := w.announcer(addresses[0], "any node", anyNode)
+	var its []netip.Addr
+	for _, a := range addresses {
+		w.answers(a, 80)
+		if w.announcer(a, "any node", anyNode) == node {
+			its = append(its, a)
+		}
+	}
+	mac := w.hardwareAddress(node, "eth0")
+	w.answersFrom(its, mac, true)
+	t.Cleanup(func() { w.networkUnavailable(node, "") })
+	w.networkUnavailable(node, corev1.ConditionTrue)
+	for _, a := range addresses {
+		w.announcer(a, "another node than "+node, other(node))
+		w.oneAnswer(a)
+		w.answers(a, 80)
+	}
+	w.answersFrom(addresses, mac, false)
+	w.networkUnavailable(node, corev1.ConditionFalse)
+	for _, a := range its {
+		w.announcer(a, node+" again", func(n string) bool { return n == node })
+		w.oneAnswer(a)
+		w.answers(a, 80)
+	}
+	w.answersFrom(its, mac, true)
+}
+
+// networkUnavailable sets a node's condition of that name; "" removes it.
+func (w *world) networkUnavailable(node string, status corev1.ConditionStatus) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), time.Minute)
+	defer cancel()
+	err := lab.Await(ctx, time.Minute, "the condition of "+node+" to be written", func(ctx context.Context) error {
+		var n corev1.Node
+		if err := w.Client.Get(ctx, w.key(node), &n); err != nil {
+			return err
+		}
+		n.Status.Conditions = slices.DeleteFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeNetworkUnavailable })
+		if status != "" {
+			n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{
+				Type: corev1.NodeNetworkUnavailable, Status: status, Reason: "Test",
+				LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
+			})
+		}
+		return w.Client.Status().Update(ctx, &n)
+	})
+	if err != nil {
+		w.Error(err)
+	}
+}
+
+// hardwareAddress is that of a host's interface.
+func (w *world) hardwareAddress(host, iface string) string {
+	w.Helper()
+	var mac string
+	err := w.Cluster.InNamespace(host, func() error {
+		i, err := net.InterfaceByName(iface)
+		if err == nil {
+			mac = i.HardwareAddr.String()
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatalf("the hardware address of %s on %s: %v", iface, host, err)
+	}
+	return mac
+}
+
+// whoAnswers waits until somebody answers for an address, and returns who does.
+func (w *world) whoAnswers(a netip.Addr) []string {
+	w.Helper()
+	var macs []string
+	w.await("somebody to answer for "+a.String(), func(ctx context.Context) error {
+		var err error
+		if macs, err = w.whoHas(ctx, a); err == nil && len(macs) == 0 {
+			err = errors.New("nobody does")
+		}
+		return err
+	})
+	return macs
+}
+
+// answersFrom checks that a hardware address answers for all the addresses, or
+// for none of them.
+func (w *world) answersFrom(addresses []netip.Addr, mac string, want bool) {
+	w.Helper()
+	for _, a := range addresses {
+		if macs := w.whoAnswers(a); slices.Contains(macs, mac) != want {
+			w.Errorf("%v answer for %s; that %s does should be %t", macs, a, mac, want)
+		}
+	}
+}
+
 // What the advertisement selects decides: nodes, interfaces, Services.
 func TestAdvertisementSelects(t *testing.T) {
 	w := newWorld(t, "172.30.0.180-172.30.0.189")
@@ -326,28 +431,27 @@ func TestAddressAnswersAsAHostDoes(t *testing.T) {
 	w.backend("echo", 2)
 	for _, a := range w.service("dual", "echo", 2, lab.DualStack) {
 		w.answers(a, 80)
-		w.await("a refused port at "+a.String(), func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			conn, err := w.Cluster.Dial(ctx, testbed.Client, "tcp", netip.AddrPortFrom(a, 81).String())
-			if err == nil {
-				conn.Close()
-				return errors.New("somebody answers")
-			}
-			if !errors.Is(err, syscall.ECONNREFUSED) {
-				return err
-			}
-			return nil
-		})
-		w.await("an unreachable UDP port at "+a.String(), func(ctx context.Context) error { return w.udpRefused(ctx, a) })
+		w.await("a refused port at "+a.String(), func(ctx context.Context) error { return w.tcpRefused(ctx, a, 81) })
+		w.await("an unreachable UDP port at "+a.String(), func(ctx context.Context) error { return w.udpRefused(ctx, a, 5353) })
 		w.await("a pong of "+a.String(), func(ctx context.Context) error {
 			return w.Cluster.InNamespace(testbed.Client, func() error { return lab.Ping(ctx, a) })
 		})
 	}
 }
 
-func (w *world) udpRefused(ctx context.Context, a netip.Addr) error {
-	conn, err := w.Cluster.Dial(ctx, testbed.Client, "udp", netip.AddrPortFrom(a, 5353).String())
+func (w *world) tcpRefused(ctx context.Context, a netip.Addr, port uint16) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := w.Cluster.Dial(ctx, testbed.Client, "tcp", netip.AddrPortFrom(a, port).String())
+	if err == nil {
+		conn.Close()
+		return errors.New("somebody answers")
+	}
+	return ifNot(err, syscall.ECONNREFUSED)
+}
+
+func (w *world) udpRefused(ctx context.Context, a netip.Addr, port uint16) error {
+	conn, err := w.Cluster.Dial(ctx, testbed.Client, "udp", netip.AddrPortFrom(a, port).String())
 	if err != nil {
 		return err
 	}
@@ -469,10 +573,15 @@ func (w *world) killContainer(node, program string) error {
 // whoHas are the hardware addresses that answer for an address when the client
 // host asks the segment.
 func (w *world) whoHas(ctx context.Context, a netip.Addr) ([]string, error) {
+	return w.whoHasOn(ctx, "eth0", a)
+}
+
+// whoHasOn asks on the segment of an interface of the client host.
+func (w *world) whoHasOn(ctx context.Context, iface string, a netip.Addr) ([]string, error) {
 	var macs []string
 	err := w.Cluster.InNamespace(testbed.Client, func() error {
 		var err error
-		macs, err = lab.WhoHas(ctx, "eth0", a)
+		macs, err = lab.WhoHas(ctx, iface, a)
 		return err
 	})
 	return macs, err

@@ -188,22 +188,7 @@ func TestRestartOfControllersWritesNothing(t *testing.T) {
 			w.announcer(a, "any node", anyNode)
 		}
 	}
-	var before map[string]string
-	quiet := 0
-	w.await("the cluster to be at rest", func(ctx context.Context) error {
-		now, err := w.versions(ctx)
-		if err != nil {
-			return err
-		}
-		if !equal(before, now) {
-			before, quiet = now, 0
-			return errors.New("something is still being written")
-		}
-		if quiet++; quiet < 60 {
-			return errors.New("not at rest for long enough")
-		}
-		return nil
-	})
+	before := w.atRest()
 	if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "rollout", "restart", "deployment/fairlead-controller"); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +212,29 @@ func TestRestartOfControllersWritesNothing(t *testing.T) {
 			t.Errorf("%s was written: resourceVersion %s, before %s", what, now, version)
 		}
 	}
+}
+
+// atRest waits until nothing of this world has been written for a while, and
+// returns its versions.
+func (w *world) atRest() map[string]string {
+	w.Helper()
+	var last map[string]string
+	quiet := 0
+	w.await("the cluster to be at rest", func(ctx context.Context) error {
+		now, err := w.versions(ctx)
+		if err != nil {
+			return err
+		}
+		if !equal(last, now) {
+			last, quiet = now, 0
+			return errors.New("something is still being written")
+		}
+		if quiet++; quiet < 60 {
+			return errors.New("not at rest for long enough")
+		}
+		return nil
+	})
+	return last
 }
 
 func equal(a, b map[string]string) bool {

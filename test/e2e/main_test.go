@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) int {
 	ctx := context.Background()
 	say := testbed.NewProgress(os.Stdout)
-	cluster, err := testbed.Up(ctx, testbed.Config{Name: "e2e", Nodes: 3, Progress: say})
+	cluster, err := testbed.Up(ctx, testbed.Config{Name: clusterName(), Nodes: 3, Progress: say})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bringing up the cluster:", err)
 		return 1
@@ -50,6 +50,15 @@ func run(m *testing.M) int {
 		shared.Dump(ctx, os.Stderr)
 	}
 	return code
+}
+
+// clusterName is what the testbed calls its clusters by default, so that these
+// tests can run beside others on one machine.
+func clusterName() string {
+	if name := os.Getenv("FAIRLEAD_TESTBED_NAME"); name != "" {
+		return name
+	}
+	return "e2e"
 }
 
 // defaultValues are what most tests want: the defaults, but for a settle time

@@ -18,7 +18,7 @@ import (
 // announce, and announces when it is told to ignore the label. kube-proxy is in
 // iptables mode here, for the rest of the tests use nftables.
 func TestSingleNodeCluster(t *testing.T) {
-	cluster, err := testbed.Up(t.Context(), testbed.Config{Name: "e2e-one", Nodes: 1, ProxyMode: "iptables", Progress: testbed.NewProgress(testWriter{t})})
+	cluster, err := testbed.Up(t.Context(), testbed.Config{Name: clusterName() + "-one", Nodes: 1, ProxyMode: "iptables", Progress: testbed.NewProgress(testWriter{t})})
 	if err != nil {
 		t.Fatal(err)
 	}

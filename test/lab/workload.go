@@ -54,6 +54,38 @@ func Echo(namespace, name string, replicas int32) *appsv1.Deployment {
 	}
 }
 
+// DNSPort is where the pods of DNS listen, for TCP and UDP.
+const DNSPort = 5353
+
+// DNS is a Deployment of DNS servers that know no name: they answer every
+// question, by TCP and by UDP, with an error. See AskDNS.
+func DNS(namespace, name string, replicas int32) []client.Object {
+	labels := map[string]string{"app": name}
+	config := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Data:       map[string]string{"Corefile": fmt.Sprintf(".:%d {\n    errors\n}\n", DNSPort)},
+	}
+	pod := corev1.PodSpec{
+		Volumes: []corev1.Volume{{Name: "config", VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}},
+		}}},
+		Containers: []corev1.Container{{
+			Name: "dns", Image: testbed.CoreDNSImage, ImagePullPolicy: corev1.PullNever, Args: []string{"-conf", "/etc/coredns/Corefile"},
+			VolumeMounts: []corev1.VolumeMount{{Name: "config", MountPath: "/etc/coredns", ReadOnly: true}},
+			ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
+				TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(DNSPort)},
+			}},
+		}},
+	}
+	return []client.Object{config, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
+		},
+	}}
+}
+
 // LoadBalancer is a Service of type LoadBalancer on port 80 for the pods with
 // the label app=backend; edits change it further.
 func LoadBalancer(namespace, name, backend string, edits ...func(*corev1.Service)) *corev1.Service {

@@ -71,7 +71,7 @@ func (n network) build() error {
 			return fmt.Errorf("make the network namespace of %s: %w", name, err)
 		}
 	}
-	if err := inNamespace(n.layout.nsPath(lan), addBridge); err != nil {
+	if err := inNamespace(n.layout.nsPath(lan), func() error { return addBridge(bridgeName) }); err != nil {
 		return fmt.Errorf("make the segment's bridge: %w", err)
 	}
 	for _, h := range hosts {
@@ -104,13 +104,13 @@ func addNamespace(name string) error {
 	})
 }
 
-func addBridge() error {
+func addBridge(name string) error {
 	off := false
-	bridge := &netlink.Bridge{LinkAttrs: linkNamed(bridgeName), MulticastSnooping: &off}
+	bridge := &netlink.Bridge{LinkAttrs: linkNamed(name), MulticastSnooping: &off}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return err
 	}
-	return setUp(bridgeName)
+	return setUp(name)
 }
 
 func linkNamed(name string) netlink.LinkAttrs {
@@ -121,23 +121,7 @@ func linkNamed(name string) netlink.LinkAttrs {
 
 // plug joins the host's eth0 and a port of the bridge.
 func (n network) plug(h host) error {
-	to, err := netns.GetFromPath(n.layout.nsPath(h.Name))
-	if err != nil {
-		return err
-	}
-	defer to.Close()
-	return inNamespace(n.layout.nsPath(lan), func() error {
-		bridge, err := netlink.LinkByName(bridgeName)
-		if err != nil {
-			return err
-		}
-		port := &netlink.Veth{LinkAttrs: linkNamed(portName(h.Name)), PeerName: "eth0", PeerNamespace: netlink.NsFd(to)}
-		port.MasterIndex = bridge.Attrs().Index
-		if err := netlink.LinkAdd(port); err != nil {
-			return err
-		}
-		return setUp(port.Name)
-	})
+	return join(n.layout, h, bridgeName, portName(h.Name), "eth0")
 }
 
 func (n network) configure(h host) error {

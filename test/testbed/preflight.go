@@ -153,7 +153,7 @@ type feature struct {
 // checkKernel tries every kernel feature that a cluster uses and names all that are missing.
 func checkKernel(ctx context.Context, dir string, config Config) error {
 	features := []feature{
-		{"bridges (CONFIG_BRIDGE)", addBridge},
+		{"bridges (CONFIG_BRIDGE)", func() error { return addBridge(bridgeName) }},
 		{"veth pairs (CONFIG_VETH)", tryVeth},
 		{"nftables (CONFIG_NF_TABLES)", tryNFTables},
 	}

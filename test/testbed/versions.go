@@ -18,8 +18,10 @@ const (
 	// echoNextImage is the same program under the newer tag that manifests also use.
 	echoNextImage = "registry.k8s.io/gateway-api/conformance/echo-basic:v0.2.0"
 	// PauseImage holds a pod's namespaces; it also serves as a pod that does nothing.
-	PauseImage   = "testbed.local/pause:1"
-	corednsImage = "testbed.local/coredns:" + corednsVersion
+	PauseImage = "testbed.local/pause:1"
+	// CoreDNSImage is the cluster's DNS server, with the plugins that it needs there and no others.
+	CoreDNSImage = "testbed.local/coredns:" + corednsVersion
+	corednsImage = CoreDNSImage
 )
 
 // aptPackages maps each program or file that must be on the machine to the Debian package that brings it.
