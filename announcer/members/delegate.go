@@ -194,8 +194,8 @@ const (
 )
 
 // keeper does what has to be done again and again: it tries the missing,
-// verifies the held, lets us settle, and starts gossip
-// afresh when we are cut off.
+// verifies the held, lets us settle, and starts gossip afresh when we are cut
+// off.
 func (m *Members) keeper() {
 	defer m.wg.Done()
 	t := time.NewTicker(keepInterval)
@@ -211,6 +211,7 @@ func (m *Members) keeper() {
 		m.mindSilence()
 		m.startAfresh()
 		m.join(m.missing())
+		m.greetAll()
 	}
 }
 

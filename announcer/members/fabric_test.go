@@ -26,6 +26,8 @@ type fabric struct {
 
 	mu    sync.Mutex
 	parts map[netip.Addr]int
+	// dialled are connections of gossip since the last cut, from and to.
+	dialled map[[2]netip.Addr]bool
 
 	speakers []*speaker
 }
@@ -52,7 +54,7 @@ func newFabric(tb testing.TB) *fabric {
 	ports.next++
 	port := ports.next
 	ports.Unlock()
-	return &fabric{tb: tb, port: port, grace: 3 * time.Second, keys: [][]byte{key1}, parts: map[netip.Addr]int{}}
+	return &fabric{tb: tb, port: port, grace: 3 * time.Second, keys: [][]byte{key1}, parts: map[netip.Addr]int{}, dialled: map[[2]netip.Addr]bool{}}
 }
 
 func peerOf(n int) Peer {
@@ -136,6 +138,19 @@ func (f *fabric) part(part int, nodes ...int) {
 	for _, n := range nodes {
 		f.parts[peerOf(n).Address] = part
 	}
+	f.dialled = map[[2]netip.Addr]bool{}
+}
+
+// dialledBy are those to whom a speaker's gossip connected since the last cut.
+func (f *fabric) dialledBy(s *speaker) (out []netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for way := range f.dialled {
+		if way[0] == s.peer.Address {
+			out = append(out, way[1])
+		}
+	}
+	return out
 }
 
 func (f *fabric) cut(a, b netip.Addr) bool {
@@ -197,5 +212,11 @@ func (c *cuttable) DialAddressTimeout(a memberlist.Address, timeout time.Duratio
 		time.Sleep(timeout)
 		return nil, context.DeadlineExceeded
 	}
-	return c.NetTransport.DialAddressTimeout(a, timeout)
+	conn, err := c.NetTransport.DialAddressTimeout(a, timeout)
+	if to, bad := netip.ParseAddrPort(a.Addr); err == nil && bad == nil {
+		c.fabric.mu.Lock()
+		c.fabric.dialled[[2]netip.Addr{c.from, to.Addr()}] = true
+		c.fabric.mu.Unlock()
+	}
+	return conn, err
 }

@@ -2,6 +2,8 @@ package members
 
 import (
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -89,7 +91,7 @@ func (m *Members) anyAnswers(nodes map[string]netip.AddrPort) bool {
 // be spread on our return, each of the others would have to object, and with
 // many of them the objections would come too late. The new one knows nobody.
 // The others still hold us for dead, by a number that is higher than the new
-// one's first; it hears that with the first exchange of state, and objects.
+// one's first; it hears that when it greets them, and objects.
 func (m *Members) startAfresh() {
 	m.swap.Lock()
 	defer m.swap.Unlock()
@@ -108,7 +110,7 @@ func (m *Members) startAfresh() {
 	if err != nil {
 		m.life, m.pristine = m.life-1, false
 	} else {
-		m.list = list
+		m.list, m.greet = list, true
 	}
 	m.mu.Unlock()
 	if err != nil {
@@ -120,6 +122,35 @@ func (m *Members) startAfresh() {
 	}
 	// What was published meanwhile may have gone to the old one.
 	m.republish()
+}
+
+// greetAll exchanges state with every peer once, when the first is heard after a
+// fresh start. Some of them have forgotten by then that we were dead, and pass
+// on that we live; those who have not do not believe that before we object, and
+// we can object to them only once we hear of it.
+func (m *Members) greetAll() {
+	m.mu.Lock()
+	due := m.greet && !m.pristine
+	if due {
+		m.greet = false
+	}
+	peers := slices.DeleteFunc(slices.Clone(m.peers), func(p Peer) bool { return p.Node == m.cfg.Node || !p.Address.IsValid() })
+	m.mu.Unlock()
+	if !due {
+		return
+	}
+	for batch := range slices.Chunk(peers, firstJoins) {
+		var wg sync.WaitGroup
+		for _, p := range batch {
+			wg.Go(func() {
+				to := netip.AddrPortFrom(p.Address, uint16(m.cfg.Port))
+				if m.cfg.Reach(m.ctx, to) {
+					_, _ = m.gossip().Join([]string{p.Node + "/" + to.String()}) // who cannot be reached is tried again as missing
+				}
+			})
+		}
+		wg.Wait()
+	}
 }
 
 // gossip is the memberlist of the moment.

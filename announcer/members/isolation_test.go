@@ -43,6 +43,23 @@ func TestCutOffSpeakerStartsAfresh(t *testing.T) {
 	}
 }
 
+// Some of the others may still take the returning speaker for dead after the
+// first has taken it for alive, so it must reach all of them itself.
+func TestAfterAFreshStartEverybodyIsGreeted(t *testing.T) {
+	const n = 8
+	f := newFabric(t)
+	f.start(n)
+	victim := f.speakers[0]
+	before := victim.gossip()
+	f.part(1, 1)
+	f.await(victim, "to start afresh", func() bool { return victim.gossip() != before })
+	f.part(0, 1)
+	f.await(victim, "to greet all others", func() bool { return len(f.dialledBy(victim)) == n-1 })
+	for _, s := range f.speakers {
+		f.await(s, "for everybody to be back", func() bool { return s.Stats().Alive == n })
+	}
+}
+
 // quietMembers has heard of two others and then of nobody for an hour.
 func quietMembers(reach Reach) *Members {
 	m := &Members{

@@ -109,6 +109,7 @@ type Members struct {
 	list     *memberlist.Memberlist
 	life     int    // which memberlist it is; what an earlier one says does not count
 	pristine bool   // it has heard of nobody
+	greet    bool   // it followed another one, and has yet to exchange state with all
 	told     []byte // the meta that it tells of us
 	roster   *roster
 	self     self
