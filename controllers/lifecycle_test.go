@@ -225,6 +225,16 @@ func TestPoolEditsKeepAddressesAndDrainingMoves(t *testing.T) {
 			change()
 			return w.c.Update(w.ctx(), p)
 		})
+		// Pools and Services are watched apart: a Service made now could be seen first.
+		w.eventually("the edit is seen", func() error {
+			if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(p), p); err != nil {
+				return err
+			}
+			if p.Status.ObservedGeneration != p.Generation {
+				return fmt.Errorf("the status is of generation %d, the pool of %d", p.Status.ObservedGeneration, p.Generation)
+			}
+			return nil
+		})
 	}
 	set(func() { p.Spec.Addresses = []v1alpha1.AddressRange{"198.51.100.0/28"} })
 	w.service("later")

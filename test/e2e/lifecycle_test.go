@@ -418,6 +418,16 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 		edit(w, pool, func(p *v1alpha1.IPAddressPool) {
 			p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.223-172.30.0.224"}
 		})
+		// Pools and Services are watched apart: a Service made now could be seen first.
+		w.await("the edit to be seen", func(ctx context.Context) error {
+			if err := w.Client.Get(ctx, client.ObjectKeyFromObject(pool), pool); err != nil {
+				return err
+			}
+			if pool.Status.ObservedGeneration != pool.Generation {
+				return fmt.Errorf("the status is of generation %d, the pool of %d", pool.Status.ObservedGeneration, pool.Generation)
+			}
+			return nil
+		})
 		if next := w.service("next", "echo", 1)[0]; next.String() != "172.30.0.223" {
 			t.Errorf("after the edit the next address is %s", next)
 		}
