@@ -38,6 +38,10 @@ const (
 	// speakersSettle is how many times Options.Settle a speaker has to announce
 	// what it could announce.
 	speakersSettle = 10
+	// settleEach is how much longer it has for each address of which no speaker
+	// has spoken yet: it writes one status after the other, and few while many
+	// addresses are being given.
+	settleEach = 20 * time.Millisecond
 	// busy is how long after an allocation another one is expected.
 	busy = 300 * time.Millisecond
 	// statusesPerSecond bounds how many statuses of Addresses are written, so
@@ -240,7 +244,7 @@ func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want st
 	}
 	settle := s.Settle
 	if want.lost || want.announced.Reason == reasonNoSpeaker {
-		settle *= speakersSettle
+		settle = settle*speakersSettle + time.Duration(s.dark.len())*settleEach
 	}
 	if wait := since.Add(settle).Sub(now); wait > 0 {
 		return wait

@@ -37,6 +37,12 @@ func (m *memory[V]) forget(name types.NamespacedName) {
 	delete(m.of, name)
 }
 
+func (m *memory[V]) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.of)
+}
+
 func (m *memory[V]) count(matches func(V) bool) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

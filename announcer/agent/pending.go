@@ -83,6 +83,7 @@ func object(o any) (client.Object, bool) {
 func (a *Agent) addressEvents() toolscache.ResourceEventHandler {
 	note := func(o any) {
 		if c, ok := object(o); ok {
+			a.status.pace.arrived(a.cfg.Clock.Now())
 			a.pending.note(func() {
 				if _, known := a.pending.addresses[c.GetName()]; !known {
 					a.pending.addresses[c.GetName()] = a.cfg.Clock.Now()

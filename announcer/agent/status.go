@@ -80,6 +80,7 @@ type statusWriter struct {
 	queue   workqueue.TypedRateLimitingInterface[netip.Addr]
 	rate    flowcontrol.RateLimiter
 	events  flowcontrol.RateLimiter
+	pace    *pace
 
 	mu     sync.Mutex
 	wishes map[netip.Addr]wish
@@ -99,6 +100,7 @@ func newStatusWriter(cfg *Config, m *metrics) *statusWriter {
 			workqueue.TypedRateLimitingQueueConfig[netip.Addr]{Clock: cfg.Clock}),
 		rate:   flowcontrol.NewTokenBucketRateLimiter(float32(cfg.StatusRate), cfg.StatusRate),
 		events: flowcontrol.NewTokenBucketRateLimiter(2, 50),
+		pace:   newPace(),
 		wishes: map[netip.Addr]wish{}, mended: map[netip.Addr]time.Time{},
 	}
 }
@@ -225,7 +227,7 @@ func (w *statusWriter) write(ctx context.Context, ip netip.Addr) error {
 	if body, err := w.due(ctx, ip); err != nil || body == nil {
 		return err
 	}
-	if err := w.rate.Wait(ctx); err != nil {
+	if err := w.turn(ctx); err != nil {
 		return err
 	}
 	// The wait may have been long, and the address somebody else's by now.
@@ -245,6 +247,21 @@ func (w *statusWriter) write(ctx context.Context, ip netip.Addr) error {
 	}
 	w.metrics.statusWrites.Inc()
 	return nil
+}
+
+// turn waits until a write may go out.
+func (w *statusWriter) turn(ctx context.Context) error {
+	for {
+		wait := w.pace.wait(w.cfg.Clock.Now())
+		if wait == 0 {
+			return w.rate.Wait(ctx)
+		}
+		select {
+		case <-w.cfg.Clock.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // drop forgets that the entry of an address that is gone is to be taken out. One
