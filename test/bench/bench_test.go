@@ -126,16 +126,19 @@ func TestAim(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	r := report{machine: machine{cpu: "Some CPU", cores: 2, memoryKiB: 24 << 20, kernel: "6.1", goVersion: "go1", commit: "abc", date: time.Unix(0, 0).UTC()}}
-	r.add("one", []row{{what: "a | b", figure: 1.5, unit: "s", aim: atMost(1), runs: 3}})
+	one := part{name: "one", about: "things"}
+	two := part{name: "two", about: "other things"}
+	r.parts = append(r.parts, measured{one, []row{{what: "a | b", figure: 1.5, unit: "s", aim: atMost(1), runs: 3}}, 90 * time.Second})
 	if err := r.failed(); err != nil {
 		t.Errorf("nothing failed, but: %v", err)
 	}
-	r.add("two", []row{{what: "c", err: errors.New("went\nwrong")}})
-	text := r.markdown()
+	r.parts = append(r.parts, measured{two, []row{{what: "c", err: errors.New("went\nwrong")}}, time.Second})
+	text := r.markdown([]part{one, two}, "")
 	for _, want := range []string{
-		"Machine: Some CPU, 2 cores, 24 GiB, Linux 6.1, go1. 1970-01-01, commit abc.",
-		`| one | a \| b | 1.5 | s | at most 1: **missed** | 3 |`,
-		"| two | c | **failed** | | went wrong | |",
+		"## one\n\nMeasured: things. Some CPU, 2 cores, 24 GiB, Linux 6.1, go1; 1970-01-01, commit abc. Took 1m30s.\n\n| what |",
+		`| a \| b | 1.5 | s | at most 1: **missed** | 3 |`,
+		"## two\n",
+		"| c | **failed** | | went wrong | |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
@@ -143,6 +146,23 @@ func TestReport(t *testing.T) {
 	}
 	if err := r.failed(); err == nil || !strings.Contains(err.Error(), "two: went") {
 		t.Errorf("the failed part is not named: %v", err)
+	}
+}
+
+// Parts that a run leaves out stay as an earlier run measured them.
+func TestReportKeepsOtherParts(t *testing.T) {
+	all := []part{{name: "one"}, {name: "two"}, {name: "three"}}
+	figure := func(p part, f float64) measured {
+		return measured{part: p, rows: []row{{what: p.name, figure: f, runs: 1}}}
+	}
+	first := (&report{parts: []measured{figure(all[0], 1), figure(all[1], 2)}}).markdown(all, "")
+	both := (&report{parts: []measured{figure(all[1], 22), figure(all[2], 3)}}).markdown(all, first)
+	want := (&report{parts: []measured{figure(all[0], 1), figure(all[1], 22), figure(all[2], 3)}}).markdown(all, "")
+	if both != want {
+		t.Errorf("got\n%s\nwant\n%s", both, want)
+	}
+	if again := (&report{}).markdown(all, both); again != both {
+		t.Errorf("a run of nothing changes the table from\n%s\nto\n%s", both, again)
 	}
 }
 
@@ -162,11 +182,11 @@ func TestChoose(t *testing.T) {
 // A part that fails leaves a row that says so, beside the figures it has.
 func TestMeasureKeepsWhatAFailedPartHas(t *testing.T) {
 	b := &bench{began: time.Now()}
-	rows := b.measure(t.Context(), part{name: "p", about: "things", run: func(context.Context, *bench) ([]row, error) {
+	got := b.measure(t.Context(), part{name: "p", about: "things", run: func(context.Context, *bench) ([]row, error) {
 		return []row{{what: "x", figure: 1}}, errors.New("no more")
 	}})
-	if len(rows) != 2 || rows[0].what != "x" || rows[1].err == nil {
-		t.Errorf("got %+v", rows)
+	if rows := got.rows; len(rows) != 2 || rows[0].what != "x" || rows[1].err == nil {
+		t.Errorf("got %+v", got.rows)
 	}
 }
 

@@ -81,6 +81,6 @@ func kibibytes(value string) (uint64, error) {
 }
 
 func (m machine) markdown() string {
-	return fmt.Sprintf("Machine: %s, %d cores, %s GiB, Linux %s, %s. %s, commit %s.\n\n",
+	return fmt.Sprintf("%s, %d cores, %s GiB, Linux %s, %s; %s, commit %s.",
 		m.cpu, m.cores, number(float64(m.memoryKiB)/(1<<20)), m.kernel, m.goVersion, m.date.Format("2006-01-02"), m.commit)
 }

@@ -71,7 +71,7 @@ func command() *cobra.Command {
 	}
 	c.Flags().StringVar(&o.only, "only", "", "run the parts whose name matches this regular expression")
 	c.Flags().BoolVar(&o.quick, "quick", false, "few and small runs: shows that all parts work, not what they measure")
-	c.Flags().StringVar(&o.out, "out", "", "also write the table to this file, such as docs/figures.md")
+	c.Flags().StringVar(&o.out, "out", "", "also write the table to this file, such as docs/figures.md; what it has of parts that are not run stays")
 	c.Flags().BoolVar(&o.list, "list", false, "list the parts and end")
 	c.Flags().StringVar(&o.name, "name", "bench", "name of the testbed cluster")
 	return c
@@ -94,21 +94,48 @@ func (o options) run(ctx context.Context) error {
 	}
 	b := &bench{name: o.name, quick: o.quick, began: time.Now()}
 	defer b.down()
+	earlier, err := o.earlier()
+	if err != nil {
+		return err
+	}
 	report := report{machine: where, quick: o.quick}
 	for _, p := range chosen {
-		report.add(p.name, b.measure(ctx, p))
-	}
-	report.took = time.Since(b.began)
-	fmt.Printf("\n%s", report.markdown())
-	if o.out != "" {
-		if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
-			return fmt.Errorf("making the folder of the table: %w", err)
+		report.parts = append(report.parts, b.measure(ctx, p))
+		if ctx.Err() != nil {
+			break // what was interrupted is no figure
 		}
-		if err := os.WriteFile(o.out, []byte(report.markdown()), 0o644); err != nil {
-			return fmt.Errorf("writing the table: %w", err)
+		if err := o.write(report.markdown(parts, earlier)); err != nil {
+			return err
 		}
 	}
+	b.say("done")
+	fmt.Printf("\n%s", report.markdown(chosen, ""))
 	return errors.Join(ctx.Err(), report.failed())
+}
+
+// earlier is the table that --out has already, if any.
+func (o options) earlier() (string, error) {
+	if o.out == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(o.out)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("reading the table of an earlier run: %w", err)
+	}
+	return string(text), nil
+}
+
+func (o options) write(table string) error {
+	if o.out == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(o.out), 0o755); err != nil {
+		return fmt.Errorf("making the folder of the table: %w", err)
+	}
+	if err := os.WriteFile(o.out, []byte(table), 0o644); err != nil {
+		return fmt.Errorf("writing the table: %w", err)
+	}
+	return nil
 }
 
 // choose picks the parts whose name matches.
@@ -130,7 +157,7 @@ func choose(all []part, only string) ([]part, error) {
 }
 
 // measure runs a part and turns its error into a row, so that the others go on.
-func (b *bench) measure(ctx context.Context, p part) []row {
+func (b *bench) measure(ctx context.Context, p part) measured {
 	b.say("=== %s: %s", p.name, p.about)
 	start := time.Now()
 	rows, err := p.run(ctx, b)
@@ -138,6 +165,7 @@ func (b *bench) measure(ctx context.Context, p part) []row {
 		b.say("    FAILED: %v", err)
 		rows = append(rows, row{what: p.about, err: err})
 	}
-	b.say("    %s took %s", p.name, time.Since(start).Round(time.Second))
-	return rows
+	took := time.Since(start)
+	b.say("    %s took %s", p.name, took.Round(time.Second))
+	return measured{part: p, rows: rows, took: took}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,59 +76,96 @@ func (r row) comparison() string {
 	return r.aim.String() + ": **missed**"
 }
 
-func (r row) markdown(part string) string {
+func (r row) markdown() string {
 	if r.err != nil {
 		text := strings.Join(strings.Fields(r.err.Error()), " ")
 		if len(text) > 300 {
 			text = text[:300] + " ..."
 		}
-		return fmt.Sprintf("| %s | %s | **failed** | | %s | |\n", part, cell(r.what), cell(text))
+		return fmt.Sprintf("| %s | **failed** | | %s | |\n", cell(r.what), cell(text))
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %d |\n", part, cell(r.what), number(r.figure), cell(r.unit), cell(r.comparison()), r.runs)
+	return fmt.Sprintf("| %s | %s | %s | %s | %d |\n", cell(r.what), number(r.figure), cell(r.unit), cell(r.comparison()), r.runs)
 }
 
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
-// report is the whole table.
+// report is the whole table: what each part has measured.
 type report struct {
 	machine machine
 	quick   bool
-	took    time.Duration
-	parts   []string
-	rows    [][]row
+	parts   []measured
 }
 
-func (r *report) add(part string, rows []row) {
-	r.parts = append(r.parts, part)
-	r.rows = append(r.rows, rows)
+// measured is what came of a part.
+type measured struct {
+	part
+	rows []row
+	took time.Duration
 }
 
-func (r *report) markdown() string {
+// sectionMark begins the section of a part.
+const sectionMark = "## "
+
+// markdown writes a section for each of all parts: that of this run, or the one
+// that an earlier table has.
+func (r *report) markdown(all []part, earlier string) string {
 	var t strings.Builder
-	t.WriteString("# Figures\n\n<!-- Written by `make bench`. -->\n\n")
+	fmt.Fprintf(&t, "# Figures\n\n<!-- Written by `make bench`. -->\n\n"+
+		"`allocator` and `membership` are Go benchmarks; the others ran end to end on a real cluster of %d nodes on the machine named\n"+
+		"(`test/testbed`), with the chart's defaults, as a client outside of it sees it. `make bench BENCH='--out docs/figures.md'` measures\n"+
+		"all of it again, and with `--only` some parts of it: the others stay as they are.\n\n", clusterNodes)
+	was := sections(earlier)
+	for _, p := range all {
+		i := slices.IndexFunc(r.parts, func(m measured) bool { return m.name == p.name })
+		switch {
+		case i >= 0:
+			t.WriteString(r.section(r.parts[i]))
+		case was[p.name] != "":
+			t.WriteString(was[p.name])
+		}
+	}
+	return strings.TrimRight(t.String(), "\n") + "\n"
+}
+
+func (r *report) section(m measured) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "%s%s\n\nMeasured: %s. %s Took %s.\n\n", sectionMark, m.name, m.about, r.machine.markdown(), m.took.Round(time.Second))
 	if r.quick {
 		t.WriteString("**A quick run: it shows that everything is measured, with too few runs to be quoted.**\n\n")
 	}
-	t.WriteString(r.machine.markdown())
-	fmt.Fprintf(&t, "All of it was measured in one run of %s. `allocator` and `membership` are Go benchmarks; the others ran end to end on a\n"+
-		"real cluster of %d nodes on the same machine (`test/testbed`), with the chart's defaults, as a client outside of it sees it.\n"+
-		"`make bench` measures it again.\n\n", r.took.Round(time.Minute), clusterNodes)
-	t.WriteString("| part | what | figure | unit | aim or comparison | runs |\n| --- | --- | ---: | --- | --- | ---: |\n")
-	for i, part := range r.parts {
-		for _, row := range r.rows[i] {
-			t.WriteString(row.markdown(part))
+	t.WriteString("| what | figure | unit | aim or comparison | runs |\n| --- | ---: | --- | --- | ---: |\n")
+	for _, row := range m.rows {
+		t.WriteString(row.markdown())
+	}
+	t.WriteString("\n")
+	return t.String()
+}
+
+// sections are those of a table that was written before, by part.
+func sections(text string) map[string]string {
+	out := map[string]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		if begins, ok := strings.CutPrefix(line, sectionMark); ok {
+			name = strings.TrimSpace(begins)
+		}
+		if name != "" {
+			out[name] += line
 		}
 	}
-	return t.String()
+	for name, text := range out {
+		out[name] = strings.TrimRight(text, "\n") + "\n\n"
+	}
+	return out
 }
 
 // failed names the parts that could not be measured.
 func (r *report) failed() error {
 	var errs []error
-	for i, part := range r.parts {
-		for _, row := range r.rows[i] {
+	for _, m := range r.parts {
+		for _, row := range m.rows {
 			if row.err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", part, row.err))
+				errs = append(errs, fmt.Errorf("%s: %w", m.name, row.err))
 			}
 		}
 	}
