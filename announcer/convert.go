@@ -71,6 +71,16 @@ func fromHolder(h v1alpha1.AddressHolder) Holder {
 	return out
 }
 
+// FromSpeakerStatus gives the interfaces that a speaker says its node has,
+// without their hardware addresses. A speaker that has said nothing has none.
+func FromSpeakerStatus(in *v1alpha1.SpeakerStatus) []Interface {
+	out := make([]Interface, 0, len(in.Status.Layer2.Interfaces))
+	for _, i := range in.Status.Layer2.Interfaces {
+		out = append(out, Interface{Name: i.Name, ARP: i.ARP, NDP: i.NDP})
+	}
+	return out
+}
+
 // FromNode converts a Node object.
 func FromNode(in *corev1.Node) Node {
 	out := Node{

@@ -268,7 +268,14 @@ func TestDecide(t *testing.T) {
 				"node1 is not Ready; node2 has the condition NetworkUnavailable; node3 has no live speaker.",
 		},
 		"without gossip": {
-			func(s *scene) { s.world.Members = AssumeSpeakers(s.world.Nodes) }, "A next B C",
+			func(s *scene) { s.world.Members = AssumeSpeakers(s.world.Nodes, nil) }, "A next B C",
+		},
+		"without gossip, by what speakers say of their interfaces": {
+			func(s *scene) {
+				s.world.Advertisements[0].Interfaces = []string{"ens9"}
+				suits, not := []Interface{{Name: "ens9", ARP: true}}, []Interface{{Name: "ens9", NDP: true}, {Name: "eth0", ARP: true}}
+				s.world.Members = AssumeSpeakers(s.world.Nodes, map[string][]Interface{order[0]: not, order[1]: suits, order[2]: not})
+			}, "B",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -140,12 +140,14 @@ type World struct {
 }
 
 // AssumeSpeakers returns members for a decision without gossip: every node has
-// a settled speaker whose interfaces suit. The controller asks so whether
-// anybody could announce an address.
-func AssumeSpeakers(nodes []Node) []Member {
+// a settled speaker. Its interfaces are those that it says it has; where it has
+// said nothing they are taken to suit. The controller asks so whether anybody
+// could announce an address.
+func AssumeSpeakers(nodes []Node, interfaces map[string][]Interface) []Member {
 	out := make([]Member, 0, len(nodes))
 	for _, n := range nodes {
-		out = append(out, Member{Node: n.Name, Presence: Alive, Settled: true, AnyInterface: true})
+		known, said := interfaces[n.Name]
+		out = append(out, Member{Node: n.Name, Presence: Alive, Settled: true, Interfaces: known, AnyInterface: !said})
 	}
 	return out
 }

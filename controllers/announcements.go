@@ -82,6 +82,7 @@ func (s *shell) addAnnouncements(mgr manager.Manager) error {
 		WatchesRawSource(s.announcements.source()).
 		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(labelsOf)).
+		Watches(&v1alpha1.SpeakerStatus{}, all, builder.WithPredicates(interfacesChanged)).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(s.addressesOfSlice), builder.WithPredicates(endpointsAppeared)).
 		WithOptions(working(1)).
@@ -100,6 +101,14 @@ func serviceOfSlice(o client.Object) []string {
 
 var labelsOf = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return !labels.Equals(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
+}}
+
+// interfacesChanged passes a SpeakerStatus only when other interfaces suit: it is
+// written for much else.
+var interfacesChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	was, ok1 := e.ObjectOld.(*v1alpha1.SpeakerStatus)
+	is, ok2 := e.ObjectNew.(*v1alpha1.SpeakerStatus)
+	return ok1 && ok2 && !reflect.DeepEqual(announcer.FromSpeakerStatus(was), announcer.FromSpeakerStatus(is))
 }}
 
 var nodeChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
@@ -151,7 +160,8 @@ func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 	var nodes corev1.NodeList
 	var pools v1alpha1.IPAddressPoolList
 	var ads v1alpha1.L2AdvertisementList
-	for _, list := range []client.ObjectList{&nodes, &pools, &ads} {
+	var speakers v1alpha1.SpeakerStatusList
+	for _, list := range []client.ObjectList{&nodes, &pools, &ads, &speakers} {
 		if err := s.client.List(ctx, list); err != nil {
 			return nil, fmt.Errorf("listing what decides on announcements: %w", err)
 		}
@@ -173,9 +183,21 @@ func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 		}
 	}
 	w.Options.IgnoreExcludeLabel = s.IgnoreExcludeLabel
-	w.Members = announcer.AssumeSpeakers(w.Nodes)
+	w.Members = announcer.AssumeSpeakers(w.Nodes, interfacesOf(speakers.Items))
 	s.world.index = &worldIndex{Index: announcer.NewIndex(w), living: living}
 	return s.world.index, nil
+}
+
+// interfacesOf are the interfaces of nodes whose speakers have said which they
+// have.
+func interfacesOf(speakers []v1alpha1.SpeakerStatus) map[string][]announcer.Interface {
+	out := map[string][]announcer.Interface{}
+	for i := range speakers {
+		if known := announcer.FromSpeakerStatus(&speakers[i]); len(known) > 0 {
+			out[speakers[i].Name] = known
+		}
+	}
+	return out
 }
 
 func (s *shell) endpointsOf(ctx context.Context) announcer.EndpointsOf {

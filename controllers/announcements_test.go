@@ -87,6 +87,29 @@ func TestWhyNobodyAnnounces(t *testing.T) {
 	w.node("node1", nil)
 	w.dark("192.0.2.10", reasonNoSpeaker)
 	w.condition("a", service.ConditionAnnounced, "False", reasonNoSpeaker)
+	// The speaker says that it has another interface than the one asked for.
+	speaker := &v1alpha1.SpeakerStatus{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}
+	if err := w.c.Create(w.ctx(), speaker); err != nil {
+		t.Fatal(err)
+	}
+	speaker.Status.Layer2.Interfaces = []v1alpha1.SpeakerInterface{{Name: "eth0", ARP: true, NDP: true}}
+	if err := w.c.Status().Update(w.ctx(), speaker); err != nil {
+		t.Fatal(err)
+	}
+	selects := func(interfaces ...string) {
+		w.eventually("the advertisement is edited", func() error {
+			var ad v1alpha1.L2Advertisement
+			if err := w.c.Get(w.ctx(), client.ObjectKey{Name: "all"}, &ad); err != nil {
+				return err
+			}
+			ad.Spec.Interfaces = interfaces
+			return w.c.Update(w.ctx(), &ad)
+		})
+	}
+	selects("eth1")
+	w.dark("192.0.2.10", string(announcer.NoInterface))
+	selects()
+	w.dark("192.0.2.10", reasonNoSpeaker)
 	// A speaker announces it.
 	w.eventually("the speaker's status is written", func() error {
 		a := w.address("192.0.2.10")

@@ -52,7 +52,7 @@ func TestAdvertisementSelectsInterfaces(t *testing.T) {
 	nobody := func() {
 		t.Helper()
 		for _, a := range addresses {
-			w.unannounced(a, "")
+			w.unannounced(a, "NoInterface")
 			w.answeredOn(a, "", "")
 		}
 	}

@@ -356,7 +356,7 @@ func TestAdvertisementSelects(t *testing.T) {
 	})
 	w.announcer(a, "node1", func(n string) bool { return n == "node1" })
 	adv(func(s *v1alpha1.L2AdvertisementSpec) { s.Interfaces = []string{"nosuch0"} })
-	w.unannounced(a, "")
+	w.unannounced(a, "NoInterface")
 	adv(func(s *v1alpha1.L2AdvertisementSpec) { s.Interfaces = []string{"eth0"} })
 	w.answers(a, 80)
 	adv(func(s *v1alpha1.L2AdvertisementSpec) {
@@ -377,7 +377,7 @@ func (w *world) unannounced(a netip.Addr, reason string) {
 			return err
 		}
 		for _, c := range o.Status.Conditions {
-			if c.Type == v1alpha1.AddressAnnounced && c.Status == metav1.ConditionFalse && (reason == "" || c.Reason == reason) {
+			if c.Type == v1alpha1.AddressAnnounced && c.Status == metav1.ConditionFalse && c.Reason == reason {
 				macs, err := w.whoHas(ctx, a)
 				if err == nil && len(macs) > 0 {
 					err = fmt.Errorf("these answer: %v", macs)
