@@ -384,6 +384,32 @@ func TestPoolStatus(t *testing.T) {
 	}
 }
 
+// Our own write of a status comes back as an event, while addresses are being
+// given: it must not make the next write come at once.
+func TestPoolStatusIsWrittenNoOftenerThanItMay(t *testing.T) {
+	w := newWorld(t)
+	r := w.start(func(o *Options, _ *manager.Options) { o.PoolStatusEvery = time.Hour })
+	p := w.pool("public", nil, "192.0.2.0/24")
+	w.poolCondition("public", v1alpha1.PoolReady, "True", "InUse")
+	w.settled(r)
+	w.service("a")
+	w.has("a", "192.0.2.0")
+	before := w.settled(r)
+	w.eventually("the status is edited", func() error {
+		if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(p), p); err != nil {
+			return err
+		}
+		p.Status.Assigned = "7"
+		return w.c.Status().Update(w.ctx(), p)
+	})
+	w.service("b")
+	w.has("b", "192.0.2.1")
+	const writes = "PATCH /apis/fairlead.dev/v1alpha1/ipaddresspools/public/status"
+	if after := w.settled(r); before[writes] == 0 || after[writes] != before[writes] {
+		t.Errorf("the status was written %d times, then %d times before its hour was over", before[writes], after[writes])
+	}
+}
+
 func TestReservations(t *testing.T) {
 	w := newWorld(t)
 	w.pool("public", nil, "192.0.2.10-192.0.2.20")

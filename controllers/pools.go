@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -37,9 +38,7 @@ func (s *shell) addPools(mgr manager.Manager) error {
 		return []reconcile.Request{allPools}
 	})
 	b := builder.ControllerManagedBy(mgr).Named("pools").
-		Watches(&v1alpha1.IPAddressPool{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-			return []reconcile.Request{allPools, requestFor("", o.GetName())}
-		}), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, poolStatusChanged))).
+		Watches(&v1alpha1.IPAddressPool{}, s.poolEvents()).
 		Watches(&corev1.Node{}, toAll, builder.WithPredicates(nodeRangesChanged)).
 		WatchesRawSource(s.pools.source()).
 		WithOptions(working(1))
@@ -59,14 +58,31 @@ func served(mgr manager.Manager, o client.Object) bool {
 	return !meta.IsNoMatchError(err)
 }
 
-// poolStatusChanged lets a foreign edit of a pool's status be put right.
-var poolStatusChanged = predicate.Funcs{
-	CreateFunc: func(event.CreateEvent) bool { return true },
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		was, ok1 := e.ObjectOld.(*v1alpha1.IPAddressPool)
-		is, ok2 := e.ObjectNew.(*v1alpha1.IPAddressPool)
-		return ok1 && ok2 && !equality.Semantic.DeepEqual(was.Status, is.Status)
-	},
+// poolEvents asks for all pools where one comes, goes or is edited, and for a
+// pool whose status has changed, so that a foreign edit of it is put right. The
+// change may as well be our own, while addresses are being given, so that comes
+// no sooner than the next write may.
+func (s *shell) poolEvents() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	edited := func(o client.Object, q queue) {
+		q.Add(allPools)
+		q.Add(requestFor("", o.GetName()))
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { edited(e.Object, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { edited(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			was, ok1 := e.ObjectOld.(*v1alpha1.IPAddressPool)
+			is, ok2 := e.ObjectNew.(*v1alpha1.IPAddressPool)
+			switch {
+			case !ok1 || !ok2:
+			case was.Generation != is.Generation:
+				edited(is, q)
+			case !equality.Semantic.DeepEqual(was.Status, is.Status):
+				q.AddAfter(requestFor("", is.Name), s.PoolStatusEvery)
+			}
+		},
+	}
 }
 
 var nodeRangesChanged = predicate.Funcs{
