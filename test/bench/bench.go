@@ -242,23 +242,27 @@ func listed(items int, list metav1.ListInterface) int {
 
 func serviceName(i int) string { return fmt.Sprintf("s-%05d", i) }
 
+// creation is when a Service was sent to the API server, and when that answered.
+type creation struct{ sent, answered time.Time }
+
 // createServices creates Services [from, to), several at a time, and returns when
-// each was sent.
-func (b *bench) createServices(ctx context.Context, from, to int, edits ...func(*corev1.Service)) (map[string]time.Time, error) {
+// each was.
+func (b *bench) createServices(ctx context.Context, from, to int, edits ...func(*corev1.Service)) (map[string]creation, error) {
 	var mu sync.Mutex
-	sent := make(map[string]time.Time, to-from)
+	created := make(map[string]creation, to-from)
 	err := inParallel(ctx, creators, from, to, func(ctx context.Context, i int) error {
 		s := lab.LoadBalancer(namespace, serviceName(i), backend, edits...)
-		now := time.Now()
+		c := creation{sent: time.Now()}
 		if err := b.lab.Client.Create(ctx, s); err != nil {
 			return fmt.Errorf("creating Service %s: %w", s.Name, err)
 		}
+		c.answered = time.Now()
 		mu.Lock()
 		defer mu.Unlock()
-		sent[s.Name] = now
+		created[s.Name] = c
 		return nil
 	})
-	return sent, err
+	return created, err
 }
 
 // inParallel calls f with every number of [from, to), by so many workers.
