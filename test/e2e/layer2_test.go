@@ -482,6 +482,12 @@ func TestSpeakersGoOnAlone(t *testing.T) {
 	a := w.service("s", "echo", 1)[0]
 	w.answers(a, 80)
 	node := w.announcer(a, "any node", anyNode)
+	// What a kube-proxy has not heard of by now it will not hear of.
+	for _, n := range w.Cluster.Nodes() {
+		if _, err := w.AwaitAnswer(w.ctx, n, a, 80); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := w.Cluster.KillProcess(testbed.Control, testbed.APIServer); err != nil {
 		t.Fatal(err)
 	}

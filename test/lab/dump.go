@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/fairlead/fairlead/test/testbed"
 )
 
 // Dump writes what helps to understand a failure: the ledger, the pods, and the
-// last lines of Fairlead's logs.
+// last lines of Fairlead's logs, and whom hosts and kube-proxies know.
 func (l *Lab) Dump(ctx context.Context, to io.Writer) {
 	for _, args := range [][]string{
 		{"get", "nodes", "-o", "wide"},
@@ -22,6 +24,18 @@ func (l *Lab) Dump(ctx context.Context, to io.Writer) {
 		fmt.Fprintf(to, "--- kubectl %v\n%s\n", args, lastLines(out, 120))
 		if err != nil {
 			fmt.Fprintf(to, "%v\n", err)
+		}
+	}
+	for _, host := range append([]string{testbed.Client}, l.Cluster.Nodes()...) {
+		for _, args := range [][]string{{"ip", "neigh"}, {"nft", "list", "map", "ip", "kube-proxy", "service-ips"}} {
+			if host == testbed.Client && args[0] == "nft" {
+				continue
+			}
+			out, err := l.Cluster.Exec(ctx, host, args...)
+			fmt.Fprintf(to, "--- %s %v\n%s\n", host, args, lastLines(out, 120))
+			if err != nil {
+				fmt.Fprintf(to, "%v\n", err)
+			}
 		}
 	}
 }
