@@ -32,6 +32,9 @@ type flags struct {
 	failpoint        string
 }
 
+// LogLevel is how much is logged.
+func (f *flags) LogLevel() string { return f.logLevel }
+
 // parse reads the command line. Without an error and without flags, what was
 // asked for (help, the version) has been written to out.
 func parse(args []string, out io.Writer) (*flags, error) {

@@ -23,38 +23,41 @@ import (
 	"github.com/fairlead/fairlead/version"
 )
 
-// Program is a command whose command line was read.
-type Program struct {
+// Flags are a command line that was read.
+type Flags interface {
+	comparable
 	// LogLevel is one that telemetry.LogLevel knows.
-	LogLevel string
-	// Serve works until ctx ends.
-	Serve func(ctx context.Context, log logr.Logger, tracer trace.TracerProvider) error
+	LogLevel() string
 }
 
 // Parse reads a command line. It returns nil without an error where what was
 // asked for, such as help, has been written to out.
-type Parse func(args []string, out io.Writer) (*Program, error)
+type Parse[F Flags] func(args []string, out io.Writer) (F, error)
+
+// Serve works until ctx ends.
+type Serve[F Flags] func(ctx context.Context, f F, log logr.Logger, tracer trace.TracerProvider) error
 
 // Main runs the program of that name until a signal ends it, and exits: with 2
 // if the command line is wrong, with 1 if the program fails.
-func Main(name string, parse Parse) {
+func Main[F Flags](name string, parse Parse[F], serve Serve[F]) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	code := run(ctx, name, parse, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(ctx, name, parse, serve, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 // run is Main without the process: it gives the exit code.
-func run(ctx context.Context, name string, parse Parse, args []string, out, errs io.Writer) int {
-	p, err := parse(args, out)
+func run[F Flags](ctx context.Context, name string, parse Parse[F], serve Serve[F], args []string, out, errs io.Writer) int {
+	var none F
+	f, err := parse(args, out)
 	switch {
 	case err != nil:
 		fmt.Fprintf(errs, "%s: %v\nSee %s --help.\n", name, err, name)
 		return 2
-	case p == nil:
+	case f == none:
 		return 0
 	}
-	if err := p.run(ctx, name); err != nil {
+	if err := start(ctx, name, f, serve); err != nil {
 		fmt.Fprintf(errs, "%s: %v\n", name, err)
 		return 1
 	}
@@ -64,8 +67,8 @@ func run(ctx context.Context, name string, parse Parse, args []string, out, errs
 // flushing is how long the last traces may take to be sent.
 const flushing = 2 * time.Second
 
-func (p *Program) run(ctx context.Context, name string) error {
-	log, err := telemetry.NewLogger(p.LogLevel)
+func start[F Flags](ctx context.Context, name string, f F, serve Serve[F]) error {
+	log, err := telemetry.NewLogger(f.LogLevel())
 	if err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (p *Program) run(ctx context.Context, name string) error {
 		}
 	}()
 	log.Info("Starting", "version", version.Version)
-	return p.Serve(ctx, log, tracer)
+	return serve(ctx, f, log, tracer)
 }
 
 // ParseFlags reads a command line by the flags of set, and adds --help, which

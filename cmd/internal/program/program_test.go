@@ -14,20 +14,28 @@ import (
 	"github.com/fairlead/fairlead/version"
 )
 
-// parser reads the command line of a program with one flag.
-func parser(level string, serve func() error) Parse {
-	return func(args []string, out io.Writer) (*Program, error) {
+// ferry is the command line of a program with one flag.
+type ferry struct{ level string }
+
+func (f *ferry) LogLevel() string { return f.level }
+
+func parser(level string) Parse[*ferry] {
+	return func(args []string, out io.Writer) (*ferry, error) {
 		set := flag.NewFlagSet("ferry", flag.ContinueOnError)
 		set.Int("boats", 1, "how many boats")
 		if done, err := ParseFlags(set, "carries people", args, out); done || err != nil {
 			return nil, err
 		}
-		return &Program{LogLevel: level, Serve: func(context.Context, logr.Logger, trace.TracerProvider) error { return serve() }}, nil
+		return &ferry{level: level}, nil
 	}
 }
 
+func ends(with error) Serve[*ferry] {
+	return func(context.Context, *ferry, logr.Logger, trace.TracerProvider) error { return with }
+}
+
 func TestRun(t *testing.T) {
-	sinks := func() error { return errors.New("it sinks") }
+	sinks := ends(errors.New("it sinks"))
 	for _, tt := range []struct {
 		name, args, level string
 		code              int
@@ -44,14 +52,14 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out, errs strings.Builder
-			code := run(t.Context(), "ferry", parser(tt.level, sinks), strings.Fields(tt.args), &out, &errs)
+			code := run(t.Context(), "ferry", parser(tt.level), sinks, strings.Fields(tt.args), &out, &errs)
 			if code != tt.code || !strings.Contains(out.String(), tt.out) || !strings.Contains(errs.String(), tt.errs) {
 				t.Errorf("code %d, output %q, errors %q", code, out.String(), errs.String())
 			}
 		})
 	}
 	var out, errs strings.Builder
-	if code := run(t.Context(), "ferry", parser("error", func() error { return nil }), nil, &out, &errs); code != 0 || out.Len()+errs.Len() > 0 {
+	if code := run(t.Context(), "ferry", parser("error"), ends(nil), nil, &out, &errs); code != 0 || out.Len()+errs.Len() > 0 {
 		t.Errorf("a program that ends well: code %d, output %q, errors %q", code, out.String(), errs.String())
 	}
 }
