@@ -3,7 +3,6 @@ package members
 import (
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -134,22 +133,13 @@ func (m *Members) greetAll() {
 	if due {
 		m.greet = false
 	}
-	peers := slices.DeleteFunc(slices.Clone(m.peers), func(p Peer) bool { return p.Node == m.cfg.Node || !p.Address.IsValid() })
+	peers := slices.DeleteFunc(slices.Clone(m.peers), func(p Peer) bool { return p.Node == m.cfg.Node })
 	m.mu.Unlock()
 	if !due {
 		return
 	}
 	for batch := range slices.Chunk(peers, firstJoins) {
-		var wg sync.WaitGroup
-		for _, p := range batch {
-			wg.Go(func() {
-				to := netip.AddrPortFrom(p.Address, uint16(m.cfg.Port))
-				if m.cfg.Reach(m.ctx, to) {
-					_, _ = m.gossip().Join([]string{p.Node + "/" + to.String()}) // who cannot be reached is tried again as missing
-				}
-			})
-		}
-		wg.Wait()
+		m.join(batch)
 	}
 }
 
