@@ -21,7 +21,7 @@ import (
 // builtIn are the images that every node gets, by the program that is in each.
 var builtIn = []struct{ Reference, Program string }{
 	{PauseImage, "pause"},
-	{corednsImage, "coredns"},
+	{CoreDNSImage, "coredns"},
 	{EchoImage, "echo-basic"},
 	{echoNextImage, "echo-basic"},
 }

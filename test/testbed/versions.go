@@ -21,7 +21,6 @@ const (
 	PauseImage = "testbed.local/pause:1"
 	// CoreDNSImage is the cluster's DNS server, with the plugins that it needs there and no others.
 	CoreDNSImage = "testbed.local/coredns:" + corednsVersion
-	corednsImage = CoreDNSImage
 )
 
 // aptPackages maps each program or file that must be on the machine to the Debian package that brings it.
