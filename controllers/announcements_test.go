@@ -111,12 +111,7 @@ func TestWhyNobodyAnnounces(t *testing.T) {
 	selects()
 	w.dark("192.0.2.10", reasonNoSpeaker)
 	// A speaker announces it.
-	w.eventually("the speaker's status is written", func() error {
-		a := w.address("192.0.2.10")
-		a.Status.Layer2 = &v1alpha1.Layer2Announcement{Node: "node1", Since: metav1.Now()}
-		meta.SetStatusCondition(&a.Status.Conditions, metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionTrue, Reason: "Layer2", Message: "node1 answers."})
-		return w.c.Status().Update(w.ctx(), a, client.FieldOwner("speaker"))
-	})
+	w.announces("192.0.2.10", "node1")
 	w.eventually("the Service does not say so any more", func() error {
 		if c := meta.FindStatusCondition(w.get("a").Status.Conditions, service.ConditionAnnounced); c != nil {
 			return fmt.Errorf("it says %+v", c)

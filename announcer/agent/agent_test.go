@@ -135,10 +135,7 @@ func TestConflictIsSaidAndGoes(t *testing.T) {
 func TestMakeBeforeBreak(t *testing.T) {
 	w := newWorld(t, "node1", "node2")
 	w.endpoints("node1")
-	var ips []netip.Addr
-	for n := range 20 {
-		ips = append(ips, w.bind(fmt.Sprintf("172.30.0.%d", n+1), nil))
-	}
+	ips := w.bindMany(20)
 	s := w.speak("node1")
 	w.await("to have all", func() bool { return count(s.engine, ips) == 20 })
 	s.fake.set(other("node2", 2, announcer.Alive))
@@ -184,10 +181,7 @@ func TestMakeBeforeBreak(t *testing.T) {
 func TestAfterASplitOneAnnouncerIsLeftAtOnce(t *testing.T) {
 	w := newWorld(t, "node1", "node2")
 	w.endpoints("node1")
-	var ips []netip.Addr
-	for n := range 20 {
-		ips = append(ips, w.bind(fmt.Sprintf("172.30.0.%d", n+1), nil))
-	}
+	ips := w.bindMany(20)
 	// Time stands still: nothing is let go for having been waited for.
 	s := w.speak("node1", func(_ *speaker, c *Config) { c.Clock = clocktesting.NewFakeClock(time.Now()) })
 	w.await("to have all", func() bool { return count(s.engine, ips) == 20 })
@@ -201,10 +195,7 @@ func TestAfterASplitOneAnnouncerIsLeftAtOnce(t *testing.T) {
 func TestDeputyAnswersWithTheAbsentNodesAddress(t *testing.T) {
 	w := newWorld(t, "node1", "node2")
 	w.endpoints("node1")
-	var ips []netip.Addr
-	for n := range 10 {
-		ips = append(ips, w.bind(fmt.Sprintf("172.30.0.%d", n+1), nil))
-	}
+	ips := w.bindMany(10)
 	s := w.speak("node1", func(s *speaker, _ *Config) { s.fake.others = []announcer.Member{other("node2", 2, announcer.Alive)} })
 	w.await("to have ours", func() bool { return count(s.engine, ips) > 0 })
 	ours := count(s.engine, ips)
@@ -243,10 +234,7 @@ func TestDeputyAnswersWithTheAbsentNodesAddress(t *testing.T) {
 func TestTakeoverWhileTheAPIServerIsAway(t *testing.T) {
 	w := newWorld(t, "node1", "node2")
 	w.endpoints("node1")
-	var ips []netip.Addr
-	for n := range 10 {
-		ips = append(ips, w.bind(fmt.Sprintf("172.30.0.%d", n+1), nil))
-	}
+	ips := w.bindMany(10)
 	s := w.speak("node1", func(s *speaker, _ *Config) { s.fake.others = []announcer.Member{other("node2", 2, announcer.Alive)} })
 	w.await("to have ours", func() bool { return count(s.engine, ips) > 0 })
 	w.away.Store(true)

@@ -118,6 +118,16 @@ func (w *world) bind(ip string, annotations map[string]string) netip.Addr {
 	return a
 }
 
+// bindMany makes n addresses, the first of them 172.30.0.1.
+func (w *world) bindMany(n int) []netip.Addr {
+	w.t.Helper()
+	ips := make([]netip.Addr, 0, n)
+	for i := range n {
+		ips = append(ips, w.bind(fmt.Sprintf("172.30.0.%d", i+1), nil))
+	}
+	return ips
+}
+
 // endpoints makes the Service web have one ready endpoint on each node.
 func (w *world) endpoints(nodes ...string) {
 	w.t.Helper()
