@@ -278,11 +278,11 @@ func (r *roster) silence(nodes map[string]netip.AddrPort) int {
 }
 
 // alone says whether of those who were there once at least one is lost and none
-// is left.
+// is left. One whose speaker is away while its node answers is left.
 func (r *roster) alone() bool {
 	lost := false
 	for _, s := range r.seats {
-		if s.alive || s.doubted {
+		if s.alive || s.doubted || !s.held.IsZero() {
 			return false
 		}
 		lost = lost || s.lost

@@ -211,4 +211,9 @@ func TestAlone(t *testing.T) {
 	if r.alone() {
 		t.Error("alone although there is no second opinion on c yet")
 	}
+	r.opinion(t0, "b", false)
+	r.opinion(t0, "c", true)
+	if r.alone() {
+		t.Error("alone although c's node answers, and only its speaker is away")
+	}
 }
