@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -26,11 +27,32 @@ import (
 
 type fakeRejecter struct {
 	mu      sync.Mutex
-	vips    []reject.VIP
+	vips    map[netip.Addr]reject.VIP
+	changes int // addresses that were spoken of
 	removed bool
 }
 
-func (f *fakeRejecter) Set(v []reject.VIP) error { f.mu.Lock(); f.vips = v; f.mu.Unlock(); return nil }
+func (f *fakeRejecter) Change(vips []reject.VIP, gone []netip.Addr) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.vips == nil {
+		f.vips = map[netip.Addr]reject.VIP{}
+	}
+	for _, a := range gone {
+		delete(f.vips, a)
+	}
+	for _, v := range vips {
+		f.vips[v.Address] = v
+	}
+	f.changes += len(vips) + len(gone)
+	return nil
+}
+
+func (f *fakeRejecter) spoken() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changes
+}
 
 func (f *fakeRejecter) Run(ctx context.Context) error {
 	<-ctx.Done()
@@ -40,7 +62,25 @@ func (f *fakeRejecter) Remove() error { f.mu.Lock(); f.removed = true; f.mu.Unlo
 func (f *fakeRejecter) get() []reject.VIP {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.vips
+	return slices.SortedFunc(maps.Values(f.vips), func(a, b reject.VIP) int { return a.Address.Compare(b.Address) })
+}
+
+// One address that changes among many is the only one that the reject table hears
+// of: with thousands the whole of them costs more than all else.
+func TestRejectTableHearsOfWhatChanges(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.endpoints("node1")
+	for i := range 20 {
+		w.bind(fmt.Sprintf("172.30.0.%d", 10+i), nil)
+	}
+	s := w.speak("node1")
+	w.await("for the reject table", func() bool { return len(s.rejects.get()) == 20 })
+	before := s.rejects.spoken()
+	w.bind("172.30.0.1", nil)
+	w.await("for one more", func() bool { return len(s.rejects.get()) == 21 })
+	if n := s.rejects.spoken() - before; n != 1 {
+		t.Errorf("the reject table heard of %d addresses, want the one that is new", n)
+	}
 }
 
 func TestAnnouncesAndSaysSo(t *testing.T) {

@@ -33,7 +33,7 @@ type Engine interface {
 
 // Rejecter refuses what nobody serves. *reject.Table is one.
 type Rejecter interface {
-	Set(vips []reject.VIP) error
+	Change(vips []reject.VIP, gone []netip.Addr) error
 	Run(ctx context.Context) error
 	Remove() error
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
-	"github.com/fairlead/fairlead/announcer/reject"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
@@ -44,7 +43,10 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 		}
 	}
 	a.tellPredecessors(ctx, took)
-	a.setRejects()
+	for ip := range dirty {
+		a.setReject(ip)
+	}
+	a.rejects.flush()
 }
 
 // mine says whether an entry is announced by us as ourselves.
@@ -219,24 +221,23 @@ func (a *Agent) expire() {
 	for ip, e := range a.loop.entries {
 		if !e.release.IsZero() && !now.Before(e.release) {
 			a.set(ip, e, nil)
+			a.setReject(ip)
 			changed = true
 		}
 	}
 	if changed {
-		a.setRejects()
+		a.rejects.flush()
 	}
 }
 
-// setRejects hands over the addresses that we answer for as ourselves.
-func (a *Agent) setRejects() {
-	var vips []reject.VIP
-	for ip, e := range a.loop.entries {
-		if e.want != nil && e.want.Deputy == nil {
-			vips = append(vips, reject.VIP{Address: ip, Held: e.ports})
-		}
+// setReject notes whether we answer for an address as ourselves, and for which
+// ports nobody is refused.
+func (a *Agent) setReject(ip netip.Addr) {
+	if e := a.loop.entries[ip]; e != nil && e.want != nil && e.want.Deputy == nil {
+		a.rejects.answer(ip, e.ports)
+	} else {
+		a.rejects.silent(ip)
 	}
-	slices.SortFunc(vips, func(a, b reject.VIP) int { return a.Address.Compare(b.Address) })
-	a.rejects.set(vips)
 }
 
 // takeEvents takes what the packet engine says.

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,30 +13,69 @@ import (
 	"github.com/fairlead/fairlead/announcer/reject"
 )
 
-// rejecter hands the addresses to the reject table beside the loop, always the
-// last state only.
+// rejecter hands the addresses to the reject table beside the loop: of each that
+// changed the last state only.
 type rejecter struct {
 	log   logr.Logger
 	table Rejecter
 	wake  chan struct{}
 	done  chan struct{}
 
-	mu   sync.Mutex
-	want []reject.VIP
+	mu sync.Mutex
+	// want are the addresses that we answer for, with their ports; changed are
+	// those of which the table does not know yet.
+	want    map[netip.Addr][]reject.PortProto
+	changed map[netip.Addr]bool
 }
 
 func newRejecter(log logr.Logger, table Rejecter) *rejecter {
-	return &rejecter{log: log, table: table, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &rejecter{
+		log: log, table: table, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		want: map[netip.Addr][]reject.PortProto{}, changed: map[netip.Addr]bool{},
+	}
 }
 
-func (r *rejecter) set(vips []reject.VIP) {
+// answer notes that we answer for an address on which these ports are held;
+// silent that we do not. Both take effect with the next flush.
+func (r *rejecter) answer(ip netip.Addr, held []reject.PortProto) {
 	r.mu.Lock()
-	r.want = vips
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if have, ok := r.want[ip]; ok && slices.Equal(have, held) {
+		return
+	}
+	r.want[ip], r.changed[ip] = held, true
+}
+
+func (r *rejecter) silent(ip netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.want[ip]; ok {
+		delete(r.want, ip)
+		r.changed[ip] = true
+	}
+}
+
+// flush has what was noted carried out.
+func (r *rejecter) flush() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// take is what the table does not know yet.
+func (r *rejecter) take() (vips []reject.VIP, gone []netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ip := range r.changed {
+		if held, ok := r.want[ip]; ok {
+			vips = append(vips, reject.VIP{Address: ip, Held: held})
+		} else {
+			gone = append(gone, ip)
+		}
+	}
+	clear(r.changed)
+	return vips, gone
 }
 
 // rejectRetry is how long a failed change of the table waits.
@@ -69,10 +110,9 @@ func (r *rejecter) run(ctx context.Context) {
 		case <-retry:
 		}
 		retry = nil
-		r.mu.Lock()
-		vips := r.want
-		r.mu.Unlock()
-		err := r.table.Set(vips)
+		// What is handed over once stays wanted: the table keeps it, also when the
+		// kernel does not take it at once.
+		err := r.table.Change(r.take())
 		switch {
 		case err == nil:
 		case errors.Is(err, reject.ErrUnsupported):

@@ -64,8 +64,11 @@ type Table struct {
 	cfg Config
 
 	mu sync.Mutex
-	// content is what the kernel has, nil before the first Set and after Remove.
+	// wanted are the ports of each address that the table answers for; content is what the kernel has of them, nil before
+	// the first Set or Change and after Remove. Stale is set when the kernel did not take the last change.
+	wanted  map[netip.Addr][]PortProto
 	content *content
+	stale   bool
 	// off is set once the kernel has refused the table for good.
 	off error
 	// generation is that of the whole ruleset when ours was last seen to be whole; 0 for unknown.
@@ -80,12 +83,24 @@ type content struct {
 	held map[heldPort]bool
 }
 
+func newContent() *content {
+	return &content{vips: map[netip.Addr]bool{}, held: map[heldPort]bool{}}
+}
+
+// add takes an address in with its ports.
+func (c *content) add(a netip.Addr, ports []PortProto) {
+	c.vips[a] = true
+	for _, p := range ports {
+		c.held[heldPort{a, p}] = true
+	}
+}
+
 type heldPort struct {
 	addr netip.Addr
 	port PortProto
 }
 
-// New makes a Table; nothing is written to the kernel before Set.
+// New makes a Table; nothing is written to the kernel before Set or Change.
 func New(cfg Config) *Table {
 	if cfg.Log.GetSink() == nil {
 		cfg.Log = logr.Discard()
@@ -97,61 +112,112 @@ func New(cfg Config) *Table {
 		cfg.CheckEvery = 10 * time.Second
 	}
 	cfg.Node4, cfg.Node6 = cfg.Node4.Unmap(), cfg.Node6.WithZone("")
-	return &Table{cfg: cfg}
+	return &Table{cfg: cfg, wanted: map[netip.Addr][]PortProto{}}
 }
 
-// contentOf reads the input; entries that are no unicast addresses are left out and told.
-func contentOf(vips []VIP) (*content, error) {
-	c := &content{vips: make(map[netip.Addr]bool, len(vips)), held: make(map[heldPort]bool, 2*len(vips))}
-	var errs []error
-	for _, v := range vips {
-		a := v.Address.Unmap().WithZone("")
-		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
-			errs = append(errs, fmt.Errorf("%s is no address that can be served; it is left out", v.Address))
-			continue
-		}
-		c.vips[a] = true
-		for _, p := range v.Held {
-			c.held[heldPort{a, p}] = true
-		}
-	}
-	return c, errors.Join(errs...)
+// canServe tells whether an address is one that a node can announce.
+func canServe(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
 }
 
 // Set makes vips the addresses that the table answers for, in one transaction that carries only the difference to the last
-// one. The first call replaces what an earlier process may have left. The error wraps ErrUnsupported if trying again is useless;
-// every later call returns it too. Entries that are no unicast addresses are told of in the error, the others take effect.
+// one. See Change for errors.
 func (t *Table) Set(vips []VIP) error {
-	next, invalid := contentOf(vips)
+	stay := make(map[netip.Addr]bool, len(vips))
+	for _, v := range vips {
+		stay[plain(v.Address)] = true
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var gone []netip.Addr
+	for a := range t.wanted {
+		if !stay[a] {
+			gone = append(gone, a)
+		}
+	}
+	return t.change(vips, gone)
+}
+
+// Change makes the table answer for vips, with these ports and no others, and no longer for gone, and leaves the rest as it
+// is: it costs what changes, and not what there is. The first call replaces what an earlier process may have left. The error
+// wraps ErrUnsupported if trying again is useless; every later call returns it too. Entries that are no unicast addresses are
+// told of in the error, the others take effect.
+func (t *Table) Change(vips []VIP, gone []netip.Addr) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.change(vips, gone)
+}
+
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// change carries out Change. The caller holds mu.
+func (t *Table) change(vips []VIP, gone []netip.Addr) error {
 	if t.off != nil {
 		return t.off
 	}
-	if err := t.apply(next); err != nil {
+	before, after := newContent(), newContent()
+	touch := func(a netip.Addr) {
+		if ports, had := t.wanted[a]; had {
+			before.add(a, ports)
+		}
+	}
+	var invalid []error
+	for _, g := range gone {
+		touch(plain(g))
+		delete(t.wanted, plain(g))
+	}
+	for _, v := range vips {
+		a := plain(v.Address)
+		if !canServe(a) {
+			invalid = append(invalid, fmt.Errorf("%s is no address that can be served; it is left out", v.Address))
+			continue
+		}
+		touch(a)
+		after.add(a, v.Held)
+		t.wanted[a] = v.Held
+	}
+	if err := t.apply(before, after); err != nil {
 		return err
 	}
-	return invalid
+	return errors.Join(invalid...)
 }
 
-func (t *Table) apply(next *content) error {
-	if t.content != nil {
-		if maps.Equal(t.content.vips, next.vips) && maps.Equal(t.content.held, next.held) {
-			return nil
-		}
-		err := t.update(t.content, next)
-		if err == nil {
-			t.content, t.generation = next, 0
-			return nil
-		}
-		t.cfg.Log.Info("The nftables table is not as it was left; it is written anew", "table", t.cfg.Table, "error", err.Error())
+// apply brings the kernel from one content of the addresses that changed to another.
+func (t *Table) apply(before, after *content) error {
+	if t.content == nil || t.stale {
+		return t.rewrite(t.all())
 	}
-	return t.rewrite(next)
+	if maps.Equal(before.vips, after.vips) && maps.Equal(before.held, after.held) {
+		return nil
+	}
+	if err := t.update(before, after); err != nil {
+		t.cfg.Log.Info("The nftables table is not as it was left; it is written anew", "table", t.cfg.Table, "error", err.Error())
+		return t.rewrite(t.all())
+	}
+	for a := range before.vips {
+		delete(t.content.vips, a)
+	}
+	for h := range before.held {
+		delete(t.content.held, h)
+	}
+	maps.Copy(t.content.vips, after.vips)
+	maps.Copy(t.content.held, after.held)
+	t.generation = 0
+	return nil
+}
+
+// all is everything that is wanted.
+func (t *Table) all() *content {
+	c := newContent()
+	for a, ports := range t.wanted {
+		c.add(a, ports)
+	}
+	return c
 }
 
 // rewrite replaces the whole table.
 func (t *Table) rewrite(next *content) error {
-	t.generation = 0
+	t.generation, t.stale = 0, true
 	if err := t.replace(next); err != nil {
 		if unsupported(err) {
 			t.off = fmt.Errorf("table inet %s: %w: %w", t.cfg.Table, ErrUnsupported, err)
@@ -159,11 +225,11 @@ func (t *Table) rewrite(next *content) error {
 		}
 		return fmt.Errorf("writing the nftables table inet %s (CAP_NET_ADMIN is needed): %w", t.cfg.Table, err)
 	}
-	t.content = next
+	t.content, t.stale = next, false
 	return nil
 }
 
-// Remove deletes the table, whoever made it. A later Set makes it anew.
+// Remove deletes the table, whoever made it. A later Set or Change makes it anew.
 func (t *Table) Remove() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

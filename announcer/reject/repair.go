@@ -37,6 +37,9 @@ func (t *Table) check() error {
 	if t.content == nil || t.off != nil {
 		return nil
 	}
+	if t.stale {
+		return t.rewrite(t.all())
+	}
 	g, err := t.rulesetGeneration()
 	if err != nil {
 		return err
