@@ -48,6 +48,7 @@ func reachTCP(ctx context.Context, to netip.AddrPort) bool {
 			return false
 		}
 		if second < 0 && elapsed >= opinionRepeat {
+			forgetUnresolved(to.Addr())
 			if second, answered, err = dial(to); err != nil || answered {
 				return answered
 			}
