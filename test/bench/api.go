@@ -32,7 +32,7 @@ func apiPart(ctx context.Context, b *bench) (rows []row, err error) {
 	if err := b.removeServices(ctx); err != nil {
 		return rows, err
 	}
-	backlog, err := b.backlog(ctx, b.pick(3000, 200), b.pick(3, 1))
+	backlog, err := b.backlog(ctx, b.pick(3000, 200), b.pick(2, 1))
 	return append(rows, backlog...), err
 }
 

@@ -13,15 +13,29 @@ var detectionAims = map[string]aim{"3": atMost(1), "150": atMost(2)}
 // membershipPart measures gossip alone: all speakers in one process, cut off one
 // after the other.
 func membershipPart(ctx context.Context, b *bench) ([]row, error) {
-	pattern, cuts := "^BenchmarkDetection$", 30
-	if b.quick {
-		pattern, cuts = "^BenchmarkDetection$/^speakers=3$", 3
+	var rows []row
+	for _, m := range membershipRuns(b.quick) {
+		results, err := goBench(ctx, "./announcer/members", m.pattern, "-benchtime", fmt.Sprintf("%dx", m.cuts))
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, membershipRows(results, m.cuts)...)
 	}
-	results, err := goBench(ctx, "./announcer/members", pattern, "-benchtime", fmt.Sprintf("%dx", cuts))
-	if err != nil {
-		return nil, err
+	return rows, nil
+}
+
+type membershipRun struct {
+	pattern string
+	cuts    int
+}
+
+// membershipRuns are few where there are many speakers: one cut of 150 takes most
+// of a minute.
+func membershipRuns(quick bool) []membershipRun {
+	if quick {
+		return []membershipRun{{"^BenchmarkDetection$/^speakers=3$", 3}}
 	}
-	return membershipRows(results, cuts), nil
+	return []membershipRun{{"^BenchmarkDetection$/^speakers=3$", 30}, {"^BenchmarkDetection$/^speakers=(50|150)$", 10}}
 }
 
 func membershipRows(results []result, cuts int) []row {
