@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// certificate is one read from a Secret.
+type certificate struct {
+	Certificate
+	names []string // DNS names it is good for, in lower case
+}
+
+// caKey is the key of CA certificates in a ConfigMap (Gateway API, GEP-1897).
+const caKey = "ca.crt"
+
+// examineTLS finds the certificates of a listener that ends TLS, and how it
+// validates those of clients.
+func (b *builder) examineTLS(l *listener) {
+	if l.spec.TLS == nil || len(l.spec.TLS.CertificateRefs) == 0 {
+		l.fail(because(gatewayv1.ListenerReasonInvalidCertificateRef, "The listener ends TLS and names no certificate. Set tls.certificateRefs."))
+		return
+	}
+	for _, ref := range l.spec.TLS.CertificateRefs {
+		id, problem := b.certificate(l.owner, ref, gatewayv1.ListenerReasonInvalidCertificateRef)
+		if problem != nil {
+			l.fail(problem)
+			continue
+		}
+		l.certificates = appendNew(l.certificates, id)
+	}
+	if l.protocol() == gatewayv1.HTTPSProtocolType {
+		b.examineFrontend(l)
+	}
+}
+
+// fail notes a reference that cannot be followed; what is not permitted is told
+// before all else.
+func (l *listener) fail(v *verdict) {
+	if l.unresolved == nil || v.reason == string(gatewayv1.ListenerReasonRefNotPermitted) && l.unresolved.reason != v.reason {
+		l.unresolved = v
+	}
+}
+
+// certificate reads the Secret that an owner refers to. Of another namespace
+// without a grant nothing is told, not even whether it exists.
+func (b *builder) certificate(from *owner, ref gatewayv1.SecretObjectReference, invalid gatewayv1.ListenerConditionReason) (string, *verdict) {
+	kind := groupKind{kind: "Secret"}
+	if ref.Group != nil {
+		kind.group = string(*ref.Group)
+	}
+	if ref.Kind != nil {
+		kind.kind = string(*ref.Kind)
+	}
+	if kind != kindSecret {
+		return "", because(invalid, "Certificates of kind %s are not supported. Refer to a Secret of type kubernetes.io/tls.", kind)
+	}
+	target := Name{from.name.Namespace, string(ref.Name)}
+	if ref.Namespace != nil {
+		target.Namespace = string(*ref.Namespace)
+	}
+	if !b.permitted(from.kind, from.name.Namespace, kindSecret, target) {
+		return "", because(gatewayv1.ListenerReasonRefNotPermitted,
+			"No ReferenceGrant in namespace %s lets a %s of namespace %s use Secret %s.", target.Namespace, from.kind.kind, from.name.Namespace, target.Name)
+	}
+	id := "secret/" + target.String()
+	if _, known := b.certificates[id]; known {
+		return id, nil
+	}
+	secret := b.objects.Secret(target)
+	if secret == nil {
+		return "", because(invalid, "Secret %s does not exist.", target)
+	}
+	c, err := readCertificate(secret)
+	if err != nil {
+		return "", because(invalid, "Secret %s has no usable certificate: %v.", target, err)
+	}
+	c.ID = id
+	b.certificates[id] = c
+	return id, nil
+}
+
+func (k groupKind) String() string {
+	if k.group == "" {
+		return k.kind
+	}
+	return k.group + "/" + k.kind
+}
+
+// readCertificate reads a Secret as the API server types kubernetes.io/tls. What
+// is not PEM, or a key of another certificate, Envoy would reject with the whole
+// listener.
+func readCertificate(s *corev1.Secret) (certificate, error) {
+	chain, key := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
+	switch {
+	case len(chain) == 0:
+		return certificate{}, fmt.Errorf("%s is missing", corev1.TLSCertKey)
+	case len(key) == 0:
+		return certificate{}, fmt.Errorf("%s is missing", corev1.TLSPrivateKeyKey)
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return certificate{}, fmt.Errorf("%s and %s do not make a pair: %s", corev1.TLSCertKey, corev1.TLSPrivateKeyKey, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	c := certificate{Certificate: Certificate{Chain: chain, Key: key}}
+	if pair.Leaf != nil {
+		for _, n := range pair.Leaf.DNSNames {
+			c.names = append(c.names, strings.ToLower(n))
+		}
+	}
+	return c, nil
+}
+
+// readBundle says what is wrong with PEM that should hold CA certificates.
+func readBundle(text string) error {
+	rest, found := []byte(text), 0
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return fmt.Errorf("it holds a %s where only certificates belong", block.Type)
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return fmt.Errorf("certificate %d cannot be read: %s", found+1, strings.TrimPrefix(err.Error(), "x509: "))
+		}
+		found++
+	}
+	if found == 0 {
+		return fmt.Errorf("it holds no PEM certificate")
+	}
+	return nil
+}
+
+// The two ways in which a reference to CA certificates is wrong; the reasons for
+// it differ by who refers.
+type caReasons struct{ ref, kind string }
+
+// authority reads CA certificates from a ConfigMap or a ClusterTrustBundle.
+func (b *builder) authority(kind groupKind, target Name, why caReasons) (string, *verdict) {
+	switch kind {
+	case kindConfigMap:
+		id := "configmap/" + target.String()
+		if _, known := b.authorities[id]; known {
+			return id, nil
+		}
+		cm := b.objects.ConfigMap(target)
+		if cm == nil {
+			return "", because(why.ref, "ConfigMap %s does not exist.", target)
+		}
+		return b.keepAuthority(id, cm.Data[caKey], fmt.Sprintf("%s of ConfigMap %s", caKey, target), why)
+	case kindTrustBundle:
+		id := "clustertrustbundle/" + target.Name
+		if _, known := b.authorities[id]; known {
+			return id, nil
+		}
+		text, ok, served := b.objects.TrustBundle(target.Name)
+		switch {
+		case !served:
+			return "", because(why.kind, "This cluster has no ClusterTrustBundles. Refer to a ConfigMap with the key %s.", caKey)
+		case !ok:
+			return "", because(why.ref, "ClusterTrustBundle %s does not exist.", target.Name)
+		}
+		return b.keepAuthority(id, text, "ClusterTrustBundle "+target.Name, why)
+	}
+	return "", because(why.kind, "CA certificates of kind %s are not supported. Refer to a ConfigMap with the key %s.", kind, caKey)
+}
+
+func (b *builder) keepAuthority(id, text, where string, why caReasons) (string, *verdict) {
+	if err := readBundle(text); err != nil {
+		return "", because(why.ref, "%s has no usable CA certificates: %v.", where, err)
+	}
+	b.authorities[id] = Authority{ID: id, Bundle: []byte(text)}
+	return id, nil
+}
+
+var frontendReasons = caReasons{
+	ref:  string(gatewayv1.ListenerReasonInvalidCACertificateRef),
+	kind: string(gatewayv1.ListenerReasonInvalidCACertificateKind),
+}
+
+// examineFrontend applies the Gateway's rules on client certificates to an HTTPS
+// listener: those of its port, else the default (GEP-91).
+func (b *builder) examineFrontend(l *listener) {
+	v := b.frontend(l.spec.Port)
+	if v == nil {
+		return
+	}
+	gw := b.owners[0]
+	client := &ClientValidation{InsecureFallback: v.Mode == gatewayv1.AllowInsecureFallback}
+	for _, ref := range v.CACertificateRefs {
+		kind := groupKind{string(ref.Group), string(ref.Kind)}
+		target := Name{gw.name.Namespace, string(ref.Name)}
+		if kind == kindTrustBundle {
+			target.Namespace = ""
+		} else if ref.Namespace != nil {
+			target.Namespace = string(*ref.Namespace)
+		}
+		if kind != kindTrustBundle && !b.permitted(gw.kind, gw.name.Namespace, kind, target) {
+			l.fail(because(gatewayv1.ListenerReasonRefNotPermitted,
+				"No ReferenceGrant in namespace %s lets a Gateway of namespace %s use %s %s.", target.Namespace, gw.name.Namespace, kind.kind, target.Name))
+			continue
+		}
+		id, problem := b.authority(kind, target, frontendReasons)
+		if problem != nil {
+			l.fail(problem)
+			continue
+		}
+		client.Authorities = appendNew(client.Authorities, id)
+	}
+	if len(client.Authorities) == 0 {
+		l.rejected = because(gatewayv1.ListenerReasonNoValidCACertificate,
+			"None of the CA certificates for validating clients on port %d can be used, so no client is let in. Mend spec.tls.frontend of the Gateway.", l.spec.Port)
+		return
+	}
+	l.client = client
+}
+
+// frontend is the validation of clients on a port; nil: none.
+func (b *builder) frontend(port gatewayv1.PortNumber) *gatewayv1.FrontendTLSValidation {
+	t := b.in.Gateway.Spec.TLS
+	if t == nil || t.Frontend == nil {
+		return nil
+	}
+	i := slices.IndexFunc(t.Frontend.PerPort, func(p gatewayv1.TLSPortConfig) bool { return p.Port == port })
+	if i >= 0 {
+		return t.Frontend.PerPort[i].TLS.Validation
+	}
+	return t.Frontend.Default.Validation
+}
+
+// clientCertificate is what the Gateway shows to backends; empty: nothing.
+func (b *builder) findClientCertificate() {
+	t := b.in.Gateway.Spec.TLS
+	if t == nil || t.Backend == nil || t.Backend.ClientCertificateRef == nil {
+		return
+	}
+	id, problem := b.certificate(b.owners[0], *t.Backend.ClientCertificateRef, gatewayv1.ListenerConditionReason(gatewayv1.GatewayReasonInvalidClientCertificateRef))
+	b.clientCertificate, b.unresolved = id, problem
+}

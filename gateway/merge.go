@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// maxParents and maxAncestors are what the CRDs admit. Where others fill the
+// list ours are left out, never theirs.
+const (
+	maxParents   = 32
+	maxAncestors = 16
+)
+
+// MergeGateway gives the status of a Gateway as it should be written over the
+// one that it has, and whether they differ.
+func MergeGateway(have, said gatewayv1.GatewayStatus, now time.Time) (gatewayv1.GatewayStatus, bool) {
+	out := said
+	out.Conditions = mergeConditions(have.Conditions, said.Conditions, GatewayTypes, now)
+	out.Listeners = slices.Clone(said.Listeners)
+	for i := range out.Listeners {
+		l := &out.Listeners[i]
+		var had []metav1.Condition
+		for _, h := range have.Listeners {
+			if h.Name == l.Name {
+				had = h.Conditions
+			}
+		}
+		l.Conditions = mergeConditions(had, l.Conditions, ListenerTypes, now)
+	}
+	return out, !equality.Semantic.DeepEqual(have, out)
+}
+
+// MergeListenerSet does the same for a ListenerSet.
+func MergeListenerSet(have, said gatewayv1.ListenerSetStatus, now time.Time) (gatewayv1.ListenerSetStatus, bool) {
+	out := said
+	out.Conditions = mergeConditions(have.Conditions, said.Conditions, ListenerSetTypes, now)
+	out.Listeners = slices.Clone(said.Listeners)
+	for i := range out.Listeners {
+		l := &out.Listeners[i]
+		var had []metav1.Condition
+		for _, h := range have.Listeners {
+			if h.Name == l.Name {
+				had = h.Conditions
+			}
+		}
+		l.Conditions = mergeConditions(had, l.Conditions, ListenerTypes, now)
+	}
+	return out, !equality.Semantic.DeepEqual(have, out)
+}
+
+// MergeParents gives the entries of a route's status: those of other
+// controllers as they are and where they are, ours as said. Entries of ours
+// that are said no more go.
+func MergeParents(have, said []gatewayv1.RouteParentStatus, now time.Time) ([]gatewayv1.RouteParentStatus, bool) {
+	out := []gatewayv1.RouteParentStatus{}
+	told := make([]bool, len(said))
+	for _, h := range have {
+		if h.ControllerName != ControllerName {
+			out = append(out, h)
+			continue
+		}
+		i := slices.IndexFunc(said, func(s gatewayv1.RouteParentStatus) bool { return equality.Semantic.DeepEqual(s.ParentRef, h.ParentRef) })
+		if i < 0 || told[i] {
+			continue
+		}
+		told[i] = true
+		h.Conditions = mergeConditions(h.Conditions, said[i].Conditions, RouteTypes, now)
+		out = append(out, h)
+	}
+	for i, s := range said {
+		if !told[i] && len(out) < maxParents {
+			s.Conditions = mergeConditions(nil, s.Conditions, RouteTypes, now)
+			out = append(out, s)
+		}
+	}
+	return out, !equality.Semantic.DeepEqual(have, out) && len(have)+len(out) > 0
+}
+
+// MergeAncestors does the same for a policy.
+func MergeAncestors(have, said []gatewayv1.PolicyAncestorStatus, now time.Time) ([]gatewayv1.PolicyAncestorStatus, bool) {
+	out := []gatewayv1.PolicyAncestorStatus{}
+	told := make([]bool, len(said))
+	for _, h := range have {
+		if h.ControllerName != ControllerName {
+			out = append(out, h)
+			continue
+		}
+		i := slices.IndexFunc(said, func(s gatewayv1.PolicyAncestorStatus) bool {
+			return equality.Semantic.DeepEqual(s.AncestorRef, h.AncestorRef)
+		})
+		if i < 0 || told[i] {
+			continue
+		}
+		told[i] = true
+		h.Conditions = mergeConditions(h.Conditions, said[i].Conditions, PolicyTypes, now)
+		out = append(out, h)
+	}
+	for i, s := range said {
+		if !told[i] && len(out) < maxAncestors {
+			s.Conditions = mergeConditions(nil, s.Conditions, PolicyTypes, now)
+			out = append(out, s)
+		}
+	}
+	return out, !equality.Semantic.DeepEqual(have, out) && len(have)+len(out) > 0
+}
+
+// mergeConditions puts what is said among what is there: conditions of types
+// that are not ours stay as they are, those of ours that are not said go, and
+// one of a newer generation than what is said is left alone.
+func mergeConditions(have, said []metav1.Condition, ours []string, now time.Time) []metav1.Condition {
+	var out []metav1.Condition
+	told := map[string]bool{}
+	for _, h := range have {
+		if !slices.Contains(ours, h.Type) {
+			out = append(out, h)
+			continue
+		}
+		i := slices.IndexFunc(said, func(s metav1.Condition) bool { return s.Type == h.Type })
+		if i < 0 {
+			continue
+		}
+		told[h.Type] = true
+		s := said[i]
+		if h.ObservedGeneration > s.ObservedGeneration {
+			out = append(out, h)
+			continue
+		}
+		s.LastTransitionTime = h.LastTransitionTime
+		if h.Status != s.Status {
+			s.LastTransitionTime = seconds(now)
+		}
+		s.Message = bounded(s.Message)
+		out = append(out, s)
+	}
+	for _, s := range said {
+		if !told[s.Type] {
+			s.LastTransitionTime, s.Message = seconds(now), bounded(s.Message)
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// seconds is a time as the API server keeps it.
+func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(time.Second)) }
+
+// maxMessage is the most bytes that a condition may say.
+const maxMessage = 32768
+
+func bounded(s string) string {
+	if len(s) > maxMessage {
+		return s[:maxMessage]
+	}
+	return s
+}
+
+// MergeClass does the same for a GatewayClass.
+func MergeClass(have, said gatewayv1.GatewayClassStatus, now time.Time) (gatewayv1.GatewayClassStatus, bool) {
+	out := said
+	out.Conditions = mergeConditions(have.Conditions, said.Conditions, ClassTypes, now)
+	return out, !equality.Semantic.DeepEqual(have, out)
+}

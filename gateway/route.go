@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// route is a route of any kind, and what is found out about it.
+type route struct {
+	kind    string
+	name    Name
+	meta    *metav1.ObjectMeta
+	parents []gatewayv1.ParentReference
+	hosts   []string // anyHost where it names none
+	routed  bool     // HTTP and gRPC: it has rules of requests
+
+	// rules of a route of requests, in the order of precedence; stream of
+	// the others.
+	rules  []ranked
+	stream *Stream
+
+	// unresolved is the first reference that cannot be followed; dropped says
+	// which rules are left out, and nothing says that all are.
+	unresolved *verdict
+	dropped    []string
+	nothing    bool
+
+	answers []answer
+}
+
+// answer is what is said to one parentRef.
+type answer struct {
+	ref      gatewayv1.ParentReference
+	rejected *verdict // nil: accepted
+}
+
+func (r *route) groupKind() groupKind { return groupKind{gatewayv1.GroupName, r.kind} }
+
+// speaks is what a route of this kind speaks to its backends.
+func (r *route) speaks() Protocol {
+	switch r.kind {
+	case "HTTPRoute":
+		return ProtocolHTTP
+	case "GRPCRoute":
+		return ProtocolH2C
+	case "UDPRoute":
+		return ProtocolUDP
+	}
+	return ProtocolTCP
+}
+
+// fail notes a reference that cannot be followed. What is not permitted is told
+// first, as for listeners.
+func (r *route) fail(v *verdict) {
+	if r.unresolved == nil || v.reason == string(gatewayv1.RouteReasonRefNotPermitted) && r.unresolved.reason != v.reason {
+		r.unresolved = v
+	}
+}
+
+// drop notes a rule that is left out.
+func (r *route) drop(rule int, why string) {
+	r.dropped = append(r.dropped, fmt.Sprintf("rule %d: %s", rule, why))
+}
+
+// readRoutes reads the routes that name one of the owners, the older first.
+func (b *builder) readRoutes() {
+	add := func(kind string, meta *metav1.ObjectMeta, common *gatewayv1.CommonRouteSpec, hosts []gatewayv1.Hostname) *route {
+		r := &route{kind: kind, name: Name{meta.Namespace, meta.Name}, meta: meta, hosts: hostnamesOf(hosts)}
+		for _, p := range common.ParentRefs {
+			if b.ownerOf(meta.Namespace, &p) != nil {
+				r.parents = append(r.parents, p)
+			}
+		}
+		if len(r.parents) == 0 {
+			return nil
+		}
+		b.routes = append(b.routes, r)
+		return r
+	}
+	for _, o := range b.in.Routes.HTTP {
+		if r := add("HTTPRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, o.Spec.Hostnames); r != nil {
+			r.routed = true
+			b.readHTTP(r, o)
+		}
+	}
+	for _, o := range b.in.Routes.GRPC {
+		if r := add("GRPCRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, o.Spec.Hostnames); r != nil {
+			r.routed = true
+			b.readGRPC(r, o)
+		}
+	}
+	for _, o := range b.in.Routes.TLS {
+		if r := add("TLSRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, o.Spec.Hostnames); r != nil && len(o.Spec.Rules) > 0 {
+			b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+		}
+	}
+	for _, o := range b.in.Routes.TCP {
+		if r := add("TCPRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, nil); r != nil && len(o.Spec.Rules) > 0 {
+			b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+		}
+	}
+	for _, o := range b.in.Routes.UDP {
+		if r := add("UDPRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, nil); r != nil && len(o.Spec.Rules) > 0 {
+			b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+		}
+	}
+	slices.SortFunc(b.routes, func(x, y *route) int { return older(x.meta, y.meta) })
+}
+
+// readStream reads the one rule of a route that forwards bytes or datagrams.
+func (b *builder) readStream(r *route, name *gatewayv1.SectionName, refs []gatewayv1.BackendRef) {
+	r.stream = &Stream{Origin: Origin{Kind: r.kind, Name: r.name, RuleName: sectionOf(name)}}
+	for _, ref := range refs {
+		r.stream.Backends = append(r.stream.Backends, b.destination(r, ref))
+	}
+}
+
+func sectionOf(s *gatewayv1.SectionName) string {
+	if s == nil {
+		return ""
+	}
+	return string(*s)
+}
+
+// ownerOf is the Gateway or ListenerSet that a parentRef names, if it is one of
+// these.
+func (b *builder) ownerOf(namespace string, p *gatewayv1.ParentReference) *owner {
+	kind := kindGateway
+	if p.Group != nil {
+		kind.group = string(*p.Group)
+	}
+	if p.Kind != nil {
+		kind.kind = string(*p.Kind)
+	}
+	name := Name{namespace, string(p.Name)}
+	if p.Namespace != nil {
+		name.Namespace = string(*p.Namespace)
+	}
+	for _, o := range b.owners {
+		if o.kind == kind && o.name == name {
+			return o
+		}
+	}
+	return nil
+}
+
+// attach puts a route on the listeners that its parentRefs name and that let it
+// in, and keeps what is said to each parentRef.
+func (b *builder) attach(r *route) {
+	attached := map[*listener]bool{}
+	for _, p := range r.parents {
+		o := b.ownerOf(r.name.Namespace, &p)
+		found, rejected := b.listenersFor(r, o, &p)
+		if rejected == nil && r.nothing {
+			rejected = because(gatewayv1.RouteReasonUnsupportedValue, "No rule can be followed: %s.", joined(r.dropped))
+		}
+		r.answers = append(r.answers, answer{ref: p, rejected: rejected})
+		if rejected != nil {
+			continue
+		}
+		for _, l := range found {
+			if attached[l.listener] {
+				continue
+			}
+			attached[l.listener] = true
+			l.listener.attached++
+			l.listener.routes = append(l.listener.routes, attachment{route: r, hosts: l.hosts})
+		}
+	}
+}
+
+// candidate is a listener with the hostnames of a route that meet its own.
+type candidate struct {
+	listener *listener
+	hosts    []string
+}
+
+// listenersFor are the listeners that a parentRef comes to.
+func (b *builder) listenersFor(r *route, o *owner, p *gatewayv1.ParentReference) ([]candidate, *verdict) {
+	if o.refused != nil {
+		return nil, because(gatewayv1.RouteReasonNotAllowedByListeners, "%s %s is not allowed on its Gateway, so nothing can attach to it.", o.kind.kind, o.name)
+	}
+	var named, allowed []*listener
+	for _, l := range o.listeners {
+		if p.SectionName != nil && *p.SectionName != "" && *p.SectionName != l.spec.Name || p.Port != nil && *p.Port != l.spec.Port {
+			continue
+		}
+		named = append(named, l)
+		if l.takes(r.kind) && b.lets(l, r) {
+			allowed = append(allowed, l)
+		}
+	}
+	switch {
+	case len(named) == 0:
+		return nil, because(gatewayv1.RouteReasonNoMatchingParent, "%s %s has no listener%s.", o.kind.kind, o.name, asked(p))
+	case len(allowed) == 0:
+		return nil, because(gatewayv1.RouteReasonNotAllowedByListeners,
+			"No listener of %s %s%s takes a %s from this namespace (its protocol and allowedRoutes).", o.kind.kind, o.name, asked(p), r.kind)
+	}
+	var out []candidate
+	for _, l := range allowed {
+		if hosts := meeting(l.host, r.hosts); len(hosts) > 0 || !l.hasHosts() {
+			out = append(out, candidate{listener: l, hosts: hosts})
+		}
+	}
+	if len(out) == 0 {
+		return nil, because(gatewayv1.RouteReasonNoMatchingListenerHostname,
+			"No hostname of the route meets that of a listener of %s %s%s.", o.kind.kind, o.name, asked(p))
+	}
+	return out, nil
+}
+
+// hasHosts tells whether hostnames count on a listener.
+func (l *listener) hasHosts() bool {
+	p := l.spec.Protocol
+	return p != gatewayv1.TCPProtocolType && p != gatewayv1.UDPProtocolType
+}
+
+// meeting are the hostnames that have hosts in common with a listener's.
+func meeting(listener string, hosts []string) []string {
+	var out []string
+	for _, h := range hosts {
+		if _, ok := intersect(listener, h); ok {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// asked tells what of a parentRef narrows the listeners, for a sentence.
+func asked(p *gatewayv1.ParentReference) string {
+	out := ""
+	if p.SectionName != nil && *p.SectionName != "" {
+		out += " named " + string(*p.SectionName)
+	}
+	if p.Port != nil {
+		out += fmt.Sprintf(" on port %d", *p.Port)
+	}
+	return out
+}
+
+// lets tells whether a listener admits routes of a namespace.
+func (b *builder) lets(l *listener, r *route) bool {
+	from, selector := gatewayv1.NamespacesFromSame, (*metav1.LabelSelector)(nil)
+	if a := l.spec.AllowedRoutes; a != nil && a.Namespaces != nil {
+		if a.Namespaces.From != nil {
+			from = *a.Namespaces.From
+		}
+		selector = a.Namespaces.Selector
+	}
+	ok, _ := b.allowsNamespace(from, selector, l.owner.name.Namespace, r.name.Namespace)
+	return ok
+}

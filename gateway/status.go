@@ -1,0 +1,370 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Problem is a reason with words that say what is, why, and what to do.
+type Problem struct {
+	Reason  string
+	Message string
+}
+
+// Progress is what has become of a Gateway outside of the rules.
+type Progress struct {
+	// Addresses are those that the Gateway has.
+	Addresses []netip.Addr
+	// Refused says why the Gateway is not accepted at all: its addresses or
+	// parameters are of a kind that is not supported.
+	Refused *Problem
+	// Waiting says why the Gateway is not programmed, with a reason of the
+	// condition Programmed; nil: it is.
+	Waiting *Problem
+}
+
+// Said is what the status of objects should be, own parts only: a writer merges
+// it with what others have written.
+type Said struct {
+	Gateway      gatewayv1.GatewayStatus
+	ListenerSets []SetSaid
+	Routes       []RouteSaid
+	Policies     []PolicySaid
+}
+
+// SetSaid is the status of a ListenerSet.
+type SetSaid struct {
+	Name   Name
+	Status gatewayv1.ListenerSetStatus
+}
+
+// RouteSaid are the entries of a route's status for this Gateway and its
+// ListenerSets.
+type RouteSaid struct {
+	Kind string
+	Name
+	Generation int64
+	Parents    []gatewayv1.RouteParentStatus
+}
+
+// PolicySaid is the entry of a BackendTLSPolicy's status for this Gateway.
+type PolicySaid struct {
+	Name
+	Generation int64
+	Ancestor   gatewayv1.PolicyAncestorStatus
+}
+
+// GatewayTypes, ListenerTypes, ListenerSetTypes, RouteTypes and PolicyTypes are
+// the types of conditions that are ours: one that is not said goes away.
+var (
+	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned"}
+	ListenerTypes    = []string{"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig"}
+	ListenerSetTypes = []string{"Accepted", "Programmed"}
+	RouteTypes       = []string{"Accepted", "ResolvedRefs", "PartiallyInvalid"}
+	PolicyTypes      = []string{"Accepted", "ResolvedRefs"}
+)
+
+// condition makes one; without a verdict it is good.
+func condition[T ~string](kind T, generation int64, bad *verdict, good, message string) metav1.Condition {
+	c := metav1.Condition{Type: string(kind), Status: metav1.ConditionTrue, Reason: good, Message: message, ObservedGeneration: generation}
+	if bad != nil {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, bad.reason, bad.message
+	}
+	return c
+}
+
+// Status says what the status of the Gateway and of everything around it should
+// be.
+func (b *Built) Status(p Progress) Said {
+	out := Said{Gateway: b.gatewayStatus(p)}
+	for _, o := range b.owners[1:] {
+		out.ListenerSets = append(out.ListenerSets, SetSaid{Name: o.name, Status: b.setStatus(o, p)})
+	}
+	for _, r := range b.routes {
+		out.Routes = append(out.Routes, r.status())
+	}
+	out.Policies = b.policyStatus()
+	return out
+}
+
+func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
+	own := b.owners[0]
+	generation := own.meta.Generation
+	s := gatewayv1.GatewayStatus{}
+	kind := gatewayv1.IPAddressType
+	for _, a := range p.Addresses {
+		s.Addresses = append(s.Addresses, gatewayv1.GatewayStatusAddress{Type: &kind, Value: a.String()})
+	}
+	accepted := b.accepted(own, p)
+	s.Conditions = []metav1.Condition{accepted, b.programmed(p, accepted), b.resolved(own)}
+	if c := b.insecure(generation); c != nil {
+		s.Conditions = append(s.Conditions, *c)
+	}
+	for _, l := range own.listeners {
+		s.Listeners = append(s.Listeners, gatewayv1.ListenerStatus{
+			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: l.attached, Conditions: l.conditions(generation, p),
+		})
+	}
+	attached := int32(0)
+	for _, o := range b.owners[1:] {
+		if o.refused == nil && o.serves() {
+			attached++
+		}
+	}
+	s.AttachedListenerSets = &attached
+	return s
+}
+
+// kindsSaid is never nil: the list is to be there and empty.
+func (l *listener) kindsSaid() []gatewayv1.RouteGroupKind {
+	if l.kinds == nil {
+		return []gatewayv1.RouteGroupKind{}
+	}
+	return l.kinds
+}
+
+// serves tells whether a listener of the owner can be served as it is asked for.
+func (o *owner) serves() bool {
+	return slices.ContainsFunc(o.listeners, func(l *listener) bool { return l.served() && l.unresolved == nil })
+}
+
+// valid tells whether a listener is accepted, whatever its references.
+func (l *listener) valid() bool { return l.rejected == nil && l.conflict == nil }
+
+// accepted sums the listeners up, and what is wrong with the Gateway itself.
+func (b *Built) accepted(own *owner, p Progress) metav1.Condition {
+	generation := own.meta.Generation
+	if p.Refused != nil {
+		return condition(gatewayv1.GatewayConditionAccepted, generation, &verdict{p.Refused.Reason, p.Refused.Message}, "", "")
+	}
+	bad, good := invalidOf(own)
+	switch {
+	case len(bad) == 0:
+		return condition(gatewayv1.GatewayConditionAccepted, generation, nil, string(gatewayv1.GatewayReasonAccepted), "All listeners are valid.")
+	case good == 0 && !b.setsServe():
+		return condition(gatewayv1.GatewayConditionAccepted, generation,
+			because(gatewayv1.GatewayReasonListenersNotValid, "No listener is valid: %s. See status.listeners.", strings.Join(bad, ", ")), "", "")
+	}
+	return condition(gatewayv1.GatewayConditionAccepted, generation, nil, string(gatewayv1.GatewayReasonListenersNotValid),
+		fmt.Sprintf("Not valid, and left out: listener %s. See status.listeners.", strings.Join(bad, ", ")))
+}
+
+// setsServe tells whether a ListenerSet has a valid listener.
+func (b *Built) setsServe() bool {
+	return slices.ContainsFunc(b.owners[1:], func(o *owner) bool { return o.refused == nil && o.serves() })
+}
+
+// invalidOf names the listeners that are not accepted, and counts the others.
+func invalidOf(o *owner) (bad []string, good int) {
+	for _, l := range o.listeners {
+		if l.valid() {
+			good++
+		} else {
+			bad = append(bad, string(l.spec.Name))
+		}
+	}
+	return bad, good
+}
+
+func (b *Built) programmed(p Progress, accepted metav1.Condition) metav1.Condition {
+	generation := accepted.ObservedGeneration
+	var why *verdict
+	switch {
+	case accepted.Status != metav1.ConditionTrue:
+		why = because(gatewayv1.GatewayReasonInvalid, "%s", accepted.Message)
+	case !b.Listening():
+		why = because(gatewayv1.GatewayReasonInvalid, "No listener can be served. See status.listeners.")
+	case p.Waiting != nil:
+		why = &verdict{p.Waiting.Reason, p.Waiting.Message}
+	}
+	return condition(gatewayv1.GatewayConditionProgrammed, generation, why, string(gatewayv1.GatewayReasonProgrammed), "The addresses are announced, and Envoy serves the listeners.")
+}
+
+// resolved sums up what the Gateway and its listeners refer to.
+func (b *Built) resolved(own *owner) metav1.Condition {
+	why := b.unresolved
+	if why == nil {
+		var bad []string
+		for _, l := range own.listeners {
+			if l.unresolved != nil {
+				bad = append(bad, string(l.spec.Name))
+			}
+		}
+		if len(bad) > 0 {
+			why = because(gatewayv1.GatewayReasonListenersNotResolved, "Listener %s refers to what cannot be used. See status.listeners.", strings.Join(bad, ", "))
+		}
+	}
+	return condition(gatewayv1.GatewayConditionResolvedRefs, own.meta.Generation, why, string(gatewayv1.GatewayReasonResolvedRefs), "Everything referred to was found.")
+}
+
+// insecure is there only while clients without a valid certificate are let in
+// (GEP-91).
+func (b *Built) insecure(generation int64) *metav1.Condition {
+	t := b.in.Gateway.Spec.TLS
+	if t == nil || t.Frontend == nil {
+		return nil
+	}
+	lax := func(c gatewayv1.TLSConfig) bool {
+		return c.Validation != nil && c.Validation.Mode == gatewayv1.AllowInsecureFallback
+	}
+	if !lax(t.Frontend.Default) && !slices.ContainsFunc(t.Frontend.PerPort, func(p gatewayv1.TLSPortConfig) bool { return lax(p.TLS) }) {
+		return nil
+	}
+	c := condition(gatewayv1.GatewayConditionInsecureFrontendValidationMode, generation, nil, string(gatewayv1.GatewayReasonConfigurationChanged),
+		"Clients without a valid certificate are let in (validation mode AllowInsecureFallback).")
+	return &c
+}
+
+// conditions of a listener.
+func (l *listener) conditions(generation int64, p Progress) []metav1.Condition {
+	rejected := l.rejected
+	if l.conflict != nil {
+		rejected = l.conflict
+	}
+	out := []metav1.Condition{
+		condition(gatewayv1.ListenerConditionAccepted, generation, rejected, string(gatewayv1.ListenerReasonAccepted), "The listener is valid."),
+		l.programmed(generation, rejected, p),
+		condition(gatewayv1.ListenerConditionResolvedRefs, generation, l.unresolved, string(gatewayv1.ListenerReasonResolvedRefs), "Everything referred to was found."),
+	}
+	conflicted := metav1.Condition{
+		Type: string(gatewayv1.ListenerConditionConflicted), Status: metav1.ConditionFalse, ObservedGeneration: generation,
+		Reason: string(gatewayv1.ListenerReasonNoConflicts), Message: "No other listener claims the same traffic.",
+	}
+	if l.conflict != nil {
+		conflicted.Status, conflicted.Reason, conflicted.Message = metav1.ConditionTrue, l.conflict.reason, l.conflict.message
+	}
+	out = append(out, conflicted)
+	if l.overlap != nil {
+		out = append(out, metav1.Condition{
+			Type: string(gatewayv1.ListenerConditionOverlappingTLSConfig), Status: metav1.ConditionTrue, ObservedGeneration: generation,
+			Reason: l.overlap.reason, Message: l.overlap.message,
+		})
+	}
+	return out
+}
+
+func (l *listener) programmed(generation int64, rejected *verdict, p Progress) metav1.Condition {
+	var why *verdict
+	switch {
+	case l.conflict != nil:
+		why = l.conflict
+	case rejected != nil:
+		why = because(gatewayv1.ListenerReasonInvalid, "%s", rejected.message)
+	case l.owner.refused != nil:
+		why = l.owner.refused
+	case p.Refused != nil:
+		why = because(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted: %s", p.Refused.Message)
+	case !l.served() || l.unresolved != nil:
+		why = because(gatewayv1.ListenerReasonInvalid, "%s", unresolvedMessage(l))
+	case p.Waiting != nil:
+		why = because(gatewayv1.ListenerReasonPending, "The Gateway waits: %s", p.Waiting.Message)
+	}
+	return condition(gatewayv1.ListenerConditionProgrammed, generation, why, string(gatewayv1.ListenerReasonProgrammed), "Envoy serves the listener.")
+}
+
+func unresolvedMessage(l *listener) string {
+	if l.unresolved != nil {
+		return l.unresolved.message
+	}
+	return "The listener cannot be served."
+}
+
+func (b *Built) setStatus(o *owner, p Progress) gatewayv1.ListenerSetStatus {
+	generation := o.meta.Generation
+	s := gatewayv1.ListenerSetStatus{}
+	accepted, programmed := b.setVerdicts(o, p)
+	words, reason := "All listeners are valid.", gatewayv1.ListenerSetReasonAccepted
+	if bad, _ := invalidOf(o); len(bad) > 0 {
+		reason, words = gatewayv1.ListenerSetReasonListenersNotValid, fmt.Sprintf("Not valid, and left out: listener %s. See status.listeners.", strings.Join(bad, ", "))
+	}
+	s.Conditions = []metav1.Condition{
+		condition(gatewayv1.ListenerSetConditionAccepted, generation, accepted, string(reason), words),
+		condition(gatewayv1.ListenerSetConditionProgrammed, generation, programmed, string(gatewayv1.ListenerSetReasonProgrammed), "Envoy serves the listeners."),
+	}
+	for _, l := range o.listeners {
+		s.Listeners = append(s.Listeners, gatewayv1.ListenerEntryStatus{
+			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: l.attached, Conditions: l.conditions(generation, p),
+		})
+	}
+	return s
+}
+
+// setVerdicts say why a ListenerSet is not accepted and not programmed.
+func (b *Built) setVerdicts(o *owner, p Progress) (accepted, programmed *verdict) {
+	switch {
+	case o.refused != nil:
+		return o.refused, o.refused
+	case p.Refused != nil:
+		why := because(gatewayv1.ListenerSetReasonParentNotAccepted, "The Gateway is not accepted: %s", p.Refused.Message)
+		return why, why
+	case !o.serves():
+		why := because(gatewayv1.ListenerSetReasonListenersNotValid, "No listener can be served. See status.listeners.")
+		return why, why
+	case p.Waiting != nil:
+		return nil, because("ParentNotProgrammed", "The Gateway waits: %s", p.Waiting.Message)
+	}
+	return nil, nil
+}
+
+// status of a route: one entry for each parentRef.
+func (r *route) status() RouteSaid {
+	out := RouteSaid{Kind: r.kind, Name: r.name, Generation: r.meta.Generation}
+	for _, a := range r.answers {
+		e := gatewayv1.RouteParentStatus{ParentRef: a.ref, ControllerName: ControllerName}
+		e.Conditions = []metav1.Condition{
+			condition(gatewayv1.RouteConditionAccepted, out.Generation, a.rejected, string(gatewayv1.RouteReasonAccepted), "The route is attached."),
+			condition(gatewayv1.RouteConditionResolvedRefs, out.Generation, r.unresolved, string(gatewayv1.RouteReasonResolvedRefs), "Everything referred to was found."),
+		}
+		if len(r.dropped) > 0 && !r.nothing {
+			e.Conditions = append(e.Conditions, metav1.Condition{
+				Type: string(gatewayv1.RouteConditionPartiallyInvalid), Status: metav1.ConditionTrue, ObservedGeneration: out.Generation,
+				Reason: string(gatewayv1.RouteReasonUnsupportedValue), Message: "Dropped Rule: " + joined(r.dropped) + ". The other rules are followed.",
+			})
+		}
+		out.Parents = append(out.Parents, e)
+	}
+	return out
+}
+
+// policyStatus is one entry for each BackendTLSPolicy of a Service that a route
+// of the Gateway leads to.
+func (b *Built) policyStatus() []PolicySaid {
+	by := map[Name][]*policy{}
+	for _, list := range b.policies {
+		for _, p := range list {
+			n := Name{p.object.Namespace, p.object.Name}
+			by[n] = append(by[n], p)
+		}
+	}
+	gw := b.owners[0].name
+	group, kind, namespace := gatewayv1.Group(gatewayv1.GroupName), gatewayv1.Kind("Gateway"), gatewayv1.Namespace(gw.Namespace)
+	var out []PolicySaid
+	for name, list := range by {
+		s := PolicySaid{Name: name, Generation: list[0].object.Generation}
+		var rejected, unresolved *verdict
+		for _, p := range list {
+			if rejected == nil || p.rejected != nil && p.rejected.message < rejected.message {
+				rejected = p.rejected
+			}
+			if unresolved == nil {
+				unresolved = p.unresolved
+			}
+		}
+		s.Ancestor = gatewayv1.PolicyAncestorStatus{
+			AncestorRef:    gatewayv1.ParentReference{Group: &group, Kind: &kind, Namespace: &namespace, Name: gatewayv1.ObjectName(gw.Name)},
+			ControllerName: ControllerName,
+			Conditions: []metav1.Condition{
+				condition(gatewayv1.PolicyConditionAccepted, s.Generation, rejected, string(gatewayv1.PolicyReasonAccepted), "Connections to the backend use TLS."),
+				condition(gatewayv1.BackendTLSPolicyConditionResolvedRefs, s.Generation, unresolved, string(gatewayv1.BackendTLSPolicyReasonResolvedRefs), "Everything referred to was found."),
+			},
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, c PolicySaid) int { return strings.Compare(a.String(), c.String()) })
+	return out
+}
