@@ -1,0 +1,163 @@
+package feed
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+// Progress is how far the Envoys of a fleet have got with a Gateway.
+type Progress struct {
+	// Envoys are those that are connected, sorted by pod.
+	Envoys []Envoy
+}
+
+// Envoy is one connected Envoy.
+type Envoy struct {
+	Pod gateway.Name
+	// Acknowledged says that it has everything of the last Set.
+	Acknowledged bool
+	// Serving says that it has acknowledged some Set of the Gateway, as far as
+	// it would take it, with a listener at least, and still has one: a later Set
+	// that it has not acknowledged yet does not change that.
+	Serving bool
+	// Rejections are what it refuses of the last Set, sorted.
+	Rejections []Rejection
+}
+
+// Rejection is a resource that an Envoy refused. It keeps what it had of it.
+type Rejection struct {
+	// Type is Cluster, ClusterLoadAssignment, Secret, Listener or
+	// RouteConfiguration.
+	Type     string
+	Resource string
+	// Message is the Envoy's, shortened, on one line.
+	Message string
+}
+
+// Progress tells of the Envoys that are connected.
+func (f *Feed) Progress(fleetName string, gw gateway.Name) Progress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out Progress
+	fl := f.fleets[fleetName]
+	if fl == nil {
+		return out
+	}
+	for s := range fl.streams {
+		e := Envoy{Pod: s.pod}
+		if r := s.rollouts[gw]; r != nil {
+			e.Rejections = r.rejections()
+			st := r.state(len(e.Rejections))
+			e.Acknowledged, e.Serving = st.acknowledged, st.serving
+		}
+		out.Envoys = append(out.Envoys, e)
+	}
+	slices.SortFunc(out.Envoys, func(a, b Envoy) int {
+		return cmp.Or(strings.Compare(a.Pod.Namespace, b.Pod.Namespace), strings.Compare(a.Pod.Name, b.Pod.Name))
+	})
+	return out
+}
+
+// rejections are what the Envoy refuses of what the Gateway wants now.
+func (r *rollout) rejections() []Rejection {
+	var out []Rejection
+	for k, c := range r.stream.types {
+		for name := range c.bad {
+			it := c.items[name]
+			if it == nil || it.bad == nil || !r.latest().has(ref{kind(k), name}) || !it.rejects(r.stream.goal(c, name)) {
+				continue
+			}
+			out = append(out, Rejection{Type: kind(k).String(), Resource: name, Message: it.bad.message})
+		}
+	}
+	slices.SortFunc(out, func(a, b Rejection) int {
+		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Resource, b.Resource))
+	})
+	return out
+}
+
+// state is what there is to tell.
+func (r *rollout) state(refusals int) state {
+	out := state{refusals: refusals}
+	for name := range r.target.entries[listeners] {
+		out.serving = out.serving || r.served && r.stream.types[listeners].held(name)
+	}
+	out.acknowledged = refusals == 0 && r.phase == rest && !r.isDirty() && len(r.late)+len(r.gone) == 0 && r.target == r.latest() &&
+		r.all(func(_ kind, it *item, e *entry) bool { return it.has(e) })
+	return out
+}
+
+// serves says that the Envoy has all that it would take of the target, with a
+// listener at least.
+func (r *rollout) serves() bool {
+	some := false
+	for name := range r.target.entries[listeners] {
+		some = some || r.stream.types[listeners].held(name)
+	}
+	return some && r.all(func(_ kind, it *item, e *entry) bool { return it != nil && (it.held != "" || it.rejects(e)) })
+}
+
+// all asks about the listeners, route tables and secrets of the target; not about
+// secrets that the Envoy does not ask for, since nothing it has refers to them.
+func (r *rollout) all(ok func(kind, *item, *entry) bool) bool {
+	for _, k := range []kind{listeners, routes, secrets} {
+		for name, e := range r.target.entries[k] {
+			it := r.stream.types[k].items[name]
+			if k == secrets && (it == nil || !it.wanted) {
+				continue
+			}
+			if !ok(k, it, e) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// tell makes known what has changed since it was last told, and forgets rollouts
+// that are over.
+func (s *stream) tell() {
+	for r := range s.active {
+		if r.orphans {
+			if r.over() {
+				delete(s.active, r)
+			}
+			continue
+		}
+		r.served = r.served || r.phase == rest && r.serves()
+		now := r.state(len(r.rejections()))
+		if now != r.told {
+			r.told = now
+			s.feed.news.add(s.fleet.name, r.gateway)
+		}
+		if !r.over() {
+			continue
+		}
+		if s.fleet.gateways[r.gateway] == nil {
+			delete(s.rollouts, r.gateway)
+			delete(s.active, r)
+		} else if now.acknowledged {
+			delete(s.active, r)
+		}
+	}
+}
+
+// longest is how many bytes of an Envoy's message are kept: it goes into a
+// condition.
+const longest = 1024
+
+func shorten(message string) string {
+	message = strings.ToValidUTF8(strings.Join(strings.Fields(message), " "), "?")
+	if len(message) <= longest {
+		return message
+	}
+	cut := longest
+	for !utf8.RuneStart(message[cut]) {
+		cut--
+	}
+	return message[:cut] + "..."
+}
