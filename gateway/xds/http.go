@@ -1,0 +1,110 @@
+package xds
+
+import (
+	"strconv"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	sessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+// The filters of every HTTP connection, in this order. None does anything until
+// a route table says so, by these names.
+const (
+	filterListenerAuth = "fairlead.listener_auth." // and an index
+	filterCORS         = "envoy.filters.http.cors"
+	filterRuleAuth     = "fairlead.rule_auth"
+	filterBackendAuth  = "fairlead.backend_auth"
+	filterSession      = "envoy.filters.http.stateful_session"
+	filterRouter       = "envoy.filters.http.router"
+)
+
+// listenerAuths is for how many filters of a listener there is room in every
+// table. One with more is given room by doubling, which drains its connections.
+const listenerAuths = 2
+
+func listenerAuth(i int) string { return filterListenerAuth + strconv.Itoa(i) }
+
+// maxStreams is how many requests one HTTP/2 connection may have at a time.
+const maxStreams = 250
+
+// streamIdle is the default of Settings.StreamIdleTimeout.
+const streamIdle = 5 * time.Minute
+
+// http serves requests by a table, which comes over RDS.
+func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
+	e.table(t)
+	return networkFilter("envoy.filters.network.http_connection_manager", &hcmv3.HttpConnectionManager{
+		StatPrefix: e.statPrefix(p),
+		CodecType:  hcmv3.HttpConnectionManager_AUTO,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{
+			Rds: &hcmv3.Rds{RouteConfigName: e.tableName(t), ConfigSource: overADS()},
+		},
+		HttpFilters: httpFilters(len(t.Auth)),
+		AccessLog:   e.accessLog(requestLog),
+
+		UseRemoteAddress:  wrapperspb.Bool(true),
+		XffNumTrustedHops: e.settings.TrustedHops,
+		// Nobody is internal: a client in a private network may not set
+		// X-Envoy headers, which change retries and timeouts.
+		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_KEEP_UNCHANGED,
+		StripTrailingHostDot:         true,
+		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+		GenerateRequestId:            wrapperspb.Bool(true),
+		UpgradeConfigs:               []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+
+		RequestHeadersTimeout: or(e.settings.HeaderTimeout, 10*time.Second),
+		StreamIdleTimeout:     or(e.settings.StreamIdleTimeout, streamIdle),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout: or(e.settings.ConnectionIdleTimeout, time.Hour),
+		},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams: wrapperspb.UInt32(maxStreams),
+			// WebSockets over HTTP/2 (RFC 8441).
+			AllowConnect: true,
+		},
+	})
+}
+
+// httpFilters is the same for every table with no more than listenerAuths: a
+// change of it would drain the connections of its filter chain.
+//
+// The filters for the listener's own authorization are there only for tables
+// that have it, which their RouteConfiguration says. The others are always
+// there, for they look at the route after those may have changed it.
+func httpFilters(auths int) []*hcmv3.HttpFilter {
+	room := listenerAuths
+	for room < auths {
+		room *= 2
+	}
+	var filters []*hcmv3.HttpFilter
+	for i := range room {
+		filter := httpFilter(listenerAuth(i), &compositev3.Composite{})
+		filter.Disabled = true
+		filters = append(filters, filter)
+	}
+	return append(filters,
+		httpFilter(filterCORS, &corsv3.Cors{}),
+		httpFilter(filterRuleAuth, &compositev3.Composite{}),
+		httpFilter(filterBackendAuth, &compositev3.Composite{}),
+		httpFilter(filterSession, &sessionv3.StatefulSession{}),
+		httpFilter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
+	)
+}
+
+func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(config)}}
+}

@@ -1,0 +1,101 @@
+package xds_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/gateway/xds"
+)
+
+func TestProtocols(t *testing.T) {
+	w := newWorld(t)
+	pod := serve(t, echoing("pod"))
+	upgraded := w.backend("ws", gateway.ProtocolWebSocket, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, buffered, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
+		_ = buffered.Flush()
+		_, _ = io.Copy(conn, buffered)
+	})))
+	w.table(80, host("*", to("/h1", w.backend("h1", gateway.ProtocolHTTP, pod)), to("/h2", w.backend("h2", gateway.ProtocolH2C, pod)), to("/ws", upgraded)))
+	w.start()
+	for name, protocols := range map[string]func(*http.Protocols){"HTTP/1.1": http1, "HTTP/2.0": h2c} {
+		c := w.client(80, protocols, nil)
+		for path, want := range map[string]string{"/h1": "HTTP/1.1", "/h2": "HTTP/2.0"} {
+			if a := get(t, c, "http://a.example.com"+path); a.Version != want || a.Proto != name {
+				t.Errorf("%s over %s reached the backend over %s", path, a.Proto, a.Version)
+			}
+		}
+	}
+	conn, err := net.Dial("tcp", w.address(80, gateway.TCP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	read := bufio.NewReader(conn)
+	response, err := http.ReadResponse(read, nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("upgrading: %v %v", response, err)
+	}
+	defer response.Body.Close()
+	fmt.Fprint(conn, "ping\n")
+	if line, err := read.ReadString('\n'); line != "ping\n" {
+		t.Errorf("over the WebSocket: %q %v", line, err)
+	}
+}
+
+// TestClientAddress is what the pod learns of the client, and whom Envoy
+// believes.
+func TestClientAddress(t *testing.T) {
+	for name, tt := range map[string]struct {
+		settings xds.Settings
+		before   string
+		want     string
+	}{
+		"by default":       {xds.Settings{}, "", "127.0.0.1"},
+		"behind one proxy": {xds.Settings{TrustedHops: 1}, "", "192.0.2.7"},
+		"PROXY protocol":   {xds.Settings{ProxyProtocol: true}, "PROXY TCP4 192.0.2.8 192.0.2.1 1234 80\r\n", "192.0.2.8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.settings = tt.settings
+			w.table(80, host("*", to("/", w.echo("b"))))
+			w.start()
+			conn, err := net.Dial("tcp", w.address(80, gateway.TCP))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, tt.before+"GET / HTTP/1.1\r\nHost: a.example.com\r\nX-Forwarded-For: 192.0.2.7\r\nX-Envoy-Max-Retries: 9\r\nConnection: close\r\n\r\n")
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			var e echoed
+			if err := json.NewDecoder(response.Body).Decode(&e); err != nil {
+				t.Fatal(err)
+			}
+			if got := e.Sent.Get("X-Envoy-External-Address"); got != tt.want {
+				t.Errorf("the client is %s to Envoy, not %s", got, tt.want)
+			}
+			if via := e.Sent.Get("X-Forwarded-For"); !strings.HasPrefix(via, "192.0.2.7,") {
+				t.Errorf("X-Forwarded-For is %q", via)
+			}
+			if e.Sent.Get("X-Envoy-Max-Retries") != "" {
+				t.Error("a client's word to Envoy went through")
+			}
+		})
+	}
+}

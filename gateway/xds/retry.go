@@ -1,0 +1,116 @@
+package xds
+
+import (
+	"strings"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+const (
+	// unsent are failures after which no backend has seen any of the request:
+	// no connection came about, it broke before the headers went out, or the
+	// backend says that it did not look at the stream (RFC 9113, 8.7). These
+	// are safe to try again for every method, and are, so that a pod that was
+	// just scaled away costs nobody an error.
+	unsent = "connect-failure,refused-stream,reset-before-request"
+	// unsentRetries is how often, when the rule says nothing.
+	unsentRetries = 2
+	// hostAttempts is how often another endpoint than those tried is looked for.
+	hostAttempts = 5
+	// backoffGrowth is the longest wait between tries, in shortest ones.
+	backoffGrowth = 10
+)
+
+// safeRetries are those of every host, for the rules that say nothing.
+func safeRetries() *routev3.RetryPolicy {
+	return elsewhere(&routev3.RetryPolicy{RetryOn: unsent, NumRetries: wrapperspb.UInt32(unsentRetries)})
+}
+
+// retry says when a request is sent again, or nil if the rule does not say. A
+// rule with zero attempts gets no retries, not even the safe ones.
+func retry(r *gateway.Rule) *routev3.RetryPolicy {
+	bounded := r.BackendTimeout != nil && *r.BackendTimeout > 0
+	if r.Retry == nil && !bounded {
+		return nil
+	}
+	policy := safeRetries()
+	if r.Retry != nil {
+		policy = asked(r.Retry, bounded)
+	}
+	if bounded {
+		policy.PerTryTimeout = durationpb.New(*r.BackendTimeout)
+	}
+	return policy
+}
+
+func asked(r *gateway.Retry, bounded bool) *routev3.RetryPolicy {
+	if r.Attempts == 0 {
+		return &routev3.RetryPolicy{NumRetries: wrapperspb.UInt32(0)}
+	}
+	on := []string{unsent}
+	if bounded {
+		// Who wants tries that took too long to be tried again cannot mind that
+		// for those that broke off.
+		on = append(on, "reset")
+	}
+	if len(r.Codes) > 0 {
+		on = append(on, "retriable-status-codes")
+	}
+	return elsewhere(&routev3.RetryPolicy{
+		RetryOn:              strings.Join(on, ","),
+		RetriableStatusCodes: r.Codes,
+		NumRetries:           wrapperspb.UInt32(r.Attempts),
+		RetryBackOff:         backoff(r.Backoff),
+	})
+}
+
+// elsewhere has a try go to an endpoint that was not tried yet, if there is one.
+func elsewhere(policy *routev3.RetryPolicy) *routev3.RetryPolicy {
+	policy.RetryHostPredicate = []*routev3.RetryPolicy_RetryHostPredicate{{
+		Name: "envoy.retry_host_predicates.previous_hosts",
+		ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{
+			TypedConfig: pack(&previoushostsv3.PreviousHostsPredicate{}),
+		},
+	}}
+	policy.HostSelectionRetryMaxAttempts = hostAttempts
+	return policy
+}
+
+func backoff(base time.Duration) *routev3.RetryPolicy_RetryBackOff {
+	if base <= 0 {
+		return nil
+	}
+	base = max(base, time.Millisecond) // Envoy counts in these
+	return &routev3.RetryPolicy_RetryBackOff{
+		BaseInterval: durationpb.New(base),
+		MaxInterval:  durationpb.New(backoffGrowth * base),
+	}
+}
+
+// timeouts bounds the whole request if the rule does. The wait while nothing
+// moves must not end a request earlier than the rule allows.
+func (e *encoder) timeouts(action *routev3.RouteAction, r *gateway.Rule) {
+	action.Timeout = durationpb.New(0)
+	longest := time.Duration(0)
+	for _, t := range []*time.Duration{r.Timeout, r.BackendTimeout} {
+		if t == nil {
+			continue
+		}
+		if *t == 0 {
+			action.IdleTimeout = durationpb.New(0)
+		}
+		longest = max(longest, *t)
+	}
+	if r.Timeout != nil {
+		action.Timeout = durationpb.New(*r.Timeout)
+	}
+	if idle := or(e.settings.StreamIdleTimeout, streamIdle).AsDuration(); longest > idle && action.IdleTimeout == nil {
+		action.IdleTimeout = durationpb.New(longest)
+	}
+}

@@ -1,0 +1,83 @@
+package xds
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// Settings are what a fleet's operator chose; the zero value is the default.
+type Settings struct {
+	// NoIPv6 listens on 0.0.0.0 alone, for nodes without IPv6. Otherwise every
+	// listener is bound to [::] and takes IPv4 too.
+	NoIPv6 bool
+	// AccessLog is the format of the lines on standard output.
+	AccessLog AccessLog
+	// TrustedHops is how many proxies in front of Envoy append to
+	// X-Forwarded-For and are believed.
+	TrustedHops uint32
+	// ProxyProtocol asks every TCP connection for a PROXY protocol header
+	// (version 1 or 2); one without is closed.
+	ProxyProtocol bool
+	// HeaderTimeout bounds how long the headers of a request may take to come
+	// in. 0: 10 s.
+	HeaderTimeout time.Duration
+	// StreamIdleTimeout ends a request, or a WebSocket, on which nothing moves.
+	// 0: 5 min. A rule whose timeout is "0s" is exempt.
+	StreamIdleTimeout time.Duration
+	// ConnectionIdleTimeout closes client connections without requests, and TCP
+	// connections on which nothing moves. 0: 1 h.
+	ConnectionIdleTimeout time.Duration
+	// SessionIdleTimeout ends a UDP session on which nothing moves. 0: 1 min.
+	SessionIdleTimeout time.Duration
+	// ConnectTimeout bounds the handshake with a backend, TLS included. 0: 5 s.
+	ConnectTimeout time.Duration
+	// AuthTimeout bounds a question to an external authorization service. 0: 5 s.
+	AuthTimeout time.Duration
+	// SystemAuthorities is the file of CA certificates in Envoy's file system
+	// that "system" in a BackendTLSPolicy means. Empty: DefaultSystemAuthorities.
+	// Envoy refuses a cluster that names a file which is not there.
+	SystemAuthorities string
+}
+
+// AccessLog is a format of access logs.
+type AccessLog string
+
+// The formats. There is no access log by default, since each line costs.
+const (
+	AccessLogNone AccessLog = ""
+	AccessLogText AccessLog = "Text"
+	AccessLogJSON AccessLog = "JSON"
+)
+
+// DefaultSystemAuthorities is where Debian, and so Envoy's official image, keeps
+// the CA certificates of the system.
+const DefaultSystemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+
+func (s Settings) systemAuthorities() string {
+	if s.SystemAuthorities == "" {
+		return DefaultSystemAuthorities
+	}
+	return s.SystemAuthorities
+}
+
+// or is a duration, or what stands for its zero.
+func or(d, otherwise time.Duration) *durationpb.Duration {
+	if d <= 0 {
+		d = otherwise
+	}
+	return durationpb.New(d)
+}
+
+// Runtime is what the bootstrap's static runtime layer must hold for what Encode
+// gives.
+func Runtime() map[string]any {
+	return map[string]any{
+		// Envoy refuses a regular expression whose program is bigger than 100
+		// instructions, which a long literal path already is, and with it the
+		// whole route table. RE2 runs in linear time, so the size of one is
+		// harmless; that of all is bounded by the size of the objects.
+		"re2.max_program_size.error_level": 1 << 20,
+		"re2.max_program_size.warn_level":  1 << 20,
+	}
+}
