@@ -16,6 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Address{}, &AddressList{},
 		&L2Advertisement{}, &L2AdvertisementList{},
 		&SpeakerStatus{}, &SpeakerStatusList{},
+		&GatewayConfig{}, &GatewayConfigList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
