@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/release/envoyimage"
 )
 
 func main() {
@@ -26,6 +29,7 @@ func main() {
 type options struct {
 	version, out, repository string
 	archs                    []string
+	envoy                    bool
 }
 
 func command() *cobra.Command {
@@ -38,8 +42,15 @@ func command() *cobra.Command {
 	if err := root.MarkPersistentFlagRequired("version"); err != nil {
 		panic(err) // the flag is defined three lines above
 	}
+	images := &cobra.Command{Use: "images", Short: "Write an OCI archive per program, and an image of Envoy for tests", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if err := o.images(c.Context()); err != nil || !o.envoy {
+			return err
+		}
+		return o.testEnvoy(c.Context())
+	}}
+	images.Flags().BoolVar(&o.envoy, "envoy", true, "write the test image of Envoy too, for this machine's architecture")
 	root.AddCommand(
-		&cobra.Command{Use: "images", Short: "Write an OCI archive per program", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return o.images(c.Context()) }},
+		images,
 		&cobra.Command{Use: "all", Short: "Write images, chart and checksums", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.images(c.Context()); err != nil {
 				return err
@@ -66,11 +77,11 @@ func (o options) images(ctx context.Context) error {
 	for _, p := range programs {
 		images := map[string]v1.Image{}
 		for _, arch := range o.archs {
-			file, err := compile(ctx, p, arch, o.version, build)
+			files, err := compileAll(ctx, p, arch, o.version, build)
 			if err != nil {
 				return err
 			}
-			if images[arch], err = image(p, arch, o.version, file); err != nil {
+			if images[arch], err = image(p, arch, o.version, files); err != nil {
 				return err
 			}
 		}
@@ -81,4 +92,40 @@ func (o options) images(ctx context.Context) error {
 		fmt.Println(out)
 	}
 	return nil
+}
+
+// testEnvoy writes an image of the real Envoy under the official one's name. It is
+// no part of a release: users take the official image.
+func (o options) testEnvoy(ctx context.Context) error {
+	cache, err := envoyimage.CacheDir(os.Getenv)
+	if err != nil {
+		return err
+	}
+	files, err := envoyimage.Get(ctx, cache)
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(o.out, fmt.Sprintf("envoy-%s-test.tar", envoyimage.Version))
+	if err := copyFile(files.Archive, out); err != nil {
+		return err
+	}
+	fmt.Println(out)
+	return nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("copying %s: %w", from, err)
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return fmt.Errorf("copying %s: %w", from, err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return fmt.Errorf("copying %s to %s: %w", from, to, err)
+	}
+	return out.Close()
 }

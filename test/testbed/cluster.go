@@ -147,8 +147,8 @@ func takeOver(ctx context.Context, l layout, config Config) (*Cluster, error) {
 			l.Name, s.Owner, l.Name)
 	}
 	if !sameShape(s.Config, config) {
-		return nil, fmt.Errorf("cluster %s is already up with %d nodes, proxy mode %s%s: remove it first with: testbed down --name %s",
-			l.Name, s.Config.Nodes, s.Config.ProxyMode, extraNote(s.Config), l.Name)
+		return nil, fmt.Errorf("cluster %s is already up with %d nodes, proxy mode %s, Gateway API %s%s: remove it first with: testbed down --name %s",
+			l.Name, s.Config.Nodes, s.Config.ProxyMode, s.Config.GatewayAPI, extraNote(s.Config), l.Name)
 	}
 	c, err := Attach(l.Name)
 	if err != nil {
@@ -170,7 +170,7 @@ func (o owner) String() string {
 }
 
 func sameShape(a, b Config) bool {
-	return a.Name == b.Name && a.Nodes == b.Nodes && a.ProxyMode == b.ProxyMode &&
+	return a.Name == b.Name && a.Nodes == b.Nodes && a.ProxyMode == b.ProxyMode && a.GatewayAPI == b.GatewayAPI &&
 		len(a.ExtraArgs) == len(b.ExtraArgs) && (len(a.ExtraArgs) == 0 || reflect.DeepEqual(a.ExtraArgs, b.ExtraArgs))
 }
 
@@ -192,6 +192,11 @@ func prepare(ctx context.Context, l layout, config Config) (Binaries, error) {
 	bins, err := Build(ctx, config.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("build the cluster's programs: %w", err)
+	}
+	if config.GatewayAPI != channelNone {
+		if _, err := Envoy(ctx, config.Progress); err != nil {
+			return nil, err
+		}
 	}
 	return bins, nil
 }
@@ -267,6 +272,9 @@ func (c *Cluster) startAll(ctx context.Context, began time.Time) error {
 		return err
 	}
 	c.say.printf("images loaded (%s)", round(time.Since(began)))
+	if err := c.installGatewayAPI(ctx); err != nil {
+		return err
+	}
 	if err := createDNS(ctx, client, min(2, len(nodes))); err != nil {
 		return fmt.Errorf("set up the cluster's DNS: %w", err)
 	}

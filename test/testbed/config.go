@@ -15,6 +15,9 @@ type Config struct {
 	Nodes int `json:"nodes"`
 	// ProxyMode is kube-proxy's mode: "nftables" (default) or "iptables".
 	ProxyMode string `json:"proxyMode"`
+	// GatewayAPI is the channel of the Gateway API's CRDs that the cluster gets: "experimental" (default) or "standard",
+	// with the image of Envoy on every node; or "none", without either.
+	GatewayAPI string `json:"gatewayAPI,omitempty"`
 	// ExtraArgs are further flags per program, for example {"kube-apiserver": {"--v=4"}}. They come last, so they win.
 	ExtraArgs map[string][]string `json:"extraArgs,omitempty"`
 
@@ -38,6 +41,10 @@ const (
 
 	proxyNFTables = "nftables"
 	proxyIPTables = "iptables"
+
+	channelExperimental = "experimental"
+	channelStandard     = "standard"
+	channelNone         = "none"
 )
 
 // The name becomes part of namespace names, of cgroups and of paths of unix sockets (at most 107 bytes).
@@ -69,6 +76,12 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.ProxyMode != proxyNFTables && c.ProxyMode != proxyIPTables {
 		return c, fmt.Errorf("proxy mode %q: use %s or %s", c.ProxyMode, proxyNFTables, proxyIPTables)
+	}
+	if c.GatewayAPI == "" {
+		c.GatewayAPI = channelExperimental
+	}
+	if c.GatewayAPI != channelExperimental && c.GatewayAPI != channelStandard && c.GatewayAPI != channelNone {
+		return c, fmt.Errorf("channel %q of the Gateway API: use %s, %s or %s", c.GatewayAPI, channelExperimental, channelStandard, channelNone)
 	}
 	for name := range c.ExtraArgs {
 		if !isProgram(name) {

@@ -10,7 +10,7 @@ func TestConfigComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Name != "demo" || got.Nodes != 3 || got.ProxyMode != "nftables" || got.Timeout == 0 {
+	if got.Name != "demo" || got.Nodes != 3 || got.ProxyMode != "nftables" || got.GatewayAPI != "experimental" || got.Timeout == 0 {
 		t.Errorf("defaults: %+v", got)
 	}
 	refused := map[string]Config{
@@ -23,6 +23,7 @@ func TestConfigComplete(t *testing.T) {
 		"too many nodes":     {Nodes: MaxNodes + 1},
 		"negative nodes":     {Nodes: -1},
 		"proxy mode":         {ProxyMode: "ipvs"},
+		"channel":            {GatewayAPI: "beta"},
 		"unknown extra args": {ExtraArgs: map[string][]string{"kubelte": {"--v=4"}}},
 	}
 	for what, config := range refused {
@@ -46,6 +47,7 @@ func TestSameShape(t *testing.T) {
 	for what, c := range map[string]Config{
 		"nodes": other(func(c *Config) { c.Nodes = 3 }),
 		"proxy": other(func(c *Config) { c.ProxyMode = "iptables" }),
+		"API":   other(func(c *Config) { c.GatewayAPI = "standard" }),
 		"args":  other(func(c *Config) { c.ExtraArgs = map[string][]string{"etcd": {"--x"}} }),
 	} {
 		if sameShape(base, c) {

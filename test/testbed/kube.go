@@ -198,7 +198,14 @@ func (c *Cluster) loadBuiltIn(ctx context.Context) error {
 	if err := c.Load(ctx, archive); err != nil {
 		return err
 	}
-	return os.Remove(archive)
+	if err := os.Remove(archive); err != nil || c.state.Config.GatewayAPI == channelNone {
+		return err
+	}
+	envoy, err := Envoy(ctx, c.say)
+	if err != nil {
+		return err
+	}
+	return c.Load(ctx, envoy.Archive)
 }
 
 const (

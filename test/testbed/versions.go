@@ -9,6 +9,7 @@ const (
 	containerdVersion = "v2.4.2"
 	corednsVersion    = "v1.15.0"
 	echoVersion       = "v0.1.0"
+	gatewayAPIVersion = "v1.7.0" // Envoy's version is release/envoyimage's
 )
 
 // References of the images that every node of a cluster has.

@@ -82,6 +82,7 @@ func upCommand(name *string) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&config.Nodes, "nodes", testbed.DefaultNodes, "number of nodes")
 	cmd.Flags().StringVar(&config.ProxyMode, "proxy-mode", "nftables", "kube-proxy's mode: nftables or iptables")
+	cmd.Flags().StringVar(&config.GatewayAPI, "gateway-api", "experimental", "channel of the Gateway API's CRDs: experimental, standard, or none (and no Envoy)")
 	return cmd
 }
 
@@ -204,11 +205,15 @@ func buildCommand() *cobra.Command {
 		Use: "build", Short: "Build the cluster's programs into the cache, and no more", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			began := time.Now()
-			bins, err := testbed.Build(cmd.Context(), testbed.NewProgress(cmd.ErrOrStderr()))
+			say := testbed.NewProgress(cmd.ErrOrStderr())
+			bins, err := testbed.Build(cmd.Context(), say)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d programs ready (%s)\n", len(bins), time.Since(began).Round(100*time.Millisecond))
+			if _, err := testbed.Envoy(cmd.Context(), say); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d programs and Envoy ready (%s)\n", len(bins), time.Since(began).Round(100*time.Millisecond))
 			return nil
 		},
 	}
