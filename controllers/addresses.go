@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -49,8 +50,23 @@ func (s *shell) reconcileAddress(ctx context.Context, req reconcile.Request) (re
 	}
 	s.released()
 	s.noteAddress(a)
+	s.noteGateways(object)
 	s.tellKept(object)
 	return reconcile.Result{}, nil
+}
+
+// noteGateways lets the Gateways that hold an Address be looked at: whether they
+// are programmed depends on who announces it.
+func (s *shell) noteGateways(o *v1alpha1.Address) {
+	g := s.gateways.Load()
+	if g == nil || o == nil {
+		return
+	}
+	for _, h := range o.Spec.Holders {
+		if h.Kind == gateway.KindGateway {
+			g.progress.add(requestFor(h.Namespace, h.Name))
+		}
+	}
 }
 
 // tellKept tells somebody who deletes an Address in use why it stays. The name of

@@ -18,6 +18,10 @@ func TestDependencies(t *testing.T) {
 	}{
 		{"allocator", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
 		{"service", append(clients, module+"controllers", module+"announcer"), false},
+		{"gateway", append(clients, module+"controllers", module+"service", module+"announcer", "github.com/envoyproxy/go-control-plane/envoy"), false},
+		{"gateway/xds", append(clients, module+"controllers", module+"service", module+"announcer", module+"api/v1alpha1"), false},
+		{"gateway/fleet", append(clients, module+"controllers", module+"service", module+"announcer", module+"gateway/xds"), false},
+		{"gateway/feed", append(clients, module+"controllers", module+"service", module+"announcer", module+"gateway/xds", module+"gateway/fleet"), false},
 		{"announcer", append(clients, module+"controllers", module+"service", module+"allocator"), false},
 		{"announcer/l2", append(clients, module+"controllers", module+"service", module+"allocator", module+"api/v1alpha1"), false},
 		{"announcer/agent", []string{module + "controllers", module + "service", module + "allocator"}, false},

@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/fairlead/fairlead/test/gatewayapi"
 )
 
 // apiServer is the real API server that the tests of this package share; nil
@@ -22,8 +24,13 @@ func run(m *testing.M) int {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return m.Run()
 	}
+	gatewayAPI, err := gatewayapi.CRDs("experimental")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "finding the CRDs of the Gateway API:", err)
+		return 1
+	}
 	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "charts", "fairlead", "files", "crds")},
+		CRDDirectoryPaths:     append(gatewayAPI, filepath.Join("..", "charts", "fairlead", "files", "crds")),
 		ErrorIfCRDPathMissing: true,
 	}
 	env.ControlPlane.GetAPIServer().Configure().

@@ -178,6 +178,9 @@ func (s *shell) wakeConcerned(ctx context.Context, before, next *configured) err
 			changed[name] = true
 		}
 	}
+	if g := s.gateways.Load(); g != nil {
+		g.wakeConcerned(changed)
+	}
 	var list corev1.ServiceList
 	if err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing Services: %w", err)

@@ -12,13 +12,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/time/rate"
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -28,9 +33,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -61,6 +69,8 @@ type Options struct {
 	Pace service.Pace
 	// Failpoint is for tests.
 	Failpoint Failpoint
+	// Gateways says how Gateways are served.
+	Gateways GatewayOptions
 }
 
 func (o *Options) defaults() {
@@ -91,6 +101,7 @@ func Scheme() (*runtime.Scheme, error) {
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, discoveryv1.AddToScheme, eventsv1.AddToScheme, networkingv1.AddToScheme,
 		coordinationv1.AddToScheme, metav1.AddMetaToScheme, v1alpha1.AddToScheme,
+		gatewayv1.Install, appsv1.AddToScheme, policyv1.AddToScheme,
 	} {
 		errs = append(errs, add(s))
 	}
@@ -155,6 +166,8 @@ type shell struct {
 	looked func(types.NamespacedName)
 	// kick makes expire look again.
 	kick chan struct{}
+	// gateways are set where Gateways are served.
+	gateways atomic.Pointer[gateways]
 }
 
 // Add adds all controllers to a manager.
@@ -174,6 +187,7 @@ func add(mgr manager.Manager, o Options) (*shell, error) {
 	s.events = newEventWriter(s.client, o.Clock, mgr.GetLogger().WithName("events"))
 	for _, add := range []func(manager.Manager) error{
 		s.addRecovery, s.addServices, s.addAddresses, s.addPools, s.addAnnouncements, s.addAdvertisements, s.addGossipKey, s.addMeter,
+		s.addGateways,
 	} {
 		if err := add(mgr); err != nil {
 			return nil, fmt.Errorf("setting up the controllers: %w", err)
@@ -185,8 +199,11 @@ func add(mgr manager.Manager, o Options) (*shell, error) {
 // wake asks for new decisions.
 func (s *shell) wake(keys []allocator.Key) {
 	for _, k := range keys {
-		if k.Kind == service.KindService {
+		switch g := s.gateways.Load(); {
+		case k.Kind == service.KindService:
 			s.services.add(requestFor(k.Namespace, k.Name))
+		case k.Kind == gateway.KindGateway && g != nil:
+			g.build.add(requestFor(k.Namespace, k.Name))
 		}
 	}
 }
@@ -239,7 +256,26 @@ func CacheOptions() cache.Options {
 			&v1alpha1.Address{}:          {UnsafeDisableDeepCopy: ptr.To(true)},
 			&corev1.Node{}:               {Transform: slimNode},
 			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
+			&corev1.Secret{}:             {Transform: slimSecret, Field: fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))},
+			&corev1.ConfigMap{}:          {Transform: slimConfigMap},
+			&corev1.ServiceAccount{}:     {Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": fleet.Manager})},
 			&metav1.PartialObjectMetadata{TypeMeta: namespaceKind()}: {Transform: cache.TransformStripManagedFields()},
 		},
 	}
+}
+
+// KeepFleets keeps in memory what runs Envoys, in the one namespace where the
+// controllers may see it.
+func KeepFleets(o *cache.Options, namespace string) {
+	here := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {LabelSelector: ofFleets()}}}
+	o.ByObject[&appsv1.DaemonSet{}], o.ByObject[&appsv1.Deployment{}] = here, here
+}
+
+// ofFleets selects what runs Envoys.
+func ofFleets() labels.Selector {
+	r, err := labels.NewRequirement(fleet.FleetLabel, selection.Exists, nil)
+	if err != nil {
+		panic(err) // a label of ours that is none
+	}
+	return labels.NewSelector().Add(*r)
 }

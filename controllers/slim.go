@@ -34,16 +34,53 @@ func slimNode(o any) (any, error) {
 	return n, nil
 }
 
-// slimSlice keeps of an EndpointSlice which nodes have endpoints, and in what state.
+// slimSlice keeps of an EndpointSlice which nodes have endpoints, in what state,
+// and how they are reached.
 func slimSlice(o any) (any, error) {
 	s, ok := o.(*discoveryv1.EndpointSlice)
 	if !ok {
 		return o, nil
 	}
-	s.ManagedFields, s.Annotations, s.Ports = nil, nil, nil
+	s.ManagedFields, s.Annotations = nil, nil
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
-		*e = discoveryv1.Endpoint{NodeName: e.NodeName, Conditions: e.Conditions}
+		*e = discoveryv1.Endpoint{Addresses: e.Addresses, NodeName: e.NodeName, Zone: e.Zone, Conditions: e.Conditions, TargetRef: e.TargetRef}
 	}
 	return s, nil
+}
+
+// slimSecret keeps of a Secret the certificate and its key.
+func slimSecret(o any) (any, error) {
+	s, ok := o.(*corev1.Secret)
+	if !ok {
+		return o, nil
+	}
+	s.ManagedFields, s.Annotations, s.Labels = nil, nil, nil
+	kept := map[string][]byte{}
+	for _, k := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
+		if v, ok := s.Data[k]; ok {
+			kept[k] = v
+		}
+	}
+	s.Data = kept
+	return s, nil
+}
+
+// caCertificates is the entry of a ConfigMap that certificates of authorities
+// are read from.
+const caCertificates = "ca.crt"
+
+// slimConfigMap keeps of a ConfigMap the certificates of authorities.
+func slimConfigMap(o any) (any, error) {
+	c, ok := o.(*corev1.ConfigMap)
+	if !ok {
+		return o, nil
+	}
+	c.ManagedFields, c.Annotations, c.BinaryData = nil, nil, nil
+	if v, ok := c.Data[caCertificates]; ok {
+		c.Data = map[string]string{caCertificates: v}
+	} else {
+		c.Data = nil
+	}
+	return c, nil
 }

@@ -30,6 +30,7 @@ type flags struct {
 	ignoreExclude    bool
 	logLevel         string
 	failpoint        string
+	gateways         gatewayFlags
 }
 
 // LogLevel is how much is logged.
@@ -53,7 +54,8 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	set.IntVar(&f.workers, "workers", 24, "how many Services are worked on at once")
 	set.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false, "nodes labelled node.kubernetes.io/exclude-from-external-load-balancers may announce too; set it as on the speakers")
 	set.StringVar(&f.logLevel, "log-level", "info", "how much is logged: error, info or debug")
-	if done, err := program.ParseFlags(set, "gives addresses to Services of type LoadBalancer", args, out); done || err != nil {
+	f.gateways.define(set)
+	if done, err := program.ParseFlags(set, "gives addresses to Services of type LoadBalancer and to Gateways", args, out); done || err != nil {
 		return nil, err
 	}
 	for c := range strings.SplitSeq(classes, ",") {
@@ -84,6 +86,7 @@ func (f *flags) check() error {
 	}
 	errs = append(errs, program.CheckAddress("metrics-bind-address", f.metricsAddress, ":7951"),
 		program.CheckAddress("health-probe-bind-address", f.probeAddress, ":8081"))
+	errs = append(errs, f.gateways.check(f.namespace)...)
 	if _, err := telemetry.LogLevel(f.logLevel); err != nil {
 		errs = append(errs, err)
 	}

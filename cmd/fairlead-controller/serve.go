@@ -36,6 +36,7 @@ func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerPr
 		Service:   service.Config{Default: f.defaultClass, StatusClasses: f.statusClasses},
 		Namespace: f.namespace, GossipSecret: f.gossipSecret, Workers: f.workers,
 		IgnoreExcludeLabel: f.ignoreExclude, Tracer: tracer, Failpoint: failpoint,
+		Gateways: f.gateways.options(),
 	})
 	if err != nil {
 		return err
@@ -58,6 +59,9 @@ func newManager(f *flags, log logr.Logger) (manager.Manager, error) {
 	}
 	o := controllers.ManagerOptions(scheme)
 	o.Logger = log
+	if f.gateways.enabled {
+		controllers.KeepFleets(&o.Cache, f.namespace)
+	}
 	o.LeaderElection, o.LeaderElectionID, o.LeaderElectionNamespace = f.leaderElect, f.leaderElectID, f.leaderElectSpace
 	o.Metrics = metricsserver.Options{BindAddress: f.metricsAddress}
 	o.HealthProbeBindAddress = f.probeAddress

@@ -1,0 +1,205 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+// subject is a route or policy, of which several Gateways may speak in one
+// status.
+type subject struct {
+	kind string
+	name types.NamespacedName
+}
+
+const policyKind = "BackendTLSPolicy"
+
+// request carries the kind in front of the namespace: queues know names only.
+func (s subject) request() reconcile.Request {
+	return requestFor(s.kind+"/"+s.name.Namespace, s.name.Name)
+}
+
+func subjectFrom(r reconcile.Request) subject {
+	kind, namespace, _ := strings.Cut(r.Namespace, "/")
+	return subject{kind: kind, name: types.NamespacedName{Namespace: namespace, Name: r.Name}}
+}
+
+func subjectOf(o client.Object) subject {
+	kind := kindOfRoute(o)
+	if kind == "" {
+		kind = policyKind
+	}
+	return subject{kind: kind, name: client.ObjectKeyFromObject(o)}
+}
+
+// object is an empty one of the subject's kind.
+func (s subject) object() client.Object {
+	switch s.kind {
+	case "HTTPRoute":
+		return &gatewayv1.HTTPRoute{}
+	case "GRPCRoute":
+		return &gatewayv1.GRPCRoute{}
+	case "TLSRoute":
+		return &gatewayv1.TLSRoute{}
+	case "TCPRoute":
+		return &gatewayv1.TCPRoute{}
+	case "UDPRoute":
+		return &gatewayv1.UDPRoute{}
+	case policyKind:
+		return &gatewayv1.BackendTLSPolicy{}
+	}
+	return nil
+}
+
+// answer is what one Gateway says of a subject.
+type answer struct {
+	generation int64
+	parents    []gatewayv1.RouteParentStatus
+	ancestor   *gatewayv1.PolicyAncestorStatus
+}
+
+// answerWorkers is how many statuses of routes are written at once.
+const answerWorkers = 8
+
+func (g *gateways) addAnswers(mgr manager.Manager) error {
+	b := builder.ControllerManagedBy(mgr).Named("gateway-answers").WatchesRawSource(g.answers.source())
+	own := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{subjectOf(o).request()}
+	})
+	for _, kind := range append(routeKinds(), &gatewayv1.BackendTLSPolicy{}) {
+		b = b.Watches(kind, own)
+	}
+	return b.WithOptions(working(answerWorkers)).Complete(reconcile.Func(g.reconcileAnswer))
+}
+
+// say takes in what a Gateway says of routes and policies, and asks for the
+// statuses of those of which it says something new, or nothing any more.
+func (g *gateways) say(gw types.NamespacedName, routes []gateway.RouteSaid, policies []gateway.PolicySaid) {
+	now := make(map[subject]answer, len(routes)+len(policies))
+	for _, r := range routes {
+		now[subject{r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name.Name}}] = answer{generation: r.Generation, parents: r.Parents}
+	}
+	for _, p := range policies {
+		now[subject{policyKind, types.NamespacedName{Namespace: p.Namespace, Name: p.Name.Name}}] = answer{generation: p.Generation, ancestor: &p.Ancestor}
+	}
+	var changed []subject
+	g.mu.Lock()
+	for s := range g.spoken[gw] {
+		if _, ok := now[s]; !ok {
+			delete(g.said[s], gw)
+			if len(g.said[s]) == 0 {
+				delete(g.said, s)
+			}
+			changed = append(changed, s)
+		}
+	}
+	for s, a := range now {
+		if before, ok := g.said[s][gw]; ok && reflect.DeepEqual(before, a) {
+			continue
+		}
+		if g.said[s] == nil {
+			g.said[s] = map[types.NamespacedName]answer{}
+		}
+		g.said[s][gw] = a
+		changed = append(changed, s)
+	}
+	g.spoken[gw] = now
+	if len(now) == 0 {
+		delete(g.spoken, gw)
+	}
+	g.mu.Unlock()
+	for _, s := range changed {
+		g.answers.add(s.request())
+	}
+}
+
+// answersOf are what Gateways say of a subject, in a fixed order, and whether
+// all of it is about the given generation.
+func (g *gateways) answersOf(s subject, generation int64) (list []answer, current bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	by := g.said[s]
+	names := slices.SortedFunc(maps.Keys(by), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+	for _, n := range names {
+		if by[n].generation != generation {
+			return nil, false
+		}
+		list = append(list, by[n])
+	}
+	return list, true
+}
+
+// reconcileAnswer writes what all Gateways say of a route or policy into its
+// status, in one write. Nothing is written before every Gateway was built once:
+// what one has not said yet would be taken out.
+func (g *gateways) reconcileAnswer(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	select {
+	case <-g.opened:
+	case <-ctx.Done():
+		return reconcile.Result{}, nil
+	}
+	s := subjectFrom(req)
+	o := s.object()
+	if o == nil {
+		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("nobody speaks of kind %q", s.kind))
+	}
+	err := g.client.Get(ctx, s.name, o)
+	if apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading %s %s: %w", s.kind, s.name, err)
+	}
+	said, current := g.answersOf(s, o.GetGeneration())
+	if !current {
+		return reconcile.Result{}, nil // its Gateway is being built anew
+	}
+	next, ok := o.DeepCopyObject().(client.Object)
+	if !ok || !g.merge(next, said) {
+		return reconcile.Result{}, nil
+	}
+	if err := g.patched(ctx, s.kind, s.name, o, next); err != nil {
+		return g.lost(err)
+	}
+	return reconcile.Result{}, nil
+}
+
+// merge puts answers into the status of an object, and tells whether that
+// changes it.
+func (g *gateways) merge(o client.Object, said []answer) bool {
+	now := g.Clock.Now()
+	if p, ok := o.(*gatewayv1.BackendTLSPolicy); ok {
+		var all []gatewayv1.PolicyAncestorStatus
+		for _, a := range said {
+			if a.ancestor != nil {
+				all = append(all, *a.ancestor)
+			}
+		}
+		var differs bool
+		p.Status.Ancestors, differs = gateway.MergeAncestors(p.Status.Ancestors, all, now)
+		return differs
+	}
+	_, status := parentRefsOf(o)
+	var all []gatewayv1.RouteParentStatus
+	for _, a := range said {
+		all = append(all, a.parents...)
+	}
+	var differs bool
+	status.Parents, differs = gateway.MergeParents(status.Parents, all, now)
+	return differs
+}

@@ -1,0 +1,50 @@
+package controllers
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway/endpoints"
+	"github.com/fairlead/fairlead/gateway/feed"
+	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/gateway/xds"
+)
+
+// settingsOf is what of a configuration the encoder needs.
+func settingsOf(c fleet.Config, families []corev1.IPFamily) xds.Settings {
+	s := xds.Settings{
+		NoIPv6:                !slices.Contains(families, corev1.IPv6Protocol),
+		TrustedHops:           c.Client.TrustedHops,
+		ProxyProtocol:         c.Client.ProxyProtocol,
+		HeaderTimeout:         c.Timeouts.RequestHeaders,
+		StreamIdleTimeout:     c.Timeouts.StreamIdle,
+		ConnectionIdleTimeout: c.Timeouts.Idle,
+		SessionIdleTimeout:    c.Timeouts.UDPIdle,
+		ConnectTimeout:        c.Timeouts.Connect,
+	}
+	if l := c.AccessLog; l != nil && l.Sink == v1alpha1.LogStdout {
+		s.AccessLog = xds.AccessLogJSON
+		if l.Format == v1alpha1.LogText {
+			s.AccessLog = xds.AccessLogText
+		}
+	}
+	return s
+}
+
+// resourcesOf hands what was encoded to the feed.
+func resourcesOf(r xds.Resources) feed.Resources {
+	out := feed.Resources{
+		Listeners: r.Listeners, Routes: r.Routes, Clusters: r.Clusters, Secrets: r.Secrets,
+		Assignments: make(map[string]endpoints.Assignment, len(r.Assignments)),
+	}
+	for name, a := range r.Assignments {
+		parts := make([]endpoints.Part, len(a.Parts))
+		for i, p := range a.Parts {
+			parts[i] = endpoints.Part{Service: p.Service, Port: p.Port, PortName: p.PortName, Weight: p.Weight}
+		}
+		out.Assignments[name] = endpoints.Assignment{Parts: parts}
+	}
+	return out
+}

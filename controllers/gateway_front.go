@@ -1,0 +1,277 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/gateway/xds"
+)
+
+// frontFor is what a Gateway has in its own namespace. Its ports at the Envoys
+// are those that its Service says already, else new ones.
+func (g *gateways) frontFor(gw *gatewayv1.Gateway, built *gateway.Built, c fleet.Config, id fleet.ID) (fleet.Front, error) {
+	name := gateway.Name{Namespace: gw.Namespace, Name: gw.Name}
+	f := fleet.Front{Gateway: name, UID: gw.UID, Class: string(gw.Spec.GatewayClassName), Config: c, Infrastructure: infrastructureOf(gw)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	books := g.portsOf(id)
+	for _, p := range built.Model.Ports {
+		envoy, err := books.Give(fleet.PortKey{Gateway: name, Number: p.Number, Transport: p.Transport})
+		if err != nil {
+			return f, fmt.Errorf("finding a port for port %d of Gateway %s: %w", p.Number, name, err)
+		}
+		f.Ports = append(f.Ports, fleet.FrontPort{Number: p.Number, Transport: p.Transport, Envoy: envoy})
+	}
+	return f, nil
+}
+
+// portsOf are the books of a fleet's ports. The caller holds mu.
+func (g *gateways) portsOf(id fleet.ID) *fleet.Ports {
+	books := g.ports[id.Name()]
+	if books == nil {
+		books = fleet.NewPorts()
+		g.ports[id.Name()] = books
+	}
+	return books
+}
+
+// releasePorts gives up the ports of a Gateway that is gone. They are not given
+// again while an Envoy may still listen on them, which is until this controller
+// ends.
+func (g *gateways) releasePorts(s *serving) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range s.front.Ports {
+		g.portsOf(s.fleet).Release(fleet.PortKey{Gateway: s.front.Gateway, Number: p.Number, Transport: p.Transport})
+	}
+}
+
+func infrastructureOf(gw *gatewayv1.Gateway) fleet.Metadata {
+	var m fleet.Metadata
+	if i := gw.Spec.Infrastructure; i != nil {
+		m.Labels, m.Annotations = map[string]string{}, map[string]string{}
+		for k, v := range i.Labels {
+			m.Labels[string(k)] = string(v)
+		}
+		for k, v := range i.Annotations {
+			m.Annotations[string(k)] = string(v)
+		}
+	}
+	return m
+}
+
+// publish gives the Model to the Envoys of the fleet.
+func (g *gateways) publish(s *serving, c fleet.Config) error {
+	ports := map[[2]string]uint16{}
+	for _, p := range s.front.Ports {
+		ports[[2]string{fmt.Sprint(p.Number), string(p.Transport)}] = p.Envoy
+	}
+	r := xds.Encode(s.built.Model, func(number uint16, t gateway.Transport) uint16 {
+		return ports[[2]string{fmt.Sprint(number), string(t)}]
+	}, settingsOf(c, g.fleet.Families))
+	return g.feed.Set(s.fleet.Name(), gatewayName(s.name), resourcesOf(r))
+}
+
+// writeFront brings a Gateway's Service, its status and its EndpointSlices in
+// line, or the ServiceAccount that stands for it.
+func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.Envoy) error {
+	f := s.front
+	f.Families = familiesOfAddresses(s.decided.addresses())
+	key := client.ObjectKey{Namespace: f.Gateway.Namespace, Name: f.Name()}
+	account, service := &corev1.ServiceAccount{}, &corev1.Service{}
+	if want := f.ServiceAccount(); want != nil {
+		if err := g.apply(ctx, account, want, sameMeta); err != nil {
+			return err
+		}
+		return g.discard(ctx, service, key, s)
+	}
+	if err := g.discard(ctx, account, key, s); err != nil {
+		return err
+	}
+	want := f.Service()
+	if err := g.apply(ctx, service, want, func(have, want client.Object) bool {
+		return sameMeta(have, want) && sameService(have, want)
+	}); err != nil {
+		return err
+	}
+	if err := g.writeSlices(ctx, s, f, envoys); err != nil {
+		return err
+	}
+	return g.writeIngress(ctx, service, s.decided.addresses())
+}
+
+// familiesOfAddresses are the families that a Gateway's Service must have.
+func familiesOfAddresses(list []netip.Addr) []corev1.IPFamily {
+	var out []corev1.IPFamily
+	for _, a := range list {
+		f := corev1.IPv6Protocol
+		if a.Is4() {
+			f = corev1.IPv4Protocol
+		}
+		if !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// apply writes an object of ours where it is not what it should be. Have is read
+// into, and is what the API server has afterwards.
+func (g *gateways) apply(ctx context.Context, have, want client.Object, same func(have, want client.Object) bool) error {
+	key := client.ObjectKeyFromObject(want)
+	err := g.client.Get(ctx, key, have)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("reading %T %s: %w", want, key, err)
+	case same(have, want):
+		return nil
+	}
+	if err := g.client.Apply(ctx, applyOf(want), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("writing %T %s: %w", want, key, err)
+	}
+	// The cache does not have it yet.
+	if err := g.live.Get(ctx, key, have); err != nil {
+		return fmt.Errorf("reading %T %s: %w", want, key, err)
+	}
+	return nil
+}
+
+// discard removes an object of ours that is not wanted.
+func (g *gateways) discard(ctx context.Context, have client.Object, key client.ObjectKey, s *serving) error {
+	err := g.client.Get(ctx, key, have)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading %T %s: %w", have, key, err)
+	}
+	if !ownedBy(have, s) {
+		return nil
+	}
+	if err := client.IgnoreNotFound(g.client.Delete(ctx, have, client.Preconditions{UID: ptr.To(have.GetUID())})); err != nil {
+		return fmt.Errorf("removing %T %s: %w", have, key, err)
+	}
+	return nil
+}
+
+func ownedBy(o client.Object, s *serving) bool {
+	for _, r := range o.GetOwnerReferences() {
+		if r.UID == s.uid {
+			return true
+		}
+	}
+	return false
+}
+
+// sameMeta tells whether all labels, annotations and owners that are wanted are
+// there.
+func sameMeta(have, want client.Object) bool {
+	within := func(want, have map[string]string) bool {
+		for k, v := range want {
+			if h, ok := have[k]; !ok || h != v {
+				return false
+			}
+		}
+		return true
+	}
+	return within(want.GetLabels(), have.GetLabels()) && within(want.GetAnnotations(), have.GetAnnotations()) &&
+		equality.Semantic.DeepEqual(have.GetOwnerReferences(), want.GetOwnerReferences())
+}
+
+// sameService compares what we decide of a Service.
+func sameService(have, want client.Object) bool {
+	h, ok1 := have.(*corev1.Service)
+	w, ok2 := want.(*corev1.Service)
+	if !ok1 || !ok2 || len(h.Spec.Ports) != len(w.Spec.Ports) {
+		return false
+	}
+	for i := range w.Spec.Ports {
+		a, b := h.Spec.Ports[i], w.Spec.Ports[i]
+		if a.Name != b.Name || a.Port != b.Port || a.Protocol != b.Protocol || a.TargetPort != b.TargetPort {
+			return false
+		}
+	}
+	return h.Spec.ExternalTrafficPolicy == w.Spec.ExternalTrafficPolicy &&
+		slices.Equal(h.Spec.LoadBalancerSourceRanges, w.Spec.LoadBalancerSourceRanges) &&
+		(len(w.Spec.IPFamilies) == 0 || slices.Equal(h.Spec.IPFamilies, w.Spec.IPFamilies))
+}
+
+// writeIngress puts a Gateway's addresses into its Service's status, which makes
+// kube-proxy serve them.
+func (g *gateways) writeIngress(ctx context.Context, svc *corev1.Service, addresses []netip.Addr) error {
+	var want []corev1.LoadBalancerIngress
+	for _, a := range addresses {
+		want = append(want, corev1.LoadBalancerIngress{IP: a.String(), IPMode: ptr.To(corev1.LoadBalancerIPModeVIP)})
+	}
+	same := slices.EqualFunc(svc.Status.LoadBalancer.Ingress, want, func(a, b corev1.LoadBalancerIngress) bool {
+		return a.IP == b.IP && a.Hostname == b.Hostname
+	})
+	if same {
+		return nil
+	}
+	next := svc.DeepCopy()
+	next.Status.LoadBalancer.Ingress = want
+	if err := g.patchStatus(ctx, svc, next); err != nil {
+		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	return nil
+}
+
+// writeSlices brings the EndpointSlices of a Gateway in line.
+func (g *gateways) writeSlices(ctx context.Context, s *serving, f fleet.Front, envoys []fleet.Envoy) error {
+	have, err := g.slicesOf(ctx, f)
+	if err != nil {
+		return err
+	}
+	shards := 0
+	for i := range have {
+		if have[i].AddressType == discoveryv1.AddressTypeIPv4 {
+			shards++
+		}
+	}
+	want := f.Slices(envoys, shards)
+	for _, w := range want {
+		i := slices.IndexFunc(have, func(h discoveryv1.EndpointSlice) bool { return h.Name == w.Name })
+		if i >= 0 && sameMeta(&have[i], w) && equality.Semantic.DeepEqual(have[i].Endpoints, w.Endpoints) && equality.Semantic.DeepEqual(have[i].Ports, w.Ports) {
+			continue
+		}
+		if err := g.client.Apply(ctx, applyOf(w), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
+			return fmt.Errorf("writing EndpointSlice %s/%s: %w", w.Namespace, w.Name, err)
+		}
+	}
+	for i := range have {
+		if ownedBy(&have[i], s) && !slices.ContainsFunc(want, func(w *discoveryv1.EndpointSlice) bool { return w.Name == have[i].Name }) {
+			if err := client.IgnoreNotFound(g.client.Delete(ctx, &have[i])); err != nil {
+				return fmt.Errorf("removing EndpointSlice %s/%s: %w", have[i].Namespace, have[i].Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// slicesOf are the EndpointSlices that a Gateway has.
+func (g *gateways) slicesOf(ctx context.Context, f fleet.Front) ([]discoveryv1.EndpointSlice, error) {
+	var list discoveryv1.EndpointSliceList
+	err := g.client.List(ctx, &list, client.InNamespace(f.Gateway.Namespace), client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(labels.Set{
+		discoveryv1.LabelServiceName: f.Name(), discoveryv1.LabelManagedBy: fleet.SliceManager,
+	})})
+	if err != nil {
+		return nil, fmt.Errorf("listing the EndpointSlices of Gateway %s: %w", f.Gateway, err)
+	}
+	return list.Items, nil
+}

@@ -1,0 +1,140 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+// lookup answers the questions of a Build from the cache. Errors other than
+// "there is none" are kept: a Build that met one is thrown away.
+type lookup struct {
+	ctx    context.Context
+	client client.Client
+	err    error
+}
+
+func (l *lookup) get(n gateway.Name, o client.Object) bool {
+	err := l.client.Get(l.ctx, client.ObjectKey{Namespace: n.Namespace, Name: n.Name}, o)
+	if err != nil && client.IgnoreNotFound(err) != nil && l.err == nil {
+		l.err = fmt.Errorf("reading %T %s: %w", o, n, err)
+	}
+	return err == nil
+}
+
+// Namespace gives the labels of a namespace.
+func (l *lookup) Namespace(name string) (map[string]string, bool) {
+	o := &metav1.PartialObjectMetadata{TypeMeta: namespaceKind()}
+	ok := l.get(gateway.Name{Name: name}, o)
+	return o.Labels, ok
+}
+
+// Secret gives a Secret of type kubernetes.io/tls; others are not in the cache.
+func (l *lookup) Secret(n gateway.Name) *corev1.Secret {
+	o := &corev1.Secret{}
+	if !l.get(n, o) {
+		return nil
+	}
+	return o
+}
+
+// ConfigMap gives a ConfigMap, of which only CA certificates are kept.
+func (l *lookup) ConfigMap(n gateway.Name) *corev1.ConfigMap {
+	o := &corev1.ConfigMap{}
+	if !l.get(n, o) {
+		return nil
+	}
+	return o
+}
+
+// Service gives a Service.
+func (l *lookup) Service(n gateway.Name) *corev1.Service {
+	o := &corev1.Service{}
+	if !l.get(n, o) {
+		return nil
+	}
+	return o
+}
+
+// Grants are the ReferenceGrants of a namespace.
+func (l *lookup) Grants(namespace string) []*gatewayv1.ReferenceGrant {
+	var list gatewayv1.ReferenceGrantList
+	l.list(&list, client.InNamespace(namespace))
+	return pointers(list.Items)
+}
+
+// Policies are the BackendTLSPolicies of a Service.
+func (l *lookup) Policies(service gateway.Name) []*gatewayv1.BackendTLSPolicy {
+	var list gatewayv1.BackendTLSPolicyList
+	l.list(&list, client.InNamespace(service.Namespace), client.MatchingFields{byTarget: service.String()})
+	return pointers(list.Items)
+}
+
+// TrustBundle tells that there are none.
+func (l *lookup) TrustBundle(string) (string, bool, bool) { return "", false, false }
+
+func (l *lookup) list(list client.ObjectList, opts ...client.ListOption) {
+	if err := l.client.List(l.ctx, list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil && l.err == nil {
+		l.err = fmt.Errorf("listing %T: %w", list, err)
+	}
+}
+
+func pointers[T any](items []T) []*T {
+	out := make([]*T, len(items))
+	for i := range items {
+		out[i] = &items[i]
+	}
+	return out
+}
+
+// inputOf reads all that a Gateway's Model follows from. Nothing in it may be
+// changed: it is shared with the cache.
+func (l *lookup) inputOf(gw *gatewayv1.Gateway) gateway.Input {
+	in := gateway.Input{Gateway: gw, Objects: l}
+	var sets gatewayv1.ListenerSetList
+	l.list(&sets, client.MatchingFields{byParent: parentKey("Gateway", gw.Namespace, gw.Name)})
+	parents := []string{parentKey("Gateway", gw.Namespace, gw.Name)}
+	for i := range sets.Items {
+		if sets.Items[i].DeletionTimestamp == nil {
+			in.ListenerSets = append(in.ListenerSets, &sets.Items[i])
+		}
+		parents = append(parents, parentKey("ListenerSet", sets.Items[i].Namespace, sets.Items[i].Name))
+	}
+	in.Routes.HTTP = routesOf(l, parents, func(r *gatewayv1.HTTPRouteList) []gatewayv1.HTTPRoute { return r.Items })
+	in.Routes.GRPC = routesOf(l, parents, func(r *gatewayv1.GRPCRouteList) []gatewayv1.GRPCRoute { return r.Items })
+	in.Routes.TLS = routesOf(l, parents, func(r *gatewayv1.TLSRouteList) []gatewayv1.TLSRoute { return r.Items })
+	in.Routes.TCP = routesOf(l, parents, func(r *gatewayv1.TCPRouteList) []gatewayv1.TCPRoute { return r.Items })
+	in.Routes.UDP = routesOf(l, parents, func(r *gatewayv1.UDPRouteList) []gatewayv1.UDPRoute { return r.Items })
+	return in
+}
+
+// routesOf are the routes of a kind that name one of the parents, each once.
+func routesOf[T any, L any, PL interface {
+	*L
+	client.ObjectList
+}](l *lookup, parents []string, items func(PL) []T) []*T {
+	var out []*T
+	seen := map[client.ObjectKey]bool{}
+	for _, p := range parents {
+		list := PL(new(L))
+		l.list(list, client.MatchingFields{byParent: p})
+		found := items(list)
+		for i := range found {
+			o, ok := any(&found[i]).(client.Object)
+			if !ok || o.GetDeletionTimestamp() != nil {
+				continue
+			}
+			if key := client.ObjectKeyFromObject(o); !seen[key] {
+				seen[key] = true
+				out = append(out, &found[i])
+			}
+		}
+	}
+	return out
+}

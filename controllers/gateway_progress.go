@@ -1,0 +1,150 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+// progressWorkers is how many Gateways' Services and statuses are written at
+// once.
+const progressWorkers = 4
+
+func (g *gateways) addProgress(mgr manager.Manager) error {
+	owned := func() handler.EventHandler {
+		return handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &gatewayv1.Gateway{}, handler.OnlyControllerOwner())
+	}
+	return builder.ControllerManagedBy(mgr).Named("gateway-progress").
+		WatchesRawSource(g.progress.source()).
+		// A foreign edit of what we have written is put right.
+		Watches(&gatewayv1.Gateway{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(statusChanged)).
+		Watches(&gatewayv1.ListenerSet{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+			s, ok := o.(*gatewayv1.ListenerSet)
+			if !ok {
+				return nil
+			}
+			return []reconcile.Request{{NamespacedName: parentOfSet(s)}}
+		}), builder.WithPredicates(statusChanged)).
+		Watches(&corev1.Service{}, owned()).
+		Watches(&corev1.ServiceAccount{}, owned()).
+		Watches(&discoveryv1.EndpointSlice{}, owned()).
+		Watches(&discoveryv1.EndpointSlice{}, g.sliceEvents()).
+		WithOptions(working(progressWorkers)).
+		Complete(reconcile.Func(g.reconcileProgress))
+}
+
+// statusChanged passes updates that leave the spec as it is.
+var statusChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetGeneration() == e.ObjectNew.GetGeneration() && e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
+	},
+}
+
+// reconcileProgress writes what has become of a Gateway: first its Service and
+// slices, from which the announcement follows, then its status, then what its
+// addresses have left is freed.
+func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	s := g.servingOf(req.NamespacedName)
+	if s == nil {
+		return reconcile.Result{}, nil
+	}
+	envoys, err := g.envoysOf(ctx, s)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := g.writeFront(ctx, s, envoys); err != nil {
+		return g.lost(err)
+	}
+	said := s.built.Status(gateway.Progress{Addresses: s.decided.addresses(), Refused: s.decided.refused, Waiting: g.waiting(s, envoys)})
+	g.say(s.name, said.Routes, said.Policies)
+	if err := g.writeGateway(ctx, s, &said); err != nil {
+		return g.lost(err)
+	}
+	for i := range said.ListenerSets {
+		if err := g.writeListenerSet(ctx, &said.ListenerSets[i]); err != nil {
+			return g.lost(err)
+		}
+	}
+	if err := g.vacate(ctx, gateway.KeyOf(gatewayName(s.name)), s.decided.Leaving); err != nil {
+		return g.lost(err)
+	}
+	return reconcile.Result{}, nil
+}
+
+// lost is what comes of an error: what somebody else changed at the same time is
+// looked at again soon.
+func (g *gateways) lost(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: conflictPause}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// writeGateway writes the status of a Gateway, if it differs and is built from
+// what the Gateway is now.
+func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said) error {
+	gw := &gatewayv1.Gateway{}
+	if err := g.client.Get(ctx, s.name, gw); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if gw.Generation != s.generation || gw.UID != s.uid {
+		return nil // the newer one is being built
+	}
+	next := gw.DeepCopy()
+	var differs bool
+	if next.Status, differs = gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now()); !differs {
+		return nil
+	}
+	return g.patched(ctx, "Gateway", s.name, gw, next)
+}
+
+func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) error {
+	name := types.NamespacedName{Namespace: said.Name.Namespace, Name: said.Name.Name}
+	set := &gatewayv1.ListenerSet{}
+	if err := g.client.Get(ctx, name, set); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if set.Generation != generationOf(said) {
+		return nil
+	}
+	next := set.DeepCopy()
+	var differs bool
+	if next.Status, differs = gateway.MergeListenerSet(set.Status, said.Status, g.Clock.Now()); !differs {
+		return nil
+	}
+	return g.patched(ctx, "ListenerSet", name, set, next)
+}
+
+// generationOf is the generation that a status is about.
+func generationOf(said *gateway.SetSaid) int64 {
+	for _, c := range said.Status.Conditions {
+		return c.ObservedGeneration
+	}
+	return 0
+}
+
+// patched writes a status and counts it.
+func (g *gateways) patched(ctx context.Context, kind string, name types.NamespacedName, before, after client.Object) error {
+	err := g.patchStatus(ctx, before, after)
+	statusWrites.WithLabelValues(kind, resultOf(err)).Inc()
+	if err != nil {
+		return fmt.Errorf("writing the status of %s %s: %w", kind, name, err)
+	}
+	return nil
+}
