@@ -41,6 +41,10 @@ unit: ## The quick tests; no root needed
 e2e: ## The tests on a real cluster (root); RUN=regexp picks some
 	$(GO) run ./test/tiers e2e $(if $(RUN),--run '$(RUN)')
 
+.PHONY: conformance
+conformance: ## The Gateway API's suite on a real cluster (root); CHANNEL=standard MODE=dedicated RUN=regexp KEEP=1
+	$(GO) run ./test/tiers conformance $(if $(CHANNEL),--channel $(CHANNEL)) $(if $(MODE),--mode $(MODE)) $(if $(RUN),--run '$(RUN)') $(if $(KEEP),--keep)
+
 .PHONY: bench
 bench: ## Every measured figure of docs/figures.md, as one table (root; long)
 	$(GO) run ./test/bench $(BENCH)

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/test/testbed"
 )
 
 func main() {
@@ -45,31 +48,37 @@ func command() *cobra.Command {
 				return report(runTier(c.Context(), e2eTier(run)))
 			},
 		},
+		conformanceCommand(&run),
 	)
 	return root
 }
 
 // runAll builds Kubernetes once (from the cache where it is there), since the
-// unit tests use its API server and the cluster all of it.
+// unit tests use its API server and the cluster all of it. They use the cluster's
+// Envoy, too.
 func runAll(ctx context.Context, run string) error {
 	if reason := cannotHaveCluster(); reason != "" {
 		unit := runTier(ctx, unitTier(run, os.Getenv(assetsVariable)))
-		return report(unit, result{tier: "e2e", notRun: reason}, result{tier: "conformance", notRun: conformanceReason})
+		return report(unit, result{tier: "e2e", notRun: reason}, result{tier: "conformance", notRun: reason})
 	}
 	assets, err := buildKubernetes(ctx)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(assets)
+	envoy, err := testbed.Envoy(ctx, testbed.NewProgress(os.Stdout))
+	if err != nil {
+		return fmt.Errorf("getting Envoy: %w", err)
+	}
+	unit := unitTier(run, assets)
+	unit.env = append(unit.env, envoyVariable+"="+envoy.Binary)
 	return report(
-		runTier(ctx, unitTier(run, assets)),
+		runTier(ctx, unit),
 		runTier(ctx, e2eTier(run)),
-		result{tier: "conformance", notRun: conformanceReason},
+		// Its report is of the moment, so it does not go into the tree.
+		runConformance(ctx, conformanceOptions{run: run}, filepath.Join("build", "conformance")),
 	)
 }
-
-// conformanceReason goes when Gateways come.
-const conformanceReason = "this version has no Gateways yet"
 
 func cannotHaveCluster() string {
 	if os.Geteuid() != 0 {

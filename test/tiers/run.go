@@ -19,12 +19,18 @@ import (
 // assetsVariable tells tests where kube-apiserver and etcd are.
 const assetsVariable = "KUBEBUILDER_ASSETS"
 
+// envoyVariable tells tests where the program Envoy is.
+const envoyVariable = "FAIRLEAD_ENVOY"
+
 type tier struct {
 	name string
-	args []string
-	env  []string
-	// eachTest: a line for each test that passes, since one takes long.
-	eachTest bool
+	// program prints what go test -json does; the Go command if empty.
+	program string
+	args    []string
+	env     []string
+	// depth of the tests that get a line when they pass, since one takes long:
+	// 1 is tests, 2 also their parts.
+	depth int
 }
 
 func unitTier(run, assets string) tier {
@@ -40,7 +46,7 @@ func unitTier(run, assets string) tier {
 }
 
 func e2eTier(run string) tier {
-	t := tier{name: "e2e", eachTest: true, args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
+	t := tier{name: "e2e", depth: 1, args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
 	if run != "" {
 		t.args = append(t.args, "-run", run)
 	}
@@ -84,9 +90,12 @@ type event struct {
 }
 
 func runTier(ctx context.Context, t tier) result {
-	fmt.Printf("=== %s: go %s\n", t.name, strings.Join(t.args, " "))
+	if t.program == "" {
+		t.program = "go"
+	}
+	fmt.Printf("=== %s: %s %s\n", t.name, filepath.Base(t.program), strings.Join(t.args, " "))
 	start := time.Now()
-	cmd := exec.CommandContext(ctx, "go", t.args...)
+	cmd := exec.CommandContext(ctx, t.program, t.args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute
 	cmd.Env = append(os.Environ(), t.env...)
@@ -98,17 +107,18 @@ func runTier(ctx context.Context, t tier) result {
 	if err := cmd.Start(); err != nil {
 		return result{tier: t.name, broken: err}
 	}
-	r := read(out, os.Stdout, t.eachTest)
+	r := read(out, os.Stdout, t.depth)
 	r.tier, r.took = t.name, time.Since(start)
 	if err := cmd.Wait(); err != nil && r.failed == 0 {
-		r.broken = fmt.Errorf("go test ended with %w though no test failed", err)
+		r.broken = fmt.Errorf("%s ended with %w though no test failed", filepath.Base(t.program), err)
 	}
 	return r
 }
 
 // read counts tests, prints the output of those that fail and a line for each
-// package and, if asked for, for each test, and remembers why tests were skipped.
-func read(in io.Reader, out io.Writer, eachTest bool) result {
+// package and for each test down to the depth asked for, and remembers why tests
+// were skipped.
+func read(in io.Reader, out io.Writer, depth int) result {
 	r := result{skips: map[string][]string{}}
 	output := map[string][]string{}
 	lines := bufio.NewScanner(in)
@@ -125,7 +135,7 @@ func read(in io.Reader, out io.Writer, eachTest bool) result {
 			output[key] = append(output[key], e.Output)
 		case "pass", "skip", "fail", "build-fail":
 			r.count(e, output[key], out)
-			if eachTest && e.Action == "pass" && e.Test != "" && !strings.Contains(e.Test, "/") {
+			if e.Action == "pass" && e.Test != "" && strings.Count(e.Test, "/") < depth {
 				fmt.Fprintf(out, "  ok %s (%.0fs)\n", e.Test, e.Elapsed)
 			}
 			delete(output, key)
@@ -157,11 +167,22 @@ func skipReason(output []string) string {
 		line := strings.TrimSpace(output[i])
 		if _, reason, ok := strings.Cut(line, ".go:"); ok {
 			if _, reason, ok = strings.Cut(reason, ": "); ok {
-				return reason
+				return withoutName(reason)
 			}
 		}
 	}
 	return "no reason given"
+}
+
+// withoutName takes off what the Gateway API's suite begins its reasons with, for
+// many tests are skipped for the same.
+func withoutName(reason string) string {
+	if rest, ok := strings.CutPrefix(reason, "Skipping "); ok {
+		if _, why, ok := strings.Cut(rest, ": "); ok {
+			return why
+		}
+	}
+	return reason
 }
 
 // report prints a line for each tier, then the sum, and says whether all is well.

@@ -19,7 +19,7 @@ func TestRead(t *testing.T) {
 {"Action":"pass","Package":"q"}
 `
 	var out strings.Builder
-	r := read(strings.NewReader(in), &out, true)
+	r := read(strings.NewReader(in), &out, 1)
 	if r.passed != 2 || r.failed != 2 || r.skipped != 1 {
 		t.Errorf("got %d passed, %d failed, %d skipped; want 2, 2 (the test and its package), 1", r.passed, r.failed, r.skipped)
 	}
@@ -30,12 +30,41 @@ func TestRead(t *testing.T) {
 		t.Errorf("there must be a line for each test that passes, and none for its parts:\n%s", s)
 	}
 	out.Reset()
-	if read(strings.NewReader(in), &out, false); strings.Contains(out.String(), "TestB") {
+	if read(strings.NewReader(in), &out, 0); strings.Contains(out.String(), "TestB") {
 		t.Errorf("lines for tests that nobody asked for:\n%s", out.String())
 	}
 	out.Reset()
-	read(strings.NewReader(in), &out, true)
+	read(strings.NewReader(in), &out, 1)
 	if s := out.String(); !strings.Contains(s, "wrong thing") || !strings.Contains(s, "ok   q") {
 		t.Errorf("output lacks the failure or the package that passed:\n%s", s)
+	}
+	out.Reset()
+	read(strings.NewReader(in), &out, 2)
+	if s := out.String(); !strings.Contains(s, "  ok TestB/of it (1s)\n") {
+		t.Errorf("there must be a line for parts of tests where they are asked for:\n%s", s)
+	}
+}
+
+// The suite of the Gateway API has one reason for many tests.
+func TestSkipReason(t *testing.T) {
+	for line, want := range map[string]string{
+		"    c_test.go:9: needs root: run as root\n":                               "needs root: run as root",
+		"    conformance.go:57: Skipping MeshBasic: suite does not support Mesh\n": "suite does not support Mesh",
+		"--- SKIP: TestC (0.00s)\n":                                                "no reason given",
+	} {
+		if got := skipReason([]string{line}); got != want {
+			t.Errorf("%q: got %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestConformanceTier(t *testing.T) {
+	all := conformanceTier("/run", conformanceOptions{}, "build")
+	if got, want := strings.Join(all.args, " "), "--json --reports build"; got != want || all.program != "/run" {
+		t.Errorf("%s %s, want /run %s", all.program, got, want)
+	}
+	some := conformanceTier("/run", conformanceOptions{channel: "standard", mode: "dedicated", run: "UDP", keep: true}, "")
+	if got, want := strings.Join(some.args, " "), "--json --channel standard --mode dedicated --run UDP --keep"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
