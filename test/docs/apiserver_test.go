@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/fairlead/fairlead/test/chart"
+	"github.com/fairlead/fairlead/test/gatewayapi"
 )
 
 // Every example is taken by a real API server with our CRDs.
@@ -19,8 +20,12 @@ func TestExamplesAreTaken(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Skip("needs kube-apiserver and etcd: set KUBEBUILDER_ASSETS to their folder (`make test` does)")
 	}
+	crds, err := gatewayapi.CRDs("standard")
+	if err != nil {
+		t.Fatal(err)
+	}
 	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join(chart.Dir(), "files", "crds")},
+		CRDDirectoryPaths:     append(crds, filepath.Join(chart.Dir(), "files", "crds")),
 		ErrorIfCRDPathMissing: true,
 	}
 	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/16,fd00:96::/112")

@@ -54,6 +54,7 @@ func (w *world) ownPool(name string, addresses ...string) *v1alpha1.IPAddressPoo
 	p := lab.Pool(name, addresses...)
 	p.Labels = map[string]string{"world": w.namespace}
 	p.Spec.ServiceAllocation = &v1alpha1.ServiceAllocation{Namespaces: []string{w.namespace}}
+	p.Spec.GatewayAllocation = &v1alpha1.GatewayAllocation{Namespaces: []string{w.namespace}}
 	p.Spec.ReuseDelay, p.Spec.Retain = &metav1.Duration{}, &metav1.Duration{}
 	return p
 }

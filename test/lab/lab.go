@@ -20,6 +20,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/chart"
@@ -59,10 +60,10 @@ func New(cluster *testbed.Cluster) (*Lab, error) {
 	return &Lab{Cluster: cluster, Client: c, Config: config}, nil
 }
 
-// Scheme knows Kubernetes' own kinds and Fairlead's.
+// Scheme knows Kubernetes' own kinds, Fairlead's and the Gateway API's.
 func Scheme() (*kruntime.Scheme, error) {
 	scheme := kruntime.NewScheme()
-	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), gatewayv1.Install(scheme))
 }
 
 // Root is the folder of the repository.
@@ -80,7 +81,8 @@ func (l *Lab) LoadImages(ctx context.Context, version string) error {
 	}
 	defer os.RemoveAll(dir)
 	build := exec.CommandContext(ctx, "go", "run", "./release", "images",
-		"--version", version, "--arch", runtime.GOARCH, "--repository", Repository, "--out", dir)
+		"--version", version, "--arch", runtime.GOARCH, "--repository", Repository, "--out", dir,
+		"--envoy=false") // the testbed's nodes have it
 	build.Dir = Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building images: %w\n%s", err, out)
