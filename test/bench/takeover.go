@@ -166,10 +166,13 @@ func servedAgain(ctx context.Context, p *lab.Probe, down time.Time) (time.Durati
 	return 0, fmt.Errorf("not served again within %s", neverAgain)
 }
 
+// lookAgain is the pause between two looks, each of which listens for 0.3 s.
+const lookAgain = 20 * time.Millisecond
+
 // awaitOne looks until one host answers for each address of a target, and says
 // how long after healing the look began that saw it.
 func (b *bench) awaitOne(ctx context.Context, t target, healed time.Time) (after time.Duration, err error) {
-	err = lab.Await(ctx, time.Minute, "one host to answer for "+t.name, func(ctx context.Context) error {
+	err = awaitSlowly(ctx, time.Minute, lookAgain, "one host to answer for "+t.name, func(ctx context.Context) error {
 		after = time.Since(healed)
 		return inParallel(ctx, len(t.addresses), 0, len(t.addresses), func(ctx context.Context, i int) error {
 			_, err := b.answering(ctx, t.addresses[i])
