@@ -3,6 +3,7 @@ package gateway
 import (
 	"regexp"
 
+	"k8s.io/utils/ptr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -12,30 +13,8 @@ func (b *builder) readGRPC(r *route, o *gatewayv1.GRPCRoute) {
 		spec := &o.Spec.Rules[i]
 		f := b.readFilters(r, httpFilters(spec.Filters))
 		base, problem := b.grpcRule(r, spec, &f)
-		if problem == "" {
-			problem = f.unusable
-		}
-		matches := spec.Matches
-		if len(matches) == 0 {
-			matches = []gatewayv1.GRPCRouteMatch{{}}
-		}
-		var got []ranked
-		for j := range matches {
-			ranked, why := grpcMatch(r, &matches[j])
-			if problem == "" {
-				problem = why
-			}
-			rule := base
-			rule.Origin = Origin{Kind: r.kind, Name: r.name, Rule: i, RuleName: sectionOf(spec.Name), Match: j}
-			rule.Match = ranked.Match
-			ranked.Rule = &rule
-			got = append(got, ranked)
-		}
-		if problem != "" {
-			r.drop(i, problem)
-			continue
-		}
-		r.rules = append(r.rules, got...)
+		base.Origin = Origin{Kind: r.kind, Name: r.name, Rule: i, RuleName: sectionOf(spec.Name)}
+		addRule(r, base, &f, problem, spec.Matches, grpcMatch)
 	}
 	r.finish(len(o.Spec.Rules))
 }
@@ -46,15 +25,7 @@ func (b *builder) grpcRule(r *route, spec *gatewayv1.GRPCRouteRule, f *filters) 
 	//nolint:staticcheck // deprecated for a kind that is not served yet, and in use
 	rule.Session, problem = session(r, spec.SessionPersistence, problem)
 	for _, ref := range spec.BackendRefs {
-		d := b.destination(r, ref.BackendRef)
-		if len(ref.Filters) > 0 {
-			own := b.readFilters(r, httpFilters(ref.Filters))
-			if own.unusable != "" && problem == "" {
-				problem = "a backendRef's filters: " + own.unusable
-			}
-			d.take(&own)
-		}
-		rule.Backends = append(rule.Backends, d)
+		problem = b.addDestination(r, &rule, ref.BackendRef, httpFilters(ref.Filters), problem)
 	}
 	if f.failing {
 		rule.Backends = nil
@@ -82,8 +53,8 @@ func grpcMatch(r *route, m *gatewayv1.GRPCRouteMatch) (ranked, string) {
 	out := ranked{route: r, path: 2, Rule: &Rule{}}
 	out.Match.GRPC = true
 	problem := ""
-	if s := m.Method; s != nil && (deref(s.Service) != "" || deref(s.Method) != "") {
-		service, method := deref(s.Service), deref(s.Method)
+	if s := m.Method; s != nil && (ptr.Deref(s.Service, "") != "" || ptr.Deref(s.Method, "") != "") {
+		service, method := ptr.Deref(s.Service, ""), ptr.Deref(s.Method, "")
 		out.length, out.extra = len(service), len(method)
 		exact := s.Type == nil || *s.Type == gatewayv1.GRPCMethodMatchExact
 		switch {

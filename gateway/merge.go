@@ -21,17 +21,9 @@ const (
 func MergeGateway(have, said gatewayv1.GatewayStatus, now time.Time) (gatewayv1.GatewayStatus, bool) {
 	out := said
 	out.Conditions = mergeConditions(have.Conditions, said.Conditions, GatewayTypes, now)
-	out.Listeners = slices.Clone(said.Listeners)
-	for i := range out.Listeners {
-		l := &out.Listeners[i]
-		var had []metav1.Condition
-		for _, h := range have.Listeners {
-			if h.Name == l.Name {
-				had = h.Conditions
-			}
-		}
-		l.Conditions = mergeConditions(had, l.Conditions, ListenerTypes, now)
-	}
+	out.Listeners = mergeListeners(have.Listeners, said.Listeners, now, func(l *gatewayv1.ListenerStatus) (gatewayv1.SectionName, *[]metav1.Condition) {
+		return l.Name, &l.Conditions
+	})
 	return out, !equality.Semantic.DeepEqual(have, out)
 }
 
@@ -39,70 +31,74 @@ func MergeGateway(have, said gatewayv1.GatewayStatus, now time.Time) (gatewayv1.
 func MergeListenerSet(have, said gatewayv1.ListenerSetStatus, now time.Time) (gatewayv1.ListenerSetStatus, bool) {
 	out := said
 	out.Conditions = mergeConditions(have.Conditions, said.Conditions, ListenerSetTypes, now)
-	out.Listeners = slices.Clone(said.Listeners)
-	for i := range out.Listeners {
-		l := &out.Listeners[i]
-		var had []metav1.Condition
-		for _, h := range have.Listeners {
-			if h.Name == l.Name {
-				had = h.Conditions
-			}
-		}
-		l.Conditions = mergeConditions(had, l.Conditions, ListenerTypes, now)
-	}
+	out.Listeners = mergeListeners(have.Listeners, said.Listeners, now, func(l *gatewayv1.ListenerEntryStatus) (gatewayv1.SectionName, *[]metav1.Condition) {
+		return l.Name, &l.Conditions
+	})
 	return out, !equality.Semantic.DeepEqual(have, out)
+}
+
+// mergeListeners gives the listeners that are said, each with what others have
+// said of the one of its name. Parts gives the name and the conditions of one.
+func mergeListeners[L any](have, said []L, now time.Time, parts func(*L) (gatewayv1.SectionName, *[]metav1.Condition)) []L {
+	had := map[gatewayv1.SectionName][]metav1.Condition{}
+	for i := range have {
+		name, conditions := parts(&have[i])
+		had[name] = *conditions
+	}
+	out := slices.Clone(said)
+	for i := range out {
+		name, conditions := parts(&out[i])
+		*conditions = mergeConditions(had[name], *conditions, ListenerTypes, now)
+	}
+	return out
 }
 
 // MergeParents gives the entries of a route's status: those of other
 // controllers as they are and where they are, ours as said. Entries of ours
 // that are said no more go.
 func MergeParents(have, said []gatewayv1.RouteParentStatus, now time.Time) ([]gatewayv1.RouteParentStatus, bool) {
-	out := []gatewayv1.RouteParentStatus{}
-	told := make([]bool, len(said))
-	for _, h := range have {
-		if h.ControllerName != ControllerName {
-			out = append(out, h)
-			continue
-		}
-		i := slices.IndexFunc(said, func(s gatewayv1.RouteParentStatus) bool { return equality.Semantic.DeepEqual(s.ParentRef, h.ParentRef) })
-		if i < 0 || told[i] {
-			continue
-		}
-		told[i] = true
-		h.Conditions = mergeConditions(h.Conditions, said[i].Conditions, RouteTypes, now)
-		out = append(out, h)
-	}
-	for i, s := range said {
-		if !told[i] && len(out) < maxParents {
-			s.Conditions = mergeConditions(nil, s.Conditions, RouteTypes, now)
-			out = append(out, s)
-		}
-	}
-	return out, !equality.Semantic.DeepEqual(have, out) && len(have)+len(out) > 0
+	return mergeEntries(have, said, maxParents, RouteTypes, now, func(e *gatewayv1.RouteParentStatus) entry {
+		return entry{&e.ParentRef, e.ControllerName, &e.Conditions}
+	})
 }
 
 // MergeAncestors does the same for a policy.
 func MergeAncestors(have, said []gatewayv1.PolicyAncestorStatus, now time.Time) ([]gatewayv1.PolicyAncestorStatus, bool) {
-	out := []gatewayv1.PolicyAncestorStatus{}
+	return mergeEntries(have, said, maxAncestors, PolicyTypes, now, func(e *gatewayv1.PolicyAncestorStatus) entry {
+		return entry{&e.AncestorRef, e.ControllerName, &e.Conditions}
+	})
+}
+
+// entry is what one controller says of a route or a policy to one Gateway.
+type entry struct {
+	ref        *gatewayv1.ParentReference
+	controller gatewayv1.GatewayController
+	conditions *[]metav1.Condition
+}
+
+// mergeEntries puts entries of ours that are said among those that are there, at
+// most so many in all.
+func mergeEntries[E any](have, said []E, most int, ours []string, now time.Time, parts func(*E) entry) ([]E, bool) {
+	out := []E{}
 	told := make([]bool, len(said))
 	for _, h := range have {
-		if h.ControllerName != ControllerName {
+		had := parts(&h)
+		if had.controller != ControllerName {
 			out = append(out, h)
 			continue
 		}
-		i := slices.IndexFunc(said, func(s gatewayv1.PolicyAncestorStatus) bool {
-			return equality.Semantic.DeepEqual(s.AncestorRef, h.AncestorRef)
-		})
+		i := slices.IndexFunc(said, func(s E) bool { return equality.Semantic.DeepEqual(parts(&s).ref, had.ref) })
 		if i < 0 || told[i] {
 			continue
 		}
 		told[i] = true
-		h.Conditions = mergeConditions(h.Conditions, said[i].Conditions, PolicyTypes, now)
+		*had.conditions = mergeConditions(*had.conditions, *parts(&said[i]).conditions, ours, now)
 		out = append(out, h)
 	}
 	for i, s := range said {
-		if !told[i] && len(out) < maxAncestors {
-			s.Conditions = mergeConditions(nil, s.Conditions, PolicyTypes, now)
+		if !told[i] && len(out) < most {
+			conditions := parts(&s).conditions
+			*conditions = mergeConditions(nil, *conditions, ours, now)
 			out = append(out, s)
 		}
 	}

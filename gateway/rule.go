@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/ptr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -53,32 +54,33 @@ func (b *builder) readHTTP(r *route, o *gatewayv1.HTTPRoute) {
 		spec := &o.Spec.Rules[i]
 		f := b.readFilters(r, spec.Filters)
 		base, problem := b.httpRule(r, spec, &f)
-		if problem == "" {
-			problem = f.unusable
-		}
-		matches := spec.Matches
-		if len(matches) == 0 {
-			matches = []gatewayv1.HTTPRouteMatch{{}}
-		}
-		var got []ranked
-		for j := range matches {
-			ranked, why := httpMatch(r, &matches[j])
-			if problem == "" {
-				problem = why
-			}
-			rule := base
-			rule.Origin = Origin{Kind: r.kind, Name: r.name, Rule: i, RuleName: sectionOf(spec.Name), Match: j}
-			rule.Match = ranked.Match
-			ranked.Rule, ranked.redirect = &rule, f.redirect
-			got = append(got, ranked)
-		}
-		if problem != "" {
-			r.drop(i, problem)
-			continue
-		}
-		r.rules = append(r.rules, got...)
+		base.Origin = Origin{Kind: r.kind, Name: r.name, Rule: i, RuleName: sectionOf(spec.Name)}
+		addRule(r, base, &f, problem, spec.Matches, httpMatch)
 	}
 	r.finish(len(o.Spec.Rules))
+}
+
+// addRule adds a rule to a route, once for each of its matches; without any it
+// matches everything. With a problem it is left out, and told.
+func addRule[M any](r *route, base Rule, f *filters, problem string, matches []M, read func(*route, *M) (ranked, string)) {
+	problem = cmp.Or(problem, f.unusable)
+	if len(matches) == 0 {
+		matches = make([]M, 1)
+	}
+	var got []ranked
+	for j := range matches {
+		ranked, why := read(r, &matches[j])
+		problem = cmp.Or(problem, why)
+		rule := base
+		rule.Origin.Match, rule.Match = j, ranked.Match
+		ranked.Rule, ranked.redirect = &rule, f.redirect
+		got = append(got, ranked)
+	}
+	if problem != "" {
+		r.drop(base.Origin.Rule, problem)
+		return
+	}
+	r.rules = append(r.rules, got...)
 }
 
 // finish sorts the rules, and notes when none is left of those there were.
@@ -107,15 +109,7 @@ func (b *builder) httpRule(r *route, spec *gatewayv1.HTTPRouteRule, f *filters) 
 		return rule, problem
 	}
 	for _, ref := range spec.BackendRefs {
-		d := b.destination(r, ref.BackendRef)
-		if len(ref.Filters) > 0 {
-			own := b.readFilters(r, ref.Filters)
-			if own.unusable != "" && problem == "" {
-				problem = "a backendRef's filters: " + own.unusable
-			}
-			d.take(&own)
-		}
-		rule.Backends = append(rule.Backends, d)
+		problem = b.addDestination(r, &rule, ref.BackendRef, ref.Filters, problem)
 	}
 	if f.failing {
 		rule.Backends = nil
@@ -123,24 +117,30 @@ func (b *builder) httpRule(r *route, spec *gatewayv1.HTTPRouteRule, f *filters) 
 	return rule, problem
 }
 
+// addDestination adds a backendRef with its own filters to a rule.
+func (b *builder) addDestination(r *route, rule *Rule, ref gatewayv1.BackendRef, list []gatewayv1.HTTPRouteFilter, problem string) string {
+	d := b.destination(r, ref)
+	if len(list) > 0 {
+		own := b.readFilters(r, list)
+		if own.unusable != "" {
+			problem = cmp.Or(problem, "a backendRef's filters: "+own.unusable)
+		}
+		d.take(&own)
+	}
+	rule.Backends = append(rule.Backends, d)
+	return problem
+}
+
 // take applies the filters of a backendRef.
 func (d *Destination) take(f *filters) {
 	d.RequestHeaders, d.ResponseHeaders, d.Rewrite = f.requestHeaders, f.responseHeaders, f.rewrite
 	d.CORS, d.Auth, d.Mirrors = f.cors, f.auth, f.mirrors
 	if f.redirect != nil {
-		d.Redirect = &Redirect{Scheme: deref(f.redirect.Scheme), Hostname: string(deref(f.redirect.Hostname)), Path: pathChange(f.redirect.Path), Status: statusOf(f.redirect)}
+		d.Redirect = &Redirect{Scheme: ptr.Deref(f.redirect.Scheme, ""), Hostname: string(ptr.Deref(f.redirect.Hostname, "")), Path: pathChange(f.redirect.Path), Status: statusOf(f.redirect)}
 	}
 	if f.failing {
 		d.Backend = ""
 	}
-}
-
-func deref[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
 }
 
 func statusOf(f *gatewayv1.HTTPRequestRedirectFilter) int {
@@ -195,8 +195,8 @@ func session(r *route, s *gatewayv1.SessionPersistence, problem string) (*Sessio
 	}
 	out := &Session{Cookie: "fairlead-" + r.name.Name, Path: "/"}
 	if c := s.Cookie; c != nil {
-		out.Cookie = cmp.Or(string(deref(c.Name)), out.Cookie)
-		out.Path = cmp.Or(deref(c.Path), out.Path)
+		out.Cookie = cmp.Or(string(ptr.Deref(c.Name, "")), out.Cookie)
+		out.Path = cmp.Or(ptr.Deref(c.Path, ""), out.Path)
 		if c.LifetimeType != nil && *c.LifetimeType == gatewayv1.PermanentCookieLifetimeType {
 			life, why := duration(s.AbsoluteTimeout, "sessionPersistence.absoluteTimeout", problem)
 			problem = why
@@ -229,7 +229,7 @@ func httpMatch(r *route, m *gatewayv1.HTTPRouteMatch) (ranked, string) {
 			out.prefix(*m.Path.Value)
 		}
 	}
-	out.Match.Method = string(deref(m.Method))
+	out.Match.Method = string(ptr.Deref(m.Method, ""))
 	for _, h := range m.Headers {
 		regex := h.Type != nil && *h.Type == gatewayv1.HeaderMatchRegularExpression
 		problem = out.Match.addHeader(string(h.Name), h.Value, regex, problem)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/utils/ptr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -180,7 +181,7 @@ func (b *builder) redirected(l *listener, r ranked) *Rule {
 	}
 	rule := *r.Rule
 	rule.Redirect = &Redirect{
-		Scheme: deref(r.redirect.Scheme), Hostname: string(deref(r.redirect.Hostname)), Path: pathChange(r.redirect.Path),
+		Scheme: ptr.Deref(r.redirect.Scheme, ""), Hostname: string(ptr.Deref(r.redirect.Hostname, "")), Path: pathChange(r.redirect.Path),
 		Port: redirectPort(l, r.redirect), Status: statusOf(r.redirect),
 	}
 	b.redirects[key] = &rule
