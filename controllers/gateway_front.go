@@ -10,7 +10,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -76,12 +75,12 @@ func infrastructureOf(gw *gatewayv1.Gateway) fleet.Metadata {
 
 // publish gives the Model to the Envoys of the fleet.
 func (g *gateways) publish(s *serving, c fleet.Config) error {
-	ports := map[[2]string]uint16{}
+	ports := map[fleet.PortKey]uint16{}
 	for _, p := range s.front.Ports {
-		ports[[2]string{fmt.Sprint(p.Number), string(p.Transport)}] = p.Envoy
+		ports[fleet.PortKey{Number: p.Number, Transport: p.Transport}] = p.Envoy
 	}
 	r := xds.Encode(s.built.Model, func(number uint16, t gateway.Transport) uint16 {
-		return ports[[2]string{fmt.Sprint(number), string(t)}]
+		return ports[fleet.PortKey{Number: number, Transport: t}]
 	}, settingsOf(c, g.fleet.Families))
 	return g.feed.Set(s.fleet.Name(), gatewayName(s.name), resourcesOf(r))
 }
@@ -264,12 +263,12 @@ func (g *gateways) writeSlices(ctx context.Context, s *serving, f fleet.Front, e
 	return nil
 }
 
-// slicesOf are the EndpointSlices that a Gateway has.
+// slicesOf are the EndpointSlices that a Gateway has. They are shared with the
+// cache and must not be changed.
 func (g *gateways) slicesOf(ctx context.Context, f fleet.Front) ([]discoveryv1.EndpointSlice, error) {
 	var list discoveryv1.EndpointSliceList
-	err := g.client.List(ctx, &list, client.InNamespace(f.Gateway.Namespace), client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(labels.Set{
-		discoveryv1.LabelServiceName: f.Name(), discoveryv1.LabelManagedBy: fleet.SliceManager,
-	})})
+	err := g.client.List(ctx, &list, client.InNamespace(f.Gateway.Namespace), client.MatchingFields{sliceService: f.Name()},
+		client.MatchingLabels{discoveryv1.LabelManagedBy: fleet.SliceManager}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("listing the EndpointSlices of Gateway %s: %w", f.Gateway, err)
 	}

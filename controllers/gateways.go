@@ -304,6 +304,7 @@ func (g *gateways) remove(ctx context.Context, name types.NamespacedName) error 
 	g.mu.Lock()
 	before := g.known[name]
 	delete(g.known, name)
+	delete(g.settings, name)
 	g.mu.Unlock()
 	g.users.set(name, nil)
 	g.say(name, nil, nil)
