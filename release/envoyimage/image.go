@@ -34,11 +34,11 @@ func writeImage(binary, to string) error {
 	if exists(authorities) {
 		libraries[authorities] = authorities
 	}
-	base, err := layer(libraries)
+	base, err := Layer(libraries)
 	if err != nil {
 		return err
 	}
-	program, err := layer(map[string]string{entrypoint: binary})
+	program, err := Layer(map[string]string{entrypoint: binary})
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,9 @@ func configured(img v1.Image) (v1.Image, error) {
 	return mutate.ConfigFile(img, config)
 }
 
-// layer has files: path in the image to path on this machine.
-func layer(files map[string]string) (v1.Layer, error) {
+// Layer has files, each of which may be run: path in the image to path on this
+// machine. It is not compressed.
+func Layer(files map[string]string) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, path := range sortedKeys(files) {

@@ -1,12 +1,10 @@
-// Package gatewayapi finds the CRDs of the Gateway API, for tests against an API
-// server.
+// Package gatewayapi finds the manifests of the Gateway API, for tests.
 package gatewayapi
 
 import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -17,15 +15,25 @@ func CRDs(channel string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the module of the Gateway API: %w", err)
 	}
-	where := filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", channel)
-	all, err := filepath.Glob(filepath.Join(where, "gateway.networking.k8s.io_*.yaml"))
-	if err != nil {
-		return nil, err
+	_, crds, err := Manifests(strings.TrimSpace(string(dir)), channel)
+	return crds, err
+}
+
+// Manifests are the paths of the manifests of a release channel in the Gateway
+// API's source, and of those among them that are CRDs: one is a policy that guards
+// upgrades.
+func Manifests(source, channel string) (all, crds []string, err error) {
+	where := filepath.Join(source, "config", "crd", channel)
+	if all, err = filepath.Glob(filepath.Join(where, "gateway.networking.*.yaml")); err != nil {
+		return nil, nil, err
 	}
-	// The policy that guards upgrades is no CRD.
-	all = slices.DeleteFunc(all, func(f string) bool { return strings.Contains(filepath.Base(f), "_vap_") })
-	if len(all) == 0 {
-		return nil, fmt.Errorf("there are no CRDs of the Gateway API in %s", where)
+	for _, file := range all {
+		if !strings.Contains(filepath.Base(file), "_vap_") {
+			crds = append(crds, file)
+		}
 	}
-	return all, nil
+	if len(crds) == 0 {
+		return nil, nil, fmt.Errorf("there are no CRDs of the Gateway API in %s", where)
+	}
+	return all, crds, nil
 }

@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/fairlead/fairlead/release/envoyimage"
+	"github.com/fairlead/fairlead/test/gatewayapi"
 )
 
 const gatewayAPIModule = "sigs.k8s.io/gateway-api"
@@ -37,7 +36,7 @@ func (c *Cluster) installGatewayAPI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the CRDs of the Gateway API: %w", err)
 	}
-	all, crds, err := gatewayAPIFiles(filepath.Join(dir, "config", "crd", channel))
+	all, crds, err := gatewayapi.Manifests(dir, channel)
 	if err != nil {
 		return err
 	}
@@ -54,24 +53,6 @@ func (c *Cluster) installGatewayAPI(ctx context.Context) error {
 
 func (c *Cluster) kubectl(ctx context.Context, args ...string) error {
 	return run(ctx, c.Binary("kubectl"), append([]string{"--kubeconfig=" + c.Kubeconfig()}, args...)...)
-}
-
-// gatewayAPIFiles are the manifests of a channel, and those among them that are CRDs.
-func gatewayAPIFiles(dir string) (all, crds []string, err error) {
-	found, err := filepath.Glob(filepath.Join(dir, "gateway.networking.*.yaml"))
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, file := range found {
-		all = append(all, file)
-		if !strings.Contains(filepath.Base(file), "_vap_") {
-			crds = append(crds, file)
-		}
-	}
-	if len(crds) == 0 {
-		return nil, nil, fmt.Errorf("%s %s has no CRDs in %s", gatewayAPIModule, gatewayAPIVersion, dir)
-	}
-	return all, crds, nil
 }
 
 func asFlags(files []string) []string {

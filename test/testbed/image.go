@@ -1,21 +1,18 @@
 package testbed
 
 import (
-	"archive/tar"
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/fairlead/fairlead/release/envoyimage"
 )
 
 // builtIn are the images that every node gets, by the program that is in each.
@@ -55,24 +52,12 @@ func writeImages(bins Binaries, path string) error {
 // programImage is an image with one static program as its entry point. Its layer is not compressed: it goes to this
 // machine only, where packing and unpacking would be all its cost.
 func programImage(path string) (v1.Image, error) {
-	program, err := os.ReadFile(path)
+	entry := "/" + filepath.Base(path)
+	layer, err := envoyimage.Layer(map[string]string{entry: path})
 	if err != nil {
 		return nil, err
 	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	entry := "/" + filepath.Base(path)
-	header := &tar.Header{Name: entry[1:], Mode: 0o755, Size: int64(len(program)), ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg}
-	if err := w.WriteHeader(header); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(program); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	image, err := mutate.AppendLayers(empty.Image, static.NewLayer(layer.Bytes(), types.DockerUncompressedLayer))
+	image, err := mutate.AppendLayers(empty.Image, layer)
 	if err != nil {
 		return nil, err
 	}

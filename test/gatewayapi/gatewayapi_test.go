@@ -1,4 +1,4 @@
-package testbed
+package gatewayapi
 
 import (
 	"os"
@@ -6,8 +6,12 @@ import (
 	"testing"
 )
 
-func TestGatewayAPIFiles(t *testing.T) {
-	dir := t.TempDir()
+func TestManifests(t *testing.T) {
+	source := t.TempDir()
+	dir := filepath.Join(source, "config", "crd", "standard")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{
 		"gateway.networking.k8s.io_gateways.yaml", "gateway.networking.x-k8s.io_xmeshes.yaml",
 		"gateway.networking.k8s.io_vap_safeupgrades.yaml", "kustomization.yaml",
@@ -16,11 +20,11 @@ func TestGatewayAPIFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all, crds, err := gatewayAPIFiles(dir)
+	all, crds, err := Manifests(source, "standard")
 	if err != nil || len(all) != 3 || len(crds) != 2 {
 		t.Errorf("%v, %v, %v; want the manifests without the kustomization, and the CRDs without the policy", all, crds, err)
 	}
-	if _, _, err := gatewayAPIFiles(t.TempDir()); err == nil {
+	if _, _, err := Manifests(t.TempDir(), "standard"); err == nil {
 		t.Error("an empty folder has CRDs")
 	}
 }
