@@ -35,54 +35,69 @@ func reachTCP(ctx context.Context, to netip.AddrPort) bool {
 	if err != nil || answered {
 		return answered
 	}
-	defer func() { _ = unix.Close(first) }()
-	second := -1
+	defer first.close()
+	second := &call{over: true}
 	start := time.Now()
-	for {
+	for repeated := false; ; {
 		// The clock first, then the sockets: what comes in between counts.
 		elapsed := time.Since(start)
-		if answeredOn(first) || second >= 0 && answeredOn(second) {
+		if first.answered() || second.answered() {
 			return true
 		}
 		if elapsed >= opinionWait || ctx.Err() != nil {
 			return false
 		}
-		if second < 0 && elapsed >= opinionRepeat {
-			forgetUnresolved(to.Addr())
+		if !repeated && elapsed >= opinionRepeat {
+			repeated = true
+			forgetNeighbour(to.Addr())
 			if second, answered, err = dial(to); err != nil || answered {
 				return answered
 			}
-			defer func() { _ = unix.Close(second) }()
+			defer second.close()
 		}
 		time.Sleep(opinionPoll)
 	}
 }
 
+// call is a connection that is being made.
+type call struct {
+	fd int
+	// over: it failed. The kernel tells the reason once, and from then on that
+	// there is none, as of a connection that was made.
+	over bool
+}
+
+func (c *call) close() { _ = unix.Close(c.fd) }
+
+// answered says whether the connection was made or refused.
+func (c *call) answered() bool {
+	if c.over {
+		return false
+	}
+	ready := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}
+	if n, err := unix.Poll(ready, 0); err != nil || n == 0 {
+		return false
+	}
+	code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	c.over = err != nil || code != 0
+	return err == nil && (code == 0 || unix.Errno(code) == unix.ECONNREFUSED)
+}
+
 // dial begins to connect. An answer may be there at once, from the same machine.
-func dial(to netip.AddrPort) (fd int, answered bool, err error) {
+func dial(to netip.AddrPort) (c *call, answered bool, err error) {
 	family := unix.AF_INET6
 	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 	if to.Addr().Is4() {
 		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	}
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, false, fmt.Errorf("making a socket for a second opinion: %w", err)
+		return nil, false, fmt.Errorf("making a socket for a second opinion: %w", err)
 	}
 	err = unix.Connect(fd, sa)
 	if errors.Is(err, unix.EINPROGRESS) {
-		return fd, false, nil
+		return &call{fd: fd}, false, nil
 	}
 	_ = unix.Close(fd)
-	return -1, err == nil || errors.Is(err, unix.ECONNREFUSED), err
-}
-
-// answeredOn says whether a connection was made or refused.
-func answeredOn(fd int) bool {
-	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	if n, err := unix.Poll(ready, 0); err != nil || n == 0 {
-		return false
-	}
-	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	return err == nil && (code == 0 || unix.Errno(code) == unix.ECONNREFUSED)
+	return nil, err == nil || errors.Is(err, unix.ECONNREFUSED), err
 }
