@@ -38,6 +38,9 @@ func newSegment(t *testing.T) *segment {
 
 func configure(t *testing.T, a netip.Addr) net.HardwareAddr {
 	t.Helper()
+	lo, err := netlink.LinkByName("lo") // the kernel tells its own connections by it what failed
+	must(t, err)
+	must(t, netlink.LinkSetUp(lo))
 	l, err := netlink.LinkByName("eth0")
 	must(t, err)
 	must(t, netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(24, 32)}}))
