@@ -172,7 +172,8 @@ func (w *statusWriter) observed(a *v1alpha1.Address) {
 	at, before := w.mended[ip]
 	switch {
 	case before && at.After(now):
-		return // it is due already
+		// It is due already; but the queue may have had an earlier look to come, which
+		// took its place and is over.
 	case !before || now.Sub(at) >= rewriteWait:
 		at = now
 	default:

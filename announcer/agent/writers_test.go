@@ -199,3 +199,35 @@ func race(t *testing.T, ip netip.Addr, rng *rand.Rand) {
 		t.Errorf("%d writes although nothing changed any more", l.writes-writes)
 	}
 }
+
+// What a look at the status that came early has put right, and a late write made
+// wrong again, is put right once more.
+func TestTheStatusIsPutRightAfterAnEarlyLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ip := netip.MustParseAddr("172.30.0.1")
+		l := &ledgerOfOne{rng: rand.New(rand.NewPCG(1, 1))}
+		l.object.Name, l.object.ResourceVersion = v1alpha1.AddressName(ip), "0"
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		w := l.writer(ctx, &wg, "node1")
+		w.clear(ip, announcer.Decision{Reason: announcer.NoReadyEndpoint, Message: "no ready endpoint"})
+		for n := range 3 {
+			if n == 1 { // as after a write that failed
+				w.queue.AddAfter(ip, 800*time.Millisecond)
+			}
+			late := `{"metadata":{"name":"` + l.object.Name + `"},"status":{"announced":"node1 L2","layer2":{"node":"node1"}}}`
+			if err := l.apply([]byte(late)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		time.Sleep(rewriteWait)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.object.Status.Layer2 != nil {
+			t.Errorf("nobody announces, and the status names %s", l.object.Status.Layer2.Node)
+		}
+	})
+}
