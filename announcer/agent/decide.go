@@ -39,7 +39,7 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 		}
 		e.decided = true
 		if e.over() {
-			delete(a.loop.entries, ip) // gone from the ledger
+			a.loop.drop(ip) // gone from the ledger
 		}
 	}
 	a.tellPredecessors(ctx, took)
@@ -67,6 +67,7 @@ func (a *Agent) follow(ctx context.Context, ip netip.Addr, e *entry, before anno
 	case e.want.Deputy == nil && d.Node != "" && before.Node == a.cfg.Node:
 		// Make before break: the successor first.
 		e.release = a.cfg.Clock.Now().Add(handoverWait)
+		a.loop.releasing[ip] = true
 		a.later(handoverWait)
 	case e.release.IsZero():
 		a.set(ip, e, nil)
@@ -141,6 +142,7 @@ func (a *Agent) set(ip netip.Addr, e *entry, want *l2.Announcement) {
 		return
 	}
 	e.want = want
+	a.loop.count(e)
 	e.release = time.Time{}
 	a.engine.Set(ip, want)
 }
@@ -218,8 +220,13 @@ func (a *Agent) deputize(ctx context.Context) {
 func (a *Agent) expire() {
 	now := a.cfg.Clock.Now()
 	changed := false
-	for ip, e := range a.loop.entries {
-		if !e.release.IsZero() && !now.Before(e.release) {
+	for ip := range a.loop.releasing {
+		e := a.loop.entries[ip]
+		if e != nil && now.Before(e.release) {
+			continue
+		}
+		delete(a.loop.releasing, ip)
+		if e != nil && !e.release.IsZero() {
 			a.set(ip, e, nil)
 			a.setReject(ip)
 			changed = true
@@ -257,6 +264,7 @@ func (a *Agent) takeEvents(events []l2.Event) {
 		}
 		if e := a.loop.entries[ev.Address]; e != nil {
 			e.report.take(ev)
+			a.loop.count(e)
 			a.takeEvent(ev, e)
 		}
 	}
@@ -287,7 +295,7 @@ func (r *report) take(ev l2.Event) {
 
 func (a *Agent) takeEvent(ev l2.Event, e *entry) {
 	if e.over() {
-		delete(a.loop.entries, ev.Address)
+		a.loop.drop(ev.Address)
 		return
 	}
 	if e.want == nil || e.want.Deputy != nil || ev.Deputy {

@@ -24,6 +24,10 @@ import (
 // loop is the state of the one goroutine that decides.
 type loop struct {
 	entries map[netip.Addr]*entry
+	// releasing are those whose release may be set.
+	releasing map[netip.Addr]bool
+	// standings count the entries by how they stand on the network.
+	standings map[onNetwork]int
 	// byService are the addresses that depend on the endpoints of a Service.
 	byService map[types.NamespacedName]map[netip.Addr]bool
 	endpoints map[types.NamespacedName]announcer.Endpoints
@@ -44,7 +48,7 @@ type loop struct {
 
 func newLoop() loop {
 	return loop{
-		entries: map[netip.Addr]*entry{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
+		entries: map[netip.Addr]*entry{}, releasing: map[netip.Addr]bool{}, standings: map[onNetwork]int{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
 		endpoints: map[types.NamespacedName]announcer.Endpoints{}, told: map[string]uint64{},
 		deputies: map[string]bool{}, badAds: map[string]string{},
 	}
@@ -68,6 +72,50 @@ type entry struct {
 	// after a split.
 	claim  claim
 	report report
+	// counted is as what the entry counts in loop.standings.
+	counted onNetwork
+}
+
+// onNetwork is how an address stands on the network, by what we do.
+type onNetwork int
+
+const (
+	silent onNetwork = iota
+	byARP
+	byNDP
+	asDeputy // of another speaker
+)
+
+func (e *entry) onNetwork() onNetwork {
+	switch {
+	case e.want == nil:
+		return silent
+	case e.want.Deputy != nil:
+		return asDeputy
+	case len(e.report.on) == 0:
+		return silent
+	case e.address.IP.Is4():
+		return byARP
+	default:
+		return byNDP
+	}
+}
+
+// count brings the counts up to date with an entry.
+func (l *loop) count(e *entry) {
+	if now := e.onNetwork(); now != e.counted {
+		l.standings[e.counted]--
+		l.standings[now]++
+		e.counted = now
+	}
+}
+
+// drop forgets an address that is over.
+func (l *loop) drop(ip netip.Addr) {
+	if e := l.entries[ip]; e != nil {
+		l.standings[e.counted]--
+		delete(l.entries, ip)
+	}
 }
 
 // claim is another node's word that it announces an address.

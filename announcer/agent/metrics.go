@@ -93,22 +93,10 @@ func (a *Agent) Collect(out chan<- prometheus.Metric) {
 
 // report brings gauges and the SpeakerStatus up to date.
 func (a *Agent) report() {
-	var arp, ndp, deputized int
-	for ip, e := range a.loop.entries {
-		switch {
-		case e.want == nil:
-		case e.want.Deputy != nil:
-			deputized++
-		case len(e.report.on) == 0:
-		case ip.Is4():
-			arp++
-		default:
-			ndp++
-		}
-	}
+	arp, ndp := a.loop.standings[byARP], a.loop.standings[byNDP]
 	a.metrics.announced.WithLabelValues("arp").Set(float64(arp))
 	a.metrics.announced.WithLabelValues("ndp").Set(float64(ndp))
-	a.metrics.deputized.Set(float64(deputized))
+	a.metrics.deputized.Set(float64(a.loop.standings[asDeputy]))
 	if a.ready.Load() {
 		a.self.setWork(arp+ndp, a.members.Stats())
 	}

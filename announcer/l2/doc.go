@@ -16,8 +16,8 @@
 // sender, every sender) outside a list of address ranges. That list is exact while the addresses form few ranges; beyond
 // maxRanges the ranges with the smallest gaps between them are merged, which lets through a few addresses that lie close
 // to ours, and those are refused by the look-up. IPv6 is told apart by the low 32 bits of the target: addresses of a pool
-// seldom differ elsewhere. Adding an address widens the filter at once and costs the same however many there are; the
-// filter is tightened again a little after the last removal.
+// seldom differ elsewhere. Adding an address widens the filter at once and costs the same however many there are; while many
+// come, it lets their neighbours through too, so that it need not change for each. It is tightened again a little after.
 //
 // # Threads and namespaces
 //

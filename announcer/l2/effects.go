@@ -19,6 +19,7 @@ func (e *Engine) put(link int, a netip.Addr, ans answer) {
 	if err := p.put(a, ans); err != nil {
 		e.emit(Event{Kind: Failed, Address: a, Interface: p.link.name, Err: err})
 	}
+	e.settle(p)
 }
 
 func (e *Engine) forget(link int, a netip.Addr) {
@@ -27,7 +28,12 @@ func (e *Engine) forget(link int, a netip.Addr) {
 		return
 	}
 	p.remove(a)
-	if e.tighten.IsZero() {
+	e.settle(p)
+}
+
+// settle has the filters of a port tightened after a while, if there is anything to tighten.
+func (e *Engine) settle(p *port) {
+	if e.tighten.IsZero() && (p.filter4.settling() || p.filter6.settling()) {
 		e.tighten = e.cfg.Clock.Now().Add(tightenAfter)
 	}
 }

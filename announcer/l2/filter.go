@@ -29,26 +29,18 @@ func (c cover) search(k uint32) (int, bool) {
 	return slices.BinarySearchFunc(c, k, func(s span, k uint32) int { return cmp.Compare(s.lo, k) })
 }
 
-// add widens the cover by k; its cost depends on maxRanges only.
-func (c cover) add(k uint32) cover {
-	if c.contains(k) {
-		return c
+// add widens the cover by a key; its cost depends on maxRanges only.
+func (c cover) add(k uint32) cover { return c.widen(k, k) }
+
+// widen adds all keys from lo to hi.
+func (c cover) widen(lo, hi uint32) cover {
+	from, _ := slices.BinarySearchFunc(c, lo, func(s span, lo uint32) int { return cmp.Compare(uint64(s.hi)+1, uint64(lo)) })
+	to := from
+	for to < len(c) && uint64(c[to].lo) <= uint64(hi)+1 {
+		lo, hi = min(lo, c[to].lo), max(hi, c[to].hi)
+		to++
 	}
-	i, _ := c.search(k)
-	joinLeft := i > 0 && c[i-1].hi+1 == k
-	joinRight := i < len(c) && c[i].lo-1 == k
-	switch {
-	case joinLeft && joinRight:
-		c[i-1].hi = c[i].hi
-		return slices.Delete(c, i, i+1)
-	case joinLeft:
-		c[i-1].hi = k
-		return c
-	case joinRight:
-		c[i].lo = k
-		return c
-	}
-	c = slices.Insert(c, i, span{k, k})
+	c = slices.Replace(c, from, to, span{lo, hi})
 	if len(c) > maxRanges {
 		c = c.mergeNearest()
 	}

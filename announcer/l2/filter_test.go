@@ -187,3 +187,60 @@ func BenchmarkCoverAdd(b *testing.B) {
 		})
 	}
 }
+
+// A cover that is widened holds what it held and what was added; while there is room for all ranges, nothing else.
+func TestCoverWiden(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var c cover
+		held := map[uint32]bool{}
+		for range rapid.IntRange(1, 20).Draw(rt, "n") {
+			base := rapid.SampledFrom([]uint32{0, 1 << 31, ^uint32(399)}).Draw(rt, "base")
+			from := rapid.Uint32Range(0, 399).Draw(rt, "lo")
+			lo, hi := base+from, base+min(from+rapid.Uint32Range(0, 70).Draw(rt, "width"), 399)
+			c = c.widen(lo, hi)
+			for k := uint64(lo); k <= uint64(hi); k++ {
+				held[uint32(k)] = true
+			}
+		}
+		var keys []uint32
+		for k := range held {
+			keys = append(keys, k)
+		}
+		if want := coverOf(keys); !slices.Equal(c, want) {
+			rt.Fatalf("the cover is %v, want %v", c, want)
+		}
+	})
+}
+
+// While many addresses come the kernel gets few filters, and afterwards an exact one. A single address gets an exact one at once.
+func TestFilterWhileGrowing(t *testing.T) {
+	r, _ := newResponder(false)
+	p := &port{resp: r, arp: &socket{}}
+	filters := 0
+	put := func(n uint32) {
+		a := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
+		if err := p.put(a, answer{}); err != nil {
+			t.Fatal(err)
+		}
+		if !p.filter4.cover.contains(key4(a.As4())) {
+			t.Fatalf("%s is not let through", a)
+		}
+		if p.filter4.stale {
+			p.filter4.stale, filters = false, filters+1
+		}
+	}
+	put(100)
+	if got := p.filter4.cover; len(got) != 1 || got[0].lo != got[0].hi {
+		t.Errorf("one address lets through %v", got)
+	}
+	for n := range uint32(1000) {
+		put(3 * n) // others announce those in between
+	}
+	if most := 1 + 3*1000/neighbours + 2; filters > most {
+		t.Errorf("%d filters for 1001 addresses, want at most %d", filters, most)
+	}
+	p.tighten()
+	if want := coverOf(p.resp.arp.keys(key4)); !slices.Equal(p.filter4.cover, want) || p.filter4.settling() {
+		t.Errorf("after a while %d ranges are let through, settling %v; want %d ranges", len(p.filter4.cover), p.filter4.settling(), len(want))
+	}
+}

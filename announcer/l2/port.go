@@ -27,8 +27,9 @@ type port struct {
 // portFilter is what the kernel lets through for one family.
 type portFilter struct {
 	cover cover
-	// stale: the cover has grown beyond what is installed; loose: addresses have gone since it was tight.
-	stale, loose bool
+	// stale: the cover has grown beyond what is installed; loose: it holds more than it must; growing: addresses have come since
+	// tighten.
+	stale, loose, growing bool
 }
 
 func key4(k [4]byte) uint32  { return binary.BigEndian.Uint32(k[:]) }
@@ -123,11 +124,25 @@ func (p *port) put(a netip.Addr, ans answer) error {
 	return p.groups.join(k)
 }
 
+// neighbours is how many addresses are let through together while many come: they come in order, and each change of a filter
+// costs as much as announcing an address.
+const neighbours = 64
+
+// add lets packets about an address through. Of many that come within a moment all but the first bring their neighbours, until
+// tighten.
 func (f *portFilter) add(k uint32) {
-	if !f.cover.contains(k) {
-		f.cover, f.stale = f.cover.add(k), true
+	if f.cover.contains(k) {
+		return
 	}
+	lo, hi := k, k
+	if f.growing {
+		lo, hi, f.loose = k&^(neighbours-1), k|(neighbours-1), true
+	}
+	f.cover, f.stale, f.growing = f.cover.widen(lo, hi), true, true
 }
+
+// settling says whether tighten has anything to do.
+func (f *portFilter) settling() bool { return f.growing || f.loose }
 
 // remove forgets an address; the filter stays as it is until tighten.
 func (p *port) remove(a netip.Addr) {
@@ -165,11 +180,11 @@ func (p *port) take(old *port) error {
 
 // tighten makes loose filters exact again, as far as they can be.
 func (p *port) tighten() {
-	if f := &p.filter4; f.loose {
-		*f = portFilter{cover: coverOf(p.resp.arp.keys(key4)), stale: true}
+	if p.filter4.growing = false; p.filter4.loose {
+		p.filter4 = portFilter{cover: coverOf(p.resp.arp.keys(key4)), stale: true}
 	}
-	if f := &p.filter6; f.loose {
-		*f = portFilter{cover: coverOf(p.resp.ndp.keys(key6)), stale: true}
+	if p.filter6.growing = false; p.filter6.loose {
+		p.filter6 = portFilter{cover: coverOf(p.resp.ndp.keys(key6)), stale: true}
 	}
 }
 

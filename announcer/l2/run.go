@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// tightenAfter is how long after a removal filters are made exact again.
+// tightenAfter is how long after an address has gone, or many have come, filters are made exact again.
 const tightenAfter = time.Second
 
 // chunk is how many changed addresses are taken up before the first packets for them go out.
