@@ -132,6 +132,7 @@ func (g *gateways) noteFirst(ctx context.Context) error {
 		return fmt.Errorf("listing Gateways: %w", err)
 	}
 	first := map[types.NamespacedName]struct{}{}
+	var names []types.NamespacedName
 	for i := range list.Items {
 		gw := &list.Items[i]
 		class, err := g.classOf(ctx, gw)
@@ -148,6 +149,7 @@ func (g *gateways) noteFirst(ctx context.Context) error {
 		if err := g.notePorts(ctx, gw, fleetFor(class, gw, config)); err != nil {
 			return err
 		}
+		names = append(names, client.ObjectKeyFromObject(gw))
 		first[client.ObjectKeyFromObject(gw)] = struct{}{}
 	}
 	g.mu.Lock()
@@ -155,7 +157,7 @@ func (g *gateways) noteFirst(ctx context.Context) error {
 	g.mu.Unlock()
 	close(g.noted)
 	g.open()
-	for n := range first {
+	for _, n := range names {
 		g.build.add(requestFor(n.Namespace, n.Name))
 	}
 	return nil

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// CachesSynced is ready once the caches have been filled, on a standby too: it
-// can take over at once.
+// CachesSynced is ready once the caches have been filled. A standby, which has
+// none, is ready at once.
 func CachesSynced(mgr manager.Manager) healthz.Checker {
 	return func(r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), 200*time.Millisecond)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -65,11 +64,10 @@ const (
 	looking = 30 * time.Second
 )
 
-// working are the options of a controller with some workers. Its queue fills on a
-// standby too, so that it can take over at once.
+// working are the options of a controller with some workers.
 func working(workers int) controller.Options {
 	return controller.Options{
-		MaxConcurrentReconciles: workers, EnableWarmup: ptr.To(true), ReconciliationTimeout: looking,
+		MaxConcurrentReconciles: workers, ReconciliationTimeout: looking,
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 	}
 }

@@ -20,6 +20,9 @@ const recoverEvery = 500 * time.Millisecond
 
 func (s *shell) addRecovery(mgr manager.Manager) error {
 	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		if !awaitCache(ctx, mgr) {
+			return nil
+		}
 		for {
 			err := s.rebuild(ctx)
 			if err == nil {

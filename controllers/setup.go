@@ -118,6 +118,7 @@ func ManagerOptions(scheme *runtime.Scheme) manager.Options {
 	return manager.Options{
 		Scheme:        scheme,
 		Cache:         CacheOptions(),
+		NewCache:      newLeaderCache,
 		Controller:    config.Controller{UsePriorityQueue: ptr.To(true), RecoverPanic: ptr.To(true)},
 		LeaseDuration: ptr.To(6 * time.Second), RenewDeadline: ptr.To(4 * time.Second), RetryPeriod: ptr.To(time.Second),
 		LeaderElectionReleaseOnCancel: true,
@@ -178,6 +179,7 @@ func Add(mgr manager.Manager, o Options) error {
 
 func add(mgr manager.Manager, o Options) (*shell, error) {
 	o.defaults()
+	waitToLead(mgr)
 	s := &shell{
 		Options: o, client: mgr.GetClient(), live: mgr.GetAPIReader(),
 		tracer: o.Tracer.Tracer("github.com/fairlead/fairlead/controllers"), ready: make(chan struct{}), kick: make(chan struct{}, 1),
