@@ -56,7 +56,6 @@ func Build(in Input) *Built {
 		}
 	}
 	b.findConflicts()
-	b.loneFilters()
 	b.findOverlaps()
 	b.readRoutes()
 	for _, r := range b.routes {
@@ -90,10 +89,10 @@ func (b *builder) reachable(m *Model) {
 		if t == nil {
 			return
 		}
-		for _, a := range t.Auth {
-			used[a.Backend] = true
-		}
 		for _, h := range t.Hosts {
+			for _, a := range h.Auth {
+				used[a.Backend] = true
+			}
 			for _, r := range h.Rules {
 				add(r.Backends)
 				for _, mirror := range r.Mirrors {

@@ -20,7 +20,6 @@ var ClassTypes = []string{"Accepted", "SupportedVersion"}
 var notYet = sets.New(
 	features.SupportGatewayAddressRoutability,
 	features.SupportGatewayAddressRoutabilityCluster,
-	features.SupportGatewayListenerFilters,
 	features.SupportClusterTrustBundle,
 )
 

@@ -32,29 +32,6 @@ func (b *builder) examineFilters(l *listener) {
 	}
 }
 
-// loneFilters rejects HTTP listeners with filters that share their port with other
-// HTTP listeners: which of them a request is for is known only when it is routed,
-// and filters come before that.
-func (b *builder) loneFilters() {
-	on := map[uint16]int{}
-	each := func(see func(*listener)) {
-		for _, o := range b.owners {
-			for _, l := range o.listeners {
-				if l.protocol() == gatewayv1.HTTPProtocolType && l.served() {
-					see(l)
-				}
-			}
-		}
-	}
-	each(func(l *listener) { on[l.port()]++ })
-	each(func(l *listener) {
-		if len(l.auth) > 0 && on[l.port()] > 1 {
-			l.rejected = because(gatewayv1.ListenerReasonUnsupportedValue,
-				"Filters of an HTTP listener that shares port %d with others are not supported. Give it a port of its own, or use filters of routes.", l.spec.Port)
-		}
-	})
-}
-
 // filters is what the filters of a rule or a backendRef come to.
 type filters struct {
 	requestHeaders, responseHeaders *HeaderChange

@@ -83,8 +83,6 @@ type Table struct {
 	// with 404. The longest match wins: an exact name, then the longest
 	// "*.suffix", then "*".
 	Hosts []Host `json:"hosts"`
-	// Auth are filters that every request passes before it is routed, in order.
-	Auth []ExternalAuth `json:"auth,omitempty"`
 }
 
 // Host is one hostname of a table.
@@ -95,6 +93,9 @@ type Host struct {
 	// Misdirected answers all requests with 421: the connection's SNI selected
 	// another listener than the one that serves this host (RFC 9110, 15.5.20).
 	Misdirected bool `json:"misdirected,omitempty"`
+	// Auth are filters of the listener that every request for this host passes
+	// before it is routed, in order. Hosts of one listener share them.
+	Auth []ExternalAuth `json:"auth,omitempty"`
 	// Rules in order of precedence; the first that matches is followed. None
 	// matches: 404. Rules are shared between hosts.
 	Rules []*Rule `json:"rules,omitempty"`

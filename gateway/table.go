@@ -88,7 +88,6 @@ func (b *builder) plainTable(port uint16, listeners []*listener) *Table {
 	t := &Table{Name: tableName("http", port, "")}
 	for _, l := range listeners {
 		t.Hosts = append(t.Hosts, b.hosts(l, listeners)...)
-		t.Auth = l.auth // with several listeners none has any (loneFilters)
 	}
 	sortHosts(t.Hosts)
 	return t
@@ -123,7 +122,7 @@ func (b *builder) hosts(l *listener, siblings []*listener) []Host {
 	var out []Host
 	for d := range domains {
 		if mostSpecific(siblings, d) == l {
-			out = append(out, Host{Hostname: d, Rules: falling(d, rules)})
+			out = append(out, Host{Hostname: d, Auth: l.auth, Rules: falling(d, rules)})
 		}
 	}
 	return out
@@ -253,7 +252,7 @@ func (b *builder) encryptedTable(l *listener, listeners []*listener) *Table {
 			web = append(web, s)
 		}
 	}
-	t := &Table{Name: tableName("https", l.port(), l.name()), Hosts: b.hosts(l, web), Auth: l.auth}
+	t := &Table{Name: tableName("https", l.port(), l.name()), Hosts: b.hosts(l, web)}
 	for _, s := range web {
 		if s != l {
 			t.Hosts = append(t.Hosts, Host{Hostname: s.host, Misdirected: true})

@@ -106,8 +106,8 @@ func TestAuth(t *testing.T) {
 	about(t, seen, map[string]float64{"b200 OK": .5, "401 Unauthorized": .5})
 }
 
-// TestListenerAuth asks before a request is routed: for every host and path, and
-// what the service adds counts for the route.
+// TestListenerAuth asks before a request is routed: for every host and path of
+// the listener, and for no other's; what the service adds counts for the route.
 func TestListenerAuth(t *testing.T) {
 	w := newWorld(t)
 	b, gold := w.echo("b"), w.echo("gold")
@@ -117,9 +117,16 @@ func TestListenerAuth(t *testing.T) {
 	tier := to("/t", gold)
 	tier.Match.Headers = []gateway.ValueMatch{{Name: "x-tier", Value: "gold.*", Regex: true}}
 	tier.Auth = &gateway.ExternalAuth{Backend: three}
-	table := w.table(80, host("a.example.com", tier, to("/t", b)), gateway.Host{Hostname: "m.example.com", Misdirected: true})
-	table.Auth = []gateway.ExternalAuth{{Backend: one}, {Backend: two}}
-	w.table(81, host("a.example.com", to("/", b))).Auth = []gateway.ExternalAuth{{Backend: one}, {}}
+	filters := []gateway.ExternalAuth{{Backend: one}, {Backend: two}}
+	w.table(
+		80,
+		gateway.Host{Hostname: "a.example.com", Auth: filters, Rules: []*gateway.Rule{tier, to("/t", b)}},
+		gateway.Host{Hostname: "*.example.com", Auth: filters},
+		gateway.Host{Hostname: "open.example.com", Rules: []*gateway.Rule{to("/", b)}},
+		gateway.Host{Hostname: "other.example.com", Auth: []gateway.ExternalAuth{{Backend: two}}, Rules: []*gateway.Rule{to("/", b)}},
+		gateway.Host{Hostname: "m.example.com", Misdirected: true},
+	)
+	w.table(81, gateway.Host{Hostname: "a.example.com", Auth: []gateway.ExternalAuth{{Backend: one}, {}}, Rules: []*gateway.Rule{to("/", b)}})
 	w.start()
 	c := w.client(80, http1, nil)
 	for _, tt := range []struct {
@@ -136,6 +143,10 @@ func TestListenerAuth(t *testing.T) {
 		{"a.example.com", "/unknown", "deny-two", "", 401},
 		{"unknown.example.com", "/", "deny-one", "", 401},
 		{"unknown.example.com", "/", "", "", 404},
+		{"open.example.com", "/", "deny-one deny-two", "b", 200},
+		{"other.example.com", "/", "deny-one", "b", 200},
+		{"other.example.com", "/", "deny-two", "", 401},
+		{"example.org", "/", "deny-one", "", 404},
 		{"m.example.com", "/", "deny-one", "", 421},
 	} {
 		a := get(t, c, "http://"+tt.host+tt.path, "Authorization: "+tt.authorization)

@@ -49,7 +49,7 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{
 			Rds: &hcmv3.Rds{RouteConfigName: e.tableName(t), ConfigSource: overADS()},
 		},
-		HttpFilters: httpFilters(len(t.Auth)),
+		HttpFilters: httpFilters(mostAuths(t)),
 		AccessLog:   e.accessLog(requestLog),
 
 		UseRemoteAddress:  wrapperspb.Bool(true),
@@ -82,9 +82,9 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 // httpFilters is the same for every table with no more than listenerAuths: a
 // change of it would drain the connections of its filter chain.
 //
-// The filters for the listener's own authorization are there only for tables
-// that have it, which their RouteConfiguration says. The others are always
-// there, for they look at the route after those may have changed it.
+// The filters for a listener's own authorization act only for the hosts that
+// have it, which their virtual hosts say. The others always act, for they look
+// at the route after those may have changed it.
 func httpFilters(auths int) []*hcmv3.HttpFilter {
 	room := listenerAuths
 	for room < auths {
@@ -103,6 +103,15 @@ func httpFilters(auths int) []*hcmv3.HttpFilter {
 		httpFilter(filterSession, &sessionv3.StatefulSession{}),
 		httpFilter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
 	)
+}
+
+// mostAuths is how many filters a listener of a table has at most.
+func mostAuths(t *gateway.Table) int {
+	most := 0
+	for i := range t.Hosts {
+		most = max(most, len(t.Hosts[i].Auth))
+	}
+	return most
 }
 
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {

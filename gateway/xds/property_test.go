@@ -137,7 +137,8 @@ func (s *source) reference(protocols ...gateway.Protocol) string {
 
 func (s *source) table() *gateway.Table {
 	s.tables++
-	t := &gateway.Table{Name: fmt.Sprintf("table-%d", s.tables), Auth: several(s, "table auth", 2, s.auth)}
+	t := &gateway.Table{Name: fmt.Sprintf("table-%d", s.tables)}
+	filters := several(s, "listener auth", 2, s.auth)
 	var shared []*gateway.Rule
 	for range rapid.IntRange(0, 3).Draw(s.T, "rules") {
 		shared = append(shared, s.rule())
@@ -146,6 +147,9 @@ func (s *source) table() *gateway.Table {
 		h := gateway.Host{Hostname: name, Misdirected: rapid.Bool().Draw(s.T, "misdirected")}
 		if !h.Misdirected {
 			h.Rules = shared
+			if rapid.Bool().Draw(s.T, "guarded") {
+				h.Auth = filters
+			}
 		}
 		t.Hosts = append(t.Hosts, h)
 	}

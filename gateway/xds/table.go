@@ -17,68 +17,58 @@ func (e *encoder) table(t *gateway.Table) {
 		Name:                     e.tableName(t),
 		IgnorePortInHostMatching: true,
 	}
-	guard := e.guardOf(t)
-	if guard.filters != nil {
-		config.TypedPerFilterConfig = guard.filters
-	}
-	catchAll := false
 	for i := range t.Hosts {
-		h := &t.Hosts[i]
-		catchAll = catchAll || h.Hostname == anyHost
-		config.VirtualHosts = append(config.VirtualHosts, e.host(h, guard))
-	}
-	if guard.on && !catchAll {
-		config.VirtualHosts = append(config.VirtualHosts, e.host(&gateway.Host{Hostname: anyHost}, guard))
+		config.VirtualHosts = append(config.VirtualHosts, e.host(&t.Hosts[i]))
 	}
 	e.out.Routes[config.Name] = config
 }
 
-// guard is what every request to a table passes before it is routed.
+// guard is what every request for a host passes before it is routed.
 type guard struct {
-	// on is whether there is one, deny whether it cannot be passed.
-	on, deny bool
-	filters  map[string]*anypb.Any
+	// deny is whether it cannot be passed.
+	deny    bool
+	filters map[string]*anypb.Any
 }
 
-// guardOf has the listener's authorization stand in the table. Envoy looks for
-// it through the route of a request, so with it every request must have one: a
-// host or a path that nobody serves is asked about too, and then answered with
-// 404 by a route.
-func (e *encoder) guardOf(t *gateway.Table) guard {
-	if len(t.Auth) == 0 {
+// guardOf has the listener's authorization stand at a host. The hosts of a
+// listener share it.
+func (e *encoder) guardOf(auth []gateway.ExternalAuth) guard {
+	if len(auth) == 0 {
 		return guard{}
 	}
-	filters := map[string]*anypb.Any{}
-	for i := range t.Auth {
-		if !e.reachable(&t.Auth[i]) {
-			return guard{on: true, deny: true}
-		}
-		filters[listenerAuth(i)] = e.ask(&t.Auth[i], true)
+	if known, ok := e.guards[&auth[0]]; ok {
+		return known
 	}
-	return guard{on: true, filters: filters}
+	g := guard{filters: map[string]*anypb.Any{}}
+	for i := range auth {
+		if !e.reachable(&auth[i]) {
+			g = guard{deny: true}
+			break
+		}
+		g.filters[listenerAuth(i)] = e.ask(&auth[i], true)
+	}
+	e.guards[&auth[0]] = g
+	return g
 }
 
-// host encodes a virtual host.
-func (e *encoder) host(h *gateway.Host, g guard) *routev3.VirtualHost {
+// host encodes a virtual host. Envoy looks for the listener's authorization
+// through the route of a request, so where there is one every request must have
+// a route: a path that nobody serves is asked about too, and then answered with
+// 404 by a route.
+func (e *encoder) host(h *gateway.Host) *routev3.VirtualHost {
 	v := &routev3.VirtualHost{Name: h.Hostname, Domains: []string{h.Hostname}}
+	g := e.guardOf(h.Auth)
 	switch {
 	case h.Misdirected:
-		// Another listener serves this host: its requests are none of the
-		// business of this one's authorization.
 		v.Routes = []*routev3.Route{always(http.StatusMisdirectedRequest)}
-		for name := range g.filters {
-			if v.TypedPerFilterConfig == nil {
-				v.TypedPerFilterConfig = map[string]*anypb.Any{}
-			}
-			v.TypedPerFilterConfig[name] = pack(&routev3.FilterConfig{Disabled: true})
-		}
 	case g.deny:
 		v.Routes = []*routev3.Route{always(http.StatusInternalServerError)}
 	default:
+		v.TypedPerFilterConfig = g.filters
 		for _, r := range h.Rules {
 			v.Routes = append(v.Routes, e.rule(r, h.Hostname)...)
 		}
-		if g.on {
+		if g.filters != nil {
 			v.Routes = append(v.Routes, always(http.StatusNotFound))
 		}
 		if len(h.Rules) > 0 {

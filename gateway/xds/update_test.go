@@ -48,11 +48,15 @@ func TestNothingDrains(t *testing.T) {
 	guarded.Auth = &gateway.ExternalAuth{Backend: check, RequestHeaders: []string{"x-new"}}
 	guarded.CORS = &gateway.CORS{Origins: []string{"*"}}
 	guarded.Session = &gateway.Session{Cookie: "c"}
+	filters := []gateway.ExternalAuth{{Backend: check}}
 	w.model = &gateway.Model{
 		Gateway: w.model.Gateway, Backends: w.model.Backends,
 		Ports: []gateway.Port{{Number: 80, Transport: gateway.TCP, HTTP: &gateway.Table{
-			Name: "http-80", Auth: []gateway.ExternalAuth{{Backend: check}},
-			Hosts: []gateway.Host{host("a.example.com", old, guarded), host("b.example.com", guarded)},
+			Name: "http-80",
+			Hosts: []gateway.Host{
+				{Hostname: "a.example.com", Auth: filters, Rules: []*gateway.Rule{old, guarded}},
+				{Hostname: "b.example.com", Auth: filters, Rules: []*gateway.Rule{guarded}},
+			},
 		}}},
 	}
 	w.certificate("new", authority(t, "ca"), "new.example.com")

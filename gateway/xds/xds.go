@@ -66,6 +66,7 @@ func Encode(m *gateway.Model, port PortOf, s Settings) Resources {
 		backends: make(map[string]*gateway.Backend, len(m.Backends)),
 		bundles:  make(map[string][]byte, len(m.Authorities)),
 		routes:   map[*gateway.Rule][]*routev3.Route{},
+		guards:   map[*gateway.ExternalAuth]guard{},
 		out: Resources{
 			Listeners:   map[string]*listenerv3.Listener{},
 			Routes:      map[string]*routev3.RouteConfiguration{},
@@ -104,6 +105,8 @@ type encoder struct {
 	bundles  map[string][]byte
 	// routes of rules that are encoded already: hosts share rules.
 	routes map[*gateway.Rule][]*routev3.Route
+	// guards by the first filter of a listener: its hosts share them.
+	guards map[*gateway.ExternalAuth]guard
 	out    Resources
 }
 
