@@ -31,7 +31,7 @@ func TestCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			complete.Version, complete.Unclaimed = "v0.1.0", nil
+			complete.Version = "v0.1.0"
 			report, err := conformance.ReadReport(path)
 			if err != nil {
 				t.Fatal(err)
@@ -49,36 +49,6 @@ func TestCheck(t *testing.T) {
 			}
 			golden(t, filepath.Join("testdata", name+".check.txt"), got.Bytes())
 		})
-	}
-}
-
-// What this version does not implement is no gap while it is not claimed, and one
-// when it is.
-func TestUnclaimed(t *testing.T) {
-	complete, err := conformance.NewComplete(conformance.Experimental, "shared")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for report, want := range map[string]int{"experimental-unsupported": 0, "experimental-complete": 1} {
-		r, err := conformance.ReadReport(filepath.Join("testdata", report+".report.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		complete.Version = r.Version
-		features := r.ProfileReports[0].Extended.UnsupportedFeatures
-		if want > 0 {
-			features = []string{r.ProfileReports[0].Extended.SupportedFeatures[0]}
-		}
-		complete.Unclaimed = features
-		got := 0
-		for _, g := range complete.Check(r) {
-			if g.Where == r.ProfileReports[0].Name && strings.HasPrefix(g.What, "features") {
-				got++
-			}
-		}
-		if got != want || len(features) == 0 {
-			t.Errorf("%s, with %v not implemented: %d gaps of features, want %d", report, features, got, want)
-		}
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/gateway-api/pkg/features"
-
-	"github.com/fairlead/fairlead/gateway"
 )
 
 // Release channels of the Gateway API's CRDs.
@@ -32,9 +30,6 @@ type Complete struct {
 	// Impossible are the features that these CRDs have no fields for, so that
 	// nobody can claim them.
 	Impossible []string
-	// Unclaimed are the features that this version does not implement. They
-	// are told of, and no gap while nobody claims them.
-	Unclaimed []string
 }
 
 // Profile is how many tests of a conformance profile there are. A test that asks
@@ -52,9 +47,8 @@ func NewComplete(channel, mode string) (Complete, error) {
 		return Complete{}, fmt.Errorf("channel %q: use %s or %s", channel, Standard, Experimental)
 	}
 	c := Complete{
-		Channel:   channel,
-		Mode:      mode,
-		Unclaimed: gateway.Unimplemented(),
+		Channel: channel,
+		Mode:    mode,
 		Profiles: []Profile{
 			{"GATEWAY-HTTP", 40, 64},
 			{"GATEWAY-TLS", 21, 18},
@@ -93,15 +87,4 @@ func experimentalFeatures() []string {
 // missingFeatures are those of the unsupported features that could be supported.
 func (c Complete) missingFeatures(unsupported []string) []string {
 	return sets.List(sets.New(unsupported...).Difference(sets.New(c.Impossible...)))
-}
-
-// unexpected are those of the missing features that this version implements.
-func (c Complete) unexpected(missing []string) []string {
-	return sets.List(sets.New(missing...).Difference(sets.New(c.Unclaimed...)))
-}
-
-// claimed are the features that are claimed although this version does not
-// implement them.
-func (c Complete) claimed(supported []string) []string {
-	return sets.List(sets.New(supported...).Intersection(sets.New(c.Unclaimed...)))
 }

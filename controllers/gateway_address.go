@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,9 +24,11 @@ type decided struct {
 	// refused says why the Gateway is not accepted at all: it keeps what it
 	// has.
 	refused *gateway.Problem
+	// asked is what the Gateway asks for; nil: nothing was decided.
+	asked *gateway.Asked
 }
 
-// addresses are those that the Gateway has, for its status and its Service.
+// addresses are those of pools that the Gateway has.
 func (d *decided) addresses() []netip.Addr {
 	var out []netip.Addr
 	for _, a := range d.Addresses {
@@ -41,8 +44,9 @@ func (g *gateways) decide(ctx context.Context, gw *gatewayv1.Gateway, built *gat
 	if err != nil {
 		return decided{}, err
 	}
-	claim, problem := built.Claim(gateway.Wishes{
-		Families: g.familiesOf(c), Required: len(c.Families) > 0, Pools: c.Pools, Local: c.TrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+	asked, problem := built.Ask(gateway.Wishes{
+		Families: g.familiesOf(c), Required: len(c.Families) > 0, Cluster: allocatorFamilies(g.fleet.Families),
+		Pools: c.Pools, Local: c.TrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		NamespaceLabels: labels, Endpoints: service,
 	})
 	if refused == nil {
@@ -50,18 +54,43 @@ func (g *gateways) decide(ctx context.Context, gw *gatewayv1.Gateway, built *gat
 	}
 	key := gateway.KeyOf(gateway.Name{Namespace: gw.Namespace, Name: gw.Name})
 	held := g.ledger.Held(key)
-	if refused != nil || !built.Listening() {
+	switch {
+	case refused != nil || !built.Listening():
 		out := decided{refused: refused}
 		for _, a := range held {
 			out.Addresses = append(out.Addresses, allocator.Assigned{Address: a})
 		}
 		return out, nil
+	case asked.Claim == nil && len(held) == 0:
+		return decided{asked: asked}, g.release(ctx, key) // it may have waited for one
+	case asked.Claim == nil:
+		return decided{asked: asked, Decision: allocator.Decision{Leaving: held}}, nil
 	}
-	d, err := g.ledger.Decide(ctx, claim)
+	d, err := g.ledger.Decide(ctx, *asked.Claim)
 	if err != nil {
 		return decided{}, fmt.Errorf("deciding on the addresses of Gateway %s/%s: %w", gw.Namespace, gw.Name, err)
 	}
-	return decided{Decision: d}, nil
+	return decided{Decision: d, asked: asked}, nil
+}
+
+// assign says which addresses a Gateway has, those of its Service included; nil:
+// nothing was decided.
+func (g *gateways) assign(s *serving, front frontState) *gateway.Assignment {
+	d := &s.decided
+	if d.asked == nil {
+		if len(d.Addresses) == 0 {
+			return nil
+		}
+		// What it has had stays.
+		kept := (&gateway.Asked{}).Assign(d.addresses(), nil, nil, "")
+		return &kept
+	}
+	refusal := d.Refusal
+	if refusal != nil && refusal.Partly {
+		refusal = nil
+	}
+	out := d.asked.Assign(d.addresses(), refusal, front.inside, front.unable)
+	return &out
 }
 
 // familiesOf are the families of a configuration, by default the cluster's first.
@@ -70,8 +99,12 @@ func (g *gateways) familiesOf(c fleet.Config) []allocator.Family {
 	if len(families) == 0 && len(g.fleet.Families) > 0 {
 		families = g.fleet.Families[:1]
 	}
+	return allocatorFamilies(families)
+}
+
+func allocatorFamilies(list []corev1.IPFamily) []allocator.Family {
 	var out []allocator.Family
-	for _, f := range families {
+	for _, f := range list {
 		if f == corev1.IPv6Protocol {
 			out = append(out, allocator.IPv6)
 		} else {
@@ -82,18 +115,33 @@ func (g *gateways) familiesOf(c fleet.Config) []allocator.Family {
 }
 
 // waiting says why a Gateway is not programmed; nil: it is.
-func (g *gateways) waiting(s *serving, envoys []fleet.Envoy) *gateway.Problem {
-	d := &s.decided
-	switch {
-	case d.Refusal != nil && !d.Refusal.Partly:
-		return gateway.WaitingFor(d.Refusal)
-	case len(d.Addresses) == 0:
-		return &gateway.Problem{Reason: string(gatewayv1.GatewayReasonAddressNotAssigned), Message: "No address is assigned yet."}
+func (g *gateways) waiting(s *serving, envoys []fleet.Envoy, assigned *gateway.Assignment) *gateway.Problem {
+	if p := s.unassigned(assigned); p != nil {
+		return p
 	}
 	if p := g.acknowledged(s, envoys); p != nil {
 		return p
 	}
 	return g.unannouncedGateway(s)
+}
+
+// unassigned says why a Gateway has not the addresses that it needs to be
+// programmed; nil: it has. What it wants beside others that it has it can do
+// without, unless that is an address which was written.
+func (s *serving) unassigned(assigned *gateway.Assignment) *gateway.Problem {
+	refusal := s.decided.Refusal
+	inside := assigned != nil && len(assigned.Addresses) > len(s.decided.Addresses)
+	switch {
+	case refusal != nil && !refusal.Partly && !inside:
+		return gateway.WaitingFor(refusal)
+	case assigned == nil || !assigned.Some:
+		message := "No address is assigned yet."
+		if assigned != nil && len(assigned.Unmet) > 0 {
+			message = strings.Join(assigned.Unmet, " ")
+		}
+		return &gateway.Problem{Reason: string(gatewayv1.GatewayReasonAddressNotAssigned), Message: message}
+	}
+	return nil
 }
 
 // acknowledged says why no Envoy serves the Gateway; nil: one does.
@@ -133,13 +181,16 @@ func (g *gateways) unannouncedGateway(s *serving) *gateway.Problem {
 	return nil
 }
 
+// insideOnly tells whether a Gateway asks for no address of a pool.
+func (s *serving) insideOnly() bool { return s.decided.asked != nil && s.decided.asked.Claim == nil }
+
 // wakeConcerned asks for new decisions on the Gateways that wait, and on those in
 // pools that have changed.
 func (g *gateways) wakeConcerned(pools map[string]bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for n, s := range g.known {
-		if s.decided.Refusal != nil || len(s.decided.Addresses) == 0 || g.ledger.HoldsIn(gateway.KeyOf(gatewayName(n)), pools) {
+		if s.decided.Refusal != nil || len(s.decided.Addresses) == 0 && !s.insideOnly() || g.ledger.HoldsIn(gateway.KeyOf(gatewayName(n)), pools) {
 			g.build.add(requestFor(n.Namespace, n.Name))
 		}
 	}

@@ -168,7 +168,9 @@ func (g *gateways) installed(ctx context.Context) (gateway.Installed, error) {
 			crds = append(crds, gateway.CRD{Name: o.Name, Version: o.Annotations[bundleVersion], Channel: o.Annotations[bundleChannel]})
 		}
 	}
-	return gateway.Judge(crds), nil
+	out := gateway.Judge(crds)
+	out.TrustBundles = g.bundle != nil
+	return out, nil
 }
 
 // finalize keeps the finalizer that the Gateway API asks for on a class while it

@@ -2,9 +2,11 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -14,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/gateway/fleet"
@@ -85,44 +88,127 @@ func (g *gateways) publish(s *serving, c fleet.Config) error {
 	return g.feed.Set(s.fleet.Name(), gatewayName(s.name), resourcesOf(r))
 }
 
+// frontState is what became of a Gateway's Service.
+type frontState struct {
+	// inside are its addresses inside of the cluster.
+	inside []netip.Addr
+	// unable says why it cannot have those that were written.
+	unable string
+}
+
 // writeFront brings a Gateway's Service, its status and its EndpointSlices in
 // line, or the ServiceAccount that stands for it.
-func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.Envoy) error {
+func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.Envoy) (frontState, error) {
 	f := s.front
-	f.Families = familiesOfAddresses(s.decided.addresses())
+	var static []netip.Addr
+	f.Families, static = s.inside()
 	key := client.ObjectKey{Namespace: f.Gateway.Namespace, Name: f.Name()}
 	account, service := &corev1.ServiceAccount{}, &corev1.Service{}
 	if want := f.ServiceAccount(); want != nil {
 		if err := g.apply(ctx, account, want, sameMeta); err != nil {
-			return err
+			return frontState{}, err
 		}
-		return g.discard(ctx, service, key, s)
+		return frontState{}, g.discard(ctx, service, key, s)
 	}
 	if err := g.discard(ctx, account, key, s); err != nil {
-		return err
+		return frontState{}, err
 	}
-	want := f.Service()
-	if err := g.apply(ctx, service, want, func(have, want client.Object) bool {
-		return sameMeta(have, want) && sameService(have, want)
-	}); err != nil {
-		return err
+	if err := g.keepPrimary(ctx, &f); err != nil {
+		return frontState{}, err
+	}
+	unable, err := g.writeService(ctx, service, f, static)
+	if err != nil || service.UID == "" {
+		return frontState{unable: unable}, err
 	}
 	if err := g.writeSlices(ctx, s, f, envoys); err != nil {
-		return err
+		return frontState{}, err
 	}
-	return g.writeIngress(ctx, service, s.decided.addresses())
+	return frontState{inside: insideOf(service), unable: unable}, g.writeIngress(ctx, service, s.decided.addresses())
 }
 
-// familiesOfAddresses are the families that a Gateway's Service must have.
-func familiesOfAddresses(list []netip.Addr) []corev1.IPFamily {
-	var out []corev1.IPFamily
-	for _, a := range list {
-		f := corev1.IPv6Protocol
-		if a.Is4() {
-			f = corev1.IPv4Protocol
+// keepPrimary keeps the first family of a Service that is there, which Kubernetes
+// does not change, also where the Gateway has no address of it any more.
+func (g *gateways) keepPrimary(ctx context.Context, f *fleet.Front) error {
+	svc := &corev1.Service{}
+	key := client.ObjectKey{Namespace: f.Gateway.Namespace, Name: f.Name()}
+	if err := g.client.Get(ctx, key, svc); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading Service %s: %w", key, err)
+	}
+	if len(svc.Spec.IPFamilies) == 0 || len(f.Families) == 0 {
+		return nil
+	}
+	primary := svc.Spec.IPFamilies[0]
+	f.Families = append([]corev1.IPFamily{primary}, slices.DeleteFunc(f.Families, func(a corev1.IPFamily) bool { return a == primary })...)
+	return nil
+}
+
+// inside are the families that a Gateway's Service must have, and the addresses
+// inside of the cluster that were written for it, of the first of them.
+func (s *serving) inside() (families []corev1.IPFamily, static []netip.Addr) {
+	var all []allocator.Family
+	if s.decided.asked != nil {
+		all, static = s.decided.asked.Inside()
+	}
+	for _, a := range s.decided.addresses() {
+		all = append(all, allocator.FamilyOf(a))
+	}
+	for _, f := range all {
+		family := corev1.IPv4Protocol
+		if f == allocator.IPv6 {
+			family = corev1.IPv6Protocol
 		}
-		if !slices.Contains(out, f) {
-			out = append(out, f)
+		if !slices.Contains(families, family) {
+			families = append(families, family)
+		}
+	}
+	return families, static
+}
+
+// writeService writes a Gateway's Service. Addresses inside of the cluster are
+// asked for when it is made: they never change. Where Kubernetes refuses them, it
+// says why, and there is a Service without them, if it is needed for others.
+func (g *gateways) writeService(ctx context.Context, have *corev1.Service, f fleet.Front, static []netip.Addr) (unable string, err error) {
+	same := func(have, want client.Object) bool { return sameMeta(have, want) && sameService(have, want) }
+	want := f.Service()
+	err = g.client.Get(ctx, client.ObjectKeyFromObject(want), &corev1.Service{})
+	if len(static) == 0 || !apierrors.IsNotFound(err) {
+		return "", g.apply(ctx, have, want, same)
+	}
+	asking := want.DeepCopy()
+	for _, a := range static {
+		asking.Spec.ClusterIPs = append(asking.Spec.ClusterIPs, a.String())
+	}
+	asking.Spec.ClusterIP = asking.Spec.ClusterIPs[0]
+	err = g.apply(ctx, have, asking, same)
+	if !apierrors.IsInvalid(err) {
+		return "", err
+	}
+	unable = refusedAddress(err)
+	if len(want.Spec.IPFamilies) <= len(static) {
+		return unable, nil
+	}
+	return unable, g.apply(ctx, have, want, same)
+}
+
+// refusedAddress is what Kubernetes says of an address that it refuses.
+func refusedAddress(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Details != nil {
+		for _, c := range status.Status().Details.Causes {
+			if strings.HasPrefix(c.Field, "spec.clusterIP") {
+				return fmt.Sprintf("Kubernetes refuses it: %s. Choose one that is free in the cluster's range of Services.", c.Message)
+			}
+		}
+	}
+	return fmt.Sprintf("Kubernetes refuses it: %v.", err)
+}
+
+// insideOf are the addresses of a Service inside of the cluster.
+func insideOf(svc *corev1.Service) []netip.Addr {
+	var out []netip.Addr
+	for _, text := range svc.Spec.ClusterIPs {
+		if ip, err := netip.ParseAddr(text); err == nil {
+			out = append(out, ip)
 		}
 	}
 	return out

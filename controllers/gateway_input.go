@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/gateway"
@@ -17,6 +20,8 @@ import (
 type lookup struct {
 	ctx    context.Context
 	client client.Client
+	// bundle is an empty ClusterTrustBundle; nil: the API server has none.
+	bundle client.Object
 	err    error
 }
 
@@ -76,8 +81,32 @@ func (l *lookup) Policies(service gateway.Name) []*gatewayv1.BackendTLSPolicy {
 	return pointers(list.Items)
 }
 
-// TrustBundle tells that there are none.
-func (l *lookup) TrustBundle(string) (string, bool, bool) { return "", false, false }
+// TrustBundle gives the certificates of a ClusterTrustBundle.
+func (l *lookup) TrustBundle(name string) (text string, ok, served bool) {
+	if l.bundle == nil {
+		return "", false, false
+	}
+	o, _ := l.bundle.DeepCopyObject().(client.Object)
+	ok = l.get(gateway.Name{Name: name}, o)
+	switch b := o.(type) {
+	case *certificatesv1.ClusterTrustBundle:
+		text = b.Spec.TrustBundle
+	case *certificatesv1beta1.ClusterTrustBundle:
+		text = b.Spec.TrustBundle
+	}
+	return text, ok, true
+}
+
+// trustBundle is an empty ClusterTrustBundle of the newest version that the API
+// server has; nil: it has none.
+func trustBundle(mgr manager.Manager) client.Object {
+	for _, o := range []client.Object{&certificatesv1.ClusterTrustBundle{}, &certificatesv1beta1.ClusterTrustBundle{}} {
+		if served(mgr, o) {
+			return o
+		}
+	}
+	return nil
+}
 
 func (l *lookup) list(list client.ObjectList, opts ...client.ListOption) {
 	if err := l.client.List(l.ctx, list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil && l.err == nil {

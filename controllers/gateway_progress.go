@@ -68,10 +68,18 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := g.writeFront(ctx, s, envoys); err != nil {
+	front, err := g.writeFront(ctx, s, envoys)
+	if err != nil {
 		return g.lost(err)
 	}
-	said := s.built.Status(gateway.Progress{Addresses: s.decided.addresses(), Refused: s.decided.refused, Waiting: g.waiting(s, envoys)})
+	installed, err := g.installed(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	assigned := g.assign(s, front)
+	said := s.built.Status(gateway.Progress{
+		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: g.waiting(s, envoys, assigned),
+	})
 	g.say(s.name, said.Routes, said.Policies)
 	if err := g.writeGateway(ctx, s, &said); err != nil {
 		return g.lost(err)
@@ -81,10 +89,19 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 			return g.lost(err)
 		}
 	}
-	if err := g.vacate(ctx, gateway.KeyOf(gatewayName(s.name)), s.decided.Leaving); err != nil {
+	if err := g.giveUp(ctx, s); err != nil {
 		return g.lost(err)
 	}
 	return reconcile.Result{}, nil
+}
+
+// giveUp frees what a Gateway has left, once its status does not show it.
+func (g *gateways) giveUp(ctx context.Context, s *serving) error {
+	key := gateway.KeyOf(gatewayName(s.name))
+	if s.insideOnly() && len(s.decided.Leaving) > 0 {
+		return g.release(ctx, key)
+	}
+	return g.vacate(ctx, key, s.decided.Leaving)
 }
 
 // lost is what comes of an error: what somebody else changed at the same time is

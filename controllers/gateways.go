@@ -39,6 +39,9 @@ type gateways struct {
 
 	build, progress, answers, classes queue
 
+	// bundle is an empty ClusterTrustBundle; nil: the API server has none.
+	bundle client.Object
+
 	users users
 	mu    sync.Mutex
 	known map[types.NamespacedName]*serving
@@ -76,6 +79,7 @@ type serving struct {
 const buildWorkers = 2
 
 func (g *gateways) add(mgr manager.Manager) error {
+	g.bundle = trustBundle(mgr)
 	if err := indexGateways(mgr); err != nil {
 		return err
 	}
@@ -105,6 +109,9 @@ func (g *gateways) addBuild(mgr manager.Manager) error {
 		Watches(&corev1.Service{}, g.usersOf("Service", named), builder.WithPredicates(portsChanged)).
 		WatchesMetadata(namespaceObject(), g.usersOf("Namespace", named), builder.WithPredicates(namespaceChanged)).
 		Watches(&v1alpha1.GatewayConfig{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	if g.bundle != nil {
+		b = b.Watches(g.bundle, g.usersOf("ClusterTrustBundle", named))
+	}
 	for _, kind := range routeKinds() {
 		b = b.Watches(kind, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfRoute), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	}
@@ -259,7 +266,7 @@ func (g *gateways) rebuild(ctx context.Context, gw *gatewayv1.Gateway) error {
 	if err != nil {
 		return err
 	}
-	l := &lookup{ctx: ctx, client: g.client}
+	l := &lookup{ctx: ctx, client: g.client, bundle: g.bundle}
 	built := gateway.Build(l.inputOf(gw))
 	if l.err != nil {
 		return l.err

@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/time/rate"
 	appsv1 "k8s.io/api/apps/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -101,7 +103,7 @@ func Scheme() (*runtime.Scheme, error) {
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, discoveryv1.AddToScheme, eventsv1.AddToScheme, networkingv1.AddToScheme,
 		coordinationv1.AddToScheme, metav1.AddMetaToScheme, v1alpha1.AddToScheme,
-		gatewayv1.Install, appsv1.AddToScheme, policyv1.AddToScheme,
+		certificatesv1.AddToScheme, certificatesv1beta1.AddToScheme, gatewayv1.Install, appsv1.AddToScheme, policyv1.AddToScheme,
 	} {
 		errs = append(errs, add(s))
 	}

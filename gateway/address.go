@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -28,8 +28,10 @@ type Wishes struct {
 	// Families in order of preference; Required: all of them are needed.
 	Families []allocator.Family
 	Required bool
-	Pools    []string
-	Local    bool
+	// Cluster are all families of the cluster, its first one first.
+	Cluster []allocator.Family
+	Pools   []string
+	Local   bool
 	// NamespaceLabels are those of the Gateway's namespace.
 	NamespaceLabels map[string]string
 	// Endpoints is the Service whose endpoints decide where the addresses are
@@ -37,12 +39,42 @@ type Wishes struct {
 	Endpoints string
 }
 
-// Claim is what a Gateway asks of the allocator. It fails where an entry of
-// spec.addresses is of a kind that is not supported; then nothing is decided
-// anew.
-func (b *Built) Claim(w Wishes) (allocator.Claim, *Problem) {
+// Asked is what a Gateway asks for of addresses.
+type Asked struct {
+	// Claim is for addresses of pools; nil: the Gateway wants none.
+	Claim   *allocator.Claim
+	entries []wish
+	// families are those in which the Gateway's own Service must have an address
+	// inside of the cluster, in order of preference; static are those addresses
+	// that were written.
+	families []allocator.Family
+	static   []netip.Addr
+}
+
+// Ask reads what a Gateway asks for. It fails where an entry of spec.addresses is
+// of a kind that is not supported; then nothing is decided anew.
+func (b *Built) Ask(w Wishes) (*Asked, *Problem) {
 	gw := b.in.Gateway
-	c := allocator.Claim{
+	out := &Asked{}
+	pools, problem := out.read(gw.Spec.Addresses)
+	if problem != nil {
+		return nil, problem
+	}
+	out.chooseCluster(w)
+	if len(out.entries) > 0 && len(pools) == 0 && !slices.ContainsFunc(out.entries, wish.external) {
+		return out, nil
+	}
+	c := b.claim(w)
+	c.Pools = append(pools, c.Pools...)
+	out.chooseFamilies(c, w)
+	out.Claim = c
+	return out, nil
+}
+
+// claim is what a Gateway asks of the allocator, whatever its spec.addresses say.
+func (b *Built) claim(w Wishes) *allocator.Claim {
+	gw := b.in.Gateway
+	c := &allocator.Claim{
 		Key: KeyOf(Name{gw.Namespace, gw.Name}), UID: string(gw.UID), Families: w.Families, Local: w.Local,
 		Class: string(gw.Spec.GatewayClassName), Labels: gw.Labels, NamespaceLabels: w.NamespaceLabels,
 		Endpoints: w.Endpoints, Advertised: gw.Labels,
@@ -59,65 +91,7 @@ func (b *Built) Claim(w Wishes) (allocator.Claim, *Problem) {
 	for _, p := range w.Pools {
 		c.Pools = append(c.Pools, allocator.Wish[string]{Value: p, Origin: "its GatewayConfig"})
 	}
-	if problem := readAddresses(gw, &c); problem != nil {
-		return allocator.Claim{}, problem
-	}
-	return c, nil
-}
-
-// readAddresses reads spec.addresses.
-func readAddresses(gw *gatewayv1.Gateway, c *allocator.Claim) *Problem {
-	asked := map[allocator.Family]bool{}
-	for i, a := range gw.Spec.Addresses {
-		where := fmt.Sprintf("spec.addresses[%d]", i)
-		kind := gatewayv1.IPAddressType
-		if a.Type != nil {
-			kind = *a.Type
-		}
-		if a.Routability != "" {
-			return &Problem{
-				Reason:  string(gatewayv1.GatewayReasonUnsupportedAddress),
-				Message: fmt.Sprintf("%s asks for routability %s, which is not supported. Leave it out.", where, a.Routability),
-			}
-		}
-		switch kind {
-		case gatewayv1.IPAddressType:
-			if a.Value == "" {
-				continue
-			}
-			ip, err := netip.ParseAddr(a.Value)
-			if err != nil {
-				return &Problem{
-					Reason:  string(gatewayv1.GatewayReasonUnsupportedAddress),
-					Message: fmt.Sprintf("%s: %q is no IP address. Write one such as 192.0.2.7 or 2001:db8::7.", where, a.Value),
-				}
-			}
-			ip = ip.Unmap()
-			c.Addresses = append(c.Addresses, allocator.Wish[netip.Addr]{Value: ip, Origin: where})
-			asked[allocator.FamilyOf(ip)] = true
-		case TypePool:
-			c.Pools = append([]allocator.Wish[string]{{Value: a.Value, Origin: where}}, c.Pools...)
-		default:
-			return &Problem{
-				Reason:  string(gatewayv1.GatewayReasonUnsupportedAddress),
-				Message: fmt.Sprintf("%s is of type %s, which is not supported. Use IPAddress, or %s with the name of a pool.", where, kind, TypePool),
-			}
-		}
-	}
-	onlyAsked(gw, c, asked)
-	return nil
-}
-
-// onlyAsked keeps to the families of the addresses that are written: who writes
-// one IPv4 address wants that one, and no IPv6 address beside it.
-func onlyAsked(gw *gatewayv1.Gateway, c *allocator.Claim, asked map[allocator.Family]bool) {
-	if len(asked) == 0 || len(c.Addresses) < len(gw.Spec.Addresses) {
-		return
-	}
-	c.Families, c.Policy = nil, allocator.Require
-	for _, w := range c.Addresses {
-		c.Families = appendNew(c.Families, allocator.FamilyOf(w.Value))
-	}
+	return c
 }
 
 // WaitingFor turns a refusal of the allocator into the reason for which a

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 	"sigs.k8s.io/gateway-api/pkg/features"
@@ -15,32 +14,15 @@ import (
 // ClassTypes are the types of a GatewayClass's conditions that are ours.
 var ClassTypes = []string{"Accepted", "SupportedVersion"}
 
-// notYet are the gateway features of this version of the Gateway API that are
-// not implemented.
-var notYet = sets.New(
-	features.SupportGatewayAddressRoutability,
-	features.SupportGatewayAddressRoutabilityCluster,
-	features.SupportClusterTrustBundle,
-)
-
-// Unimplemented are the gateway features of this version of the Gateway API that
-// no class claims, sorted.
-func Unimplemented() []string {
-	var out []string
-	for f := range notYet {
-		out = append(out, string(f))
-	}
-	slices.Sort(out)
-	return out
-}
-
-// Features are all that a class can claim, sorted, where the CRDs of the
-// experimental channel are installed or not.
-func Features(experimental bool) []gatewayv1.SupportedFeature {
+// Features are all that a class can claim, sorted, with what is installed.
+func Features(with Installed) []gatewayv1.SupportedFeature {
 	var names []string
 	for f := range features.AllFeatures {
 		mesh := features.MeshCoreFeatures.Has(f) || features.MeshExtendedFeatures.Has(f)
-		if mesh || notYet.Has(f.Name) || f.Channel == features.FeatureChannelExperimental && !experimental {
+		switch {
+		case mesh,
+			f.Channel == features.FeatureChannelExperimental && !with.Experimental,
+			f.Name == features.SupportClusterTrustBundle && !with.TrustBundles:
 			continue
 		}
 		names = append(names, string(f.Name))
@@ -60,10 +42,13 @@ type CRD struct {
 	Channel string // annotation gateway.networking.k8s.io/channel
 }
 
-// Installed says what the CRDs of the Gateway API are, taken together.
+// Installed says what the CRDs of the Gateway API are, taken together, and what
+// else they build on.
 type Installed struct {
 	// Experimental is set when all are of that channel.
 	Experimental bool
+	// TrustBundles is set when the API server has ClusterTrustBundles.
+	TrustBundles bool
 	// Problem says why they are not what this version is made for; empty: they
 	// are.
 	Problem string
@@ -115,6 +100,6 @@ func ClassStatus(c *gatewayv1.GatewayClass, crds Installed, refused *Problem) ga
 	}
 	return gatewayv1.GatewayClassStatus{
 		Conditions:        []metav1.Condition{accepted, version},
-		SupportedFeatures: Features(crds.Experimental),
+		SupportedFeatures: Features(crds),
 	}
 }

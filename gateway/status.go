@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,8 +17,10 @@ type Problem struct {
 
 // Progress is what has become of a Gateway outside of the rules.
 type Progress struct {
-	// Addresses are those that the Gateway has.
-	Addresses []netip.Addr
+	// Assignment is which addresses the Gateway has; nil: nothing is decided.
+	Assignment *Assignment
+	// Routability has each of them say from where it can be reached.
+	Routability bool
 	// Refused says why the Gateway is not accepted at all: its addresses or
 	// parameters are of a kind that is not supported.
 	Refused *Problem
@@ -96,12 +97,12 @@ func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	own := b.owners[0]
 	generation := own.meta.Generation
 	s := gatewayv1.GatewayStatus{}
-	kind := gatewayv1.IPAddressType
-	for _, a := range p.Addresses {
-		s.Addresses = append(s.Addresses, gatewayv1.GatewayStatusAddress{Type: &kind, Value: a.String()})
-	}
 	accepted := b.accepted(own, p)
 	s.Conditions = []metav1.Condition{accepted, b.programmed(p, accepted), b.resolved(own)}
+	if a := p.Assignment; a != nil {
+		s.Addresses = a.addresses(p.Routability)
+		s.Conditions = append(s.Conditions, a.condition(generation))
+	}
 	if c := b.insecure(generation); c != nil {
 		s.Conditions = append(s.Conditions, *c)
 	}
@@ -118,6 +119,31 @@ func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	}
 	s.AttachedListenerSets = &attached
 	return s
+}
+
+// addresses are those of a status.
+func (a *Assignment) addresses(routability bool) []gatewayv1.GatewayStatusAddress {
+	var out []gatewayv1.GatewayStatusAddress
+	for _, is := range a.Addresses {
+		said := gatewayv1.GatewayStatusAddress{Type: new(gatewayv1.IPAddressType), Value: is.IP.String()}
+		if routability {
+			said.Routability = new(is.Routability)
+		}
+		out = append(out, said)
+	}
+	return out
+}
+
+// condition is AddressesAssigned (GEP-5093).
+func (a *Assignment) condition(generation int64) metav1.Condition {
+	var why *verdict
+	switch {
+	case len(a.Unmet) > 0 && a.Some:
+		why = because(gatewayv1.GatewayReasonAddressesPartiallyAssigned, "%s", strings.Join(a.Unmet, " "))
+	case len(a.Unmet) > 0:
+		why = because(gatewayv1.GatewayReasonAddressesNotAssigned, "%s", strings.Join(a.Unmet, " "))
+	}
+	return condition(gatewayv1.GatewayConditionAddressesAssigned, generation, why, string(gatewayv1.GatewayReasonAddressesAssigned), "The Gateway has the addresses that it asks for.")
 }
 
 // kindsSaid is never nil: the list is to be there and empty.
