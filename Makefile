@@ -22,7 +22,7 @@ help: ## List the targets
 	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## A cluster on this machine with Fairlead, Services that answer, a node that dies (root)
+demo: ## A cluster on this machine with Fairlead, Services and a Gateway that answer, a node that dies (root)
 	$(GO) run ./test/demo up --name $(NAME) --nodes $(NODES)
 
 .PHONY: demo-down

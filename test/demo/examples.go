@@ -12,7 +12,6 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
-	"github.com/fairlead/fairlead/test/testbed"
 )
 
 const namespace = "shop"
@@ -27,6 +26,8 @@ type example struct {
 type examples struct {
 	ranges   []string
 	services []example
+	// gateway: the cluster has the kinds of the Gateway API.
+	gateway bool
 }
 
 // examplesFor are Services as users of other load-balancer controllers have
@@ -60,7 +61,11 @@ func examplesFor(ranges ...string) examples {
 }
 
 func (e examples) summary() string {
-	return fmt.Sprintf("1 pool, 1 advertisement, %d Services", len(e.services))
+	text := fmt.Sprintf("1 pool, 1 advertisement, %d Services", len(e.services))
+	if e.gateway {
+		text += ", 1 GatewayClass, 1 Gateway, 2 routes"
+	}
+	return text
 }
 
 // fixed is an address that a Service of externalTrafficPolicy Cluster asks for.
@@ -83,7 +88,10 @@ func (e examples) apply(ctx context.Context, apply applyFunc, ready func(ctx con
 			return err
 		}
 	}
-	return nil
+	if !e.gateway {
+		return nil
+	}
+	return apply(ctx, gatewayObjects()...)
 }
 
 // row is a line of the table that the demo ends with.
@@ -98,22 +106,19 @@ func (e examples) visit(ctx context.Context, l *lab.Lab) ([]row, error) {
 			return nil, err
 		}
 		for _, a := range addresses {
-			answer, err := l.AwaitAnswer(ctx, testbed.Client, a, uint16(x.service.Spec.Ports[0].Port))
+			r, err := visitOne(ctx, l, a, uint16(x.service.Spec.Ports[0].Port))
 			if err != nil {
 				return nil, err
 			}
-			node, err := awaitAnnouncer(ctx, l.Client, a, "")
-			if err != nil {
-				return nil, err
-			}
-			how := "ARP"
-			if a.Is6() {
-				how = "NDP"
-			}
-			rows = append(rows, row{"service " + namespace + "/" + x.service.Name, a.String(), answer.Pod, node + " (" + how + ")", x.what})
+			r.what, r.asked = "service "+namespace+"/"+x.service.Name, x.what
+			rows = append(rows, r)
 		}
 	}
-	return rows, nil
+	if !e.gateway {
+		return rows, nil
+	}
+	more, err := visitGateway(ctx, l)
+	return append(rows, more...), err
 }
 
 func printRows(rows []row) {

@@ -51,6 +51,7 @@ func (o options) onTestbed(ctx context.Context) error {
 		return err
 	}
 	examples := examplesFor("172.30.0.100-172.30.0.250", "fd00:30::100-fd00:30::2ff")
+	examples.gateway = true
 	if err := s.step("examples", examples.summary(), func() (string, error) { return "ok", examples.apply(ctx, l.Apply, l.AwaitReady) }); err != nil {
 		return err
 	}

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/test/chart"
 	"github.com/fairlead/fairlead/test/lab"
@@ -54,6 +57,9 @@ func (o options) onUsersCluster(ctx context.Context, kubeconfig string) error {
 		return err
 	}
 	e := examplesFor(strings.Split(o.addresses, ",")...).ofOurClass()
+	if e.gateway = servesGateways(c); !e.gateway {
+		fmt.Println("      There is no Gateway in this demo: the cluster has no CRDs of the Gateway API, or not those of v1.7. Services do not need them.")
+	}
 	if err := s.step("examples", e.summary(), func() (string, error) { return "ok", e.apply(ctx, l.Apply, awaitReplicas(c)) }); err != nil {
 		return err
 	}
@@ -98,18 +104,40 @@ func (e examples) dialAll(ctx context.Context, l *lab.Lab) (string, error) {
 			return "", err
 		}
 		for _, a := range addresses {
-			verdict := "answers"
-			target := net.JoinHostPort(a.String(), strconv.Itoa(int(x.service.Spec.Ports[0].Port)))
-			conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", target)
-			if err != nil {
-				verdict = err.Error()
-			} else {
-				conn.Close()
-			}
+			target, verdict := dialOne(ctx, a, int(x.service.Spec.Ports[0].Port))
 			fmt.Printf("      service %s/%-12s %-40s %s\n", namespace, x.service.Name, target, verdict)
 		}
 	}
-	return "kubectl get addresses", nil
+	return "kubectl get addresses", e.dialGateway(ctx, l)
+}
+
+// dialGateway does the same with the listeners of the Gateway.
+func (e examples) dialGateway(ctx context.Context, l *lab.Lab) error {
+	if !e.gateway {
+		return nil
+	}
+	addresses, err := awaitGateway(ctx, l.Client)
+	if err != nil {
+		return err
+	}
+	for _, d := range doors() {
+		for _, a := range addresses {
+			target, verdict := dialOne(ctx, a, int(d.listener.Port))
+			fmt.Printf("      gateway %s/%-12s %-40s %s\n", namespace, web, target, verdict)
+		}
+	}
+	return nil
+}
+
+// dialOne says whether an address takes a connection.
+func dialOne(ctx context.Context, a netip.Addr, port int) (target, verdict string) {
+	target = net.JoinHostPort(a.String(), strconv.Itoa(port))
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", target)
+	if err != nil {
+		return target, err.Error()
+	}
+	conn.Close()
+	return target, "answers"
 }
 
 // leaveUsersCluster removes what onUsersCluster made.
@@ -131,10 +159,32 @@ func (o options) leaveUsersCluster(ctx context.Context, kubeconfig string) error
 			return fmt.Errorf("removing %s: %w", o.GetName(), err)
 		}
 	}
+	if err := removeClass(ctx, c); err != nil {
+		return err
+	}
 	release, err := (&lab.Lab{Config: config}).Release()
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stdout, "removed the examples; removing the chart")
 	return release.Uninstall(time.Minute)
+}
+
+// removeClass removes the GatewayClass, and waits until the controller has let go
+// of it: nobody else would.
+func removeClass(ctx context.Context, c client.Client) error {
+	if !servesGateways(c) {
+		return nil
+	}
+	o := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: class}}
+	if err := client.IgnoreNotFound(c.Delete(ctx, o)); err != nil {
+		return fmt.Errorf("removing GatewayClass %s: %w", class, err)
+	}
+	return lab.Await(ctx, time.Minute, "GatewayClass "+class+" to be gone", func(ctx context.Context) error {
+		err := c.Get(ctx, client.ObjectKeyFromObject(o), o)
+		if err == nil {
+			return errors.New("it is still there")
+		}
+		return client.IgnoreNotFound(err)
+	})
 }
