@@ -153,7 +153,11 @@ func (g *gateways) writeClass(ctx context.Context, class *gatewayv1.GatewayClass
 	if !differs {
 		return problem, nil
 	}
-	return problem, g.patched(ctx, "GatewayClass", client.ObjectKeyFromObject(class), class, next)
+	if err := g.patched(ctx, "GatewayClass", client.ObjectKeyFromObject(class), class, next); err != nil {
+		return problem, err
+	}
+	g.tellAll(class, gateway.ConditionEvents(class.Status.Conditions, next.Status.Conditions, gateway.ClassTypes...))
+	return problem, nil
 }
 
 // installed sums up the CRDs of the Gateway API.

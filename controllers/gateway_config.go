@@ -96,7 +96,7 @@ func (g *gateways) classConfig(ctx context.Context, class *gatewayv1.GatewayClas
 	if ref == nil {
 		return nil, nil, nil
 	}
-	if string(ref.Group) != v1alpha1.GroupVersion.Group || ref.Kind != kindConfig || ref.Namespace == nil {
+	if !isConfig(string(ref.Group), string(ref.Kind)) || ref.Namespace == nil {
 		return nil, unknownParameters(string(ref.Group), string(ref.Kind), "with its namespace"), nil
 	}
 	return g.readConfig(ctx, types.NamespacedName{Namespace: string(*ref.Namespace), Name: ref.Name})
@@ -108,7 +108,7 @@ func (g *gateways) gatewayConfig(ctx context.Context, gw *gatewayv1.Gateway) (*v
 	if ref == nil {
 		return nil, nil, nil
 	}
-	if string(ref.Group) != v1alpha1.GroupVersion.Group || ref.Kind != kindConfig {
+	if !isConfig(string(ref.Group), string(ref.Kind)) {
 		return nil, unknownParameters(string(ref.Group), string(ref.Kind), "of the Gateway's namespace"), nil
 	}
 	return g.readConfig(ctx, types.NamespacedName{Namespace: gw.Namespace, Name: ref.Name})

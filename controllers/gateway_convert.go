@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -18,11 +19,15 @@ func settingsOf(c fleet.Config, families []corev1.IPFamily) xds.Settings {
 		NoIPv6:                !slices.Contains(families, corev1.IPv6Protocol),
 		TrustedHops:           c.Client.TrustedHops,
 		ProxyProtocol:         c.Client.ProxyProtocol,
-		HeaderTimeout:         c.Timeouts.RequestHeaders,
-		StreamIdleTimeout:     c.Timeouts.StreamIdle,
-		ConnectionIdleTimeout: c.Timeouts.Idle,
-		SessionIdleTimeout:    c.Timeouts.UDPIdle,
-		ConnectTimeout:        c.Timeouts.Connect,
+		RequestHeadersKiB:     c.Limits.RequestHeadersKiB,
+		ConcurrentStreams:     c.Limits.ConcurrentStreams,
+		RequestsPerConnection: c.Limits.RequestsPerConnection,
+		HeaderTimeout:         unlimited(c.Timeouts.RequestHeaders),
+		StreamIdleTimeout:     unlimited(c.Timeouts.StreamIdle),
+		ConnectionIdleTimeout: unlimited(c.Timeouts.Idle),
+		TCPIdleTimeout:        unlimited(c.Timeouts.TCPIdle),
+		SessionIdleTimeout:    unlimited(c.Timeouts.UDPIdle),
+		ConnectTimeout:        unlimited(c.Timeouts.Connect),
 	}
 	if l := c.AccessLog; l != nil && l.Sink == v1alpha1.LogStdout {
 		s.AccessLog = xds.AccessLogJSON
@@ -31,6 +36,15 @@ func settingsOf(c fleet.Config, families []corev1.IPFamily) xds.Settings {
 		}
 	}
 	return s
+}
+
+// unlimited is a time of a fleet's configuration, where zero is no limit, as the
+// encoder takes it, for which zero is the default.
+func unlimited(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // resourcesOf hands what was encoded to the feed.

@@ -128,7 +128,11 @@ func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.S
 	if next.Status, differs = gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now()); !differs {
 		return nil
 	}
-	return g.patched(ctx, "Gateway", s.name, gw, next)
+	if err := g.patched(ctx, "Gateway", s.name, gw, next); err != nil {
+		return err
+	}
+	g.tellAll(gw, gateway.StatusEvents(gw.Status, next.Status))
+	return nil
 }
 
 func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) error {

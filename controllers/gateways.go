@@ -83,7 +83,7 @@ func (g *gateways) add(mgr manager.Manager) error {
 	if err := indexGateways(mgr); err != nil {
 		return err
 	}
-	for _, add := range []func(manager.Manager) error{g.addFirst, g.addBuild, g.addProgress, g.addAnswers, g.addClasses} {
+	for _, add := range []func(manager.Manager) error{g.addFirst, g.addBuild, g.addProgress, g.addAnswers, g.addClasses, g.addConfigs} {
 		if err := add(mgr); err != nil {
 			return fmt.Errorf("setting up the controllers of Gateways: %w", err)
 		}

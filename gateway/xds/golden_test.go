@@ -37,7 +37,8 @@ func shifted(number uint16, transport gateway.Transport) uint16 {
 // everySetting has no field at its zero value.
 var everySetting = xds.Settings{
 	NoIPv6: true, AccessLog: xds.AccessLogJSON, TrustedHops: 2, ProxyProtocol: true,
-	HeaderTimeout: 1e9, StreamIdleTimeout: 2e9, ConnectionIdleTimeout: 3e9, SessionIdleTimeout: 4e9,
+	RequestHeadersKiB: 7, ConcurrentStreams: 8, RequestsPerConnection: 9,
+	HeaderTimeout: 1e9, StreamIdleTimeout: 2e9, ConnectionIdleTimeout: 3e9, TCPIdleTimeout: 10e9, SessionIdleTimeout: 4e9,
 	ConnectTimeout: 5e9, AuthTimeout: 6e9, SystemAuthorities: "/ca.pem",
 }
 

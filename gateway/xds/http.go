@@ -34,8 +34,11 @@ const listenerAuths = 2
 
 func listenerAuth(i int) string { return filterListenerAuth + strconv.Itoa(i) }
 
-// maxStreams is how many requests one HTTP/2 connection may have at a time.
-const maxStreams = 250
+// The defaults of Settings.ConcurrentStreams and Settings.RequestHeadersKiB.
+const (
+	maxStreams = 100
+	headersKiB = 60
+)
 
 // streamIdle is the default of Settings.StreamIdleTimeout.
 const streamIdle = 5 * time.Minute
@@ -68,11 +71,13 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 
 		RequestHeadersTimeout: or(e.settings.HeaderTimeout, 10*time.Second),
 		StreamIdleTimeout:     or(e.settings.StreamIdleTimeout, streamIdle),
+		MaxRequestHeadersKb:   orNumber(e.settings.RequestHeadersKiB, headersKiB),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout: or(e.settings.ConnectionIdleTimeout, time.Hour),
+			IdleTimeout:              or(e.settings.ConnectionIdleTimeout, time.Hour),
+			MaxRequestsPerConnection: limit(e.settings.RequestsPerConnection),
 		},
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-			MaxConcurrentStreams: wrapperspb.UInt32(maxStreams),
+			MaxConcurrentStreams: orNumber(e.settings.ConcurrentStreams, maxStreams),
 			// WebSockets over HTTP/2 (RFC 8441).
 			AllowConnect: true,
 		},

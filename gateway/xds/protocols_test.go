@@ -99,3 +99,36 @@ func TestClientAddress(t *testing.T) {
 		})
 	}
 }
+
+// Envoy keeps to the limits of a fleet: on the size of headers, and on requests of
+// a connection.
+func TestLimits(t *testing.T) {
+	w := newWorld(t)
+	w.settings = xds.Settings{RequestHeadersKiB: 4, RequestsPerConnection: 2, StreamIdleTimeout: -1, ConnectionIdleTimeout: -1, ConnectTimeout: -1}
+	w.table(80, host("*", to("/", w.echo("b"))))
+	w.start()
+	c := w.client(80, http1, nil)
+	if a := get(t, c, "http://a.example.com/", "X-Long: "+strings.Repeat("x", 5<<10)); a.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("with headers beyond the limit: %s", a.Status)
+	}
+	conn, err := net.Dial("tcp", w.address(80, gateway.TCP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	read := bufio.NewReader(conn)
+	for n := range 2 {
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n")
+		response, err := http.ReadResponse(read, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, response.Body); err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if last := n == 1; response.StatusCode != http.StatusOK || response.Close != last {
+			t.Errorf("request %d: %s, the last one of its connection: %v, want %v", n+1, response.Status, response.Close, last)
+		}
+	}
+}

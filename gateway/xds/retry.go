@@ -110,7 +110,7 @@ func (e *encoder) timeouts(action *routev3.RouteAction, r *gateway.Rule) {
 	if r.Timeout != nil {
 		action.Timeout = durationpb.New(*r.Timeout)
 	}
-	if idle := or(e.settings.StreamIdleTimeout, streamIdle).AsDuration(); longest > idle && action.IdleTimeout == nil {
+	if idle := or(e.settings.StreamIdleTimeout, streamIdle).AsDuration(); idle > 0 && longest > idle && action.IdleTimeout == nil {
 		action.IdleTimeout = durationpb.New(longest)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // Settings are what a fleet's operator chose; the zero value is the default.
@@ -19,15 +20,27 @@ type Settings struct {
 	// ProxyProtocol asks every TCP connection for a PROXY protocol header
 	// (version 1 or 2); one without is closed.
 	ProxyProtocol bool
+	// RequestHeadersKiB bounds the headers of a request. 0: 60.
+	RequestHeadersKiB uint32
+	// ConcurrentStreams is how many requests one HTTP/2 connection may have at a
+	// time. 0: 100.
+	ConcurrentStreams uint32
+	// RequestsPerConnection is how many requests a connection may have in all. 0:
+	// any number.
+	RequestsPerConnection uint32
+
+	// Of the times, 0 is the default, and what is negative is no limit.
+
 	// HeaderTimeout bounds how long the headers of a request may take to come
 	// in. 0: 10 s.
 	HeaderTimeout time.Duration
 	// StreamIdleTimeout ends a request, or a WebSocket, on which nothing moves.
 	// 0: 5 min. A rule whose timeout is "0s" is exempt.
 	StreamIdleTimeout time.Duration
-	// ConnectionIdleTimeout closes client connections without requests, and TCP
-	// connections on which nothing moves. 0: 1 h.
+	// ConnectionIdleTimeout closes client connections without requests. 0: 1 h.
 	ConnectionIdleTimeout time.Duration
+	// TCPIdleTimeout closes TCP connections on which nothing moves. 0: 1 h.
+	TCPIdleTimeout time.Duration
 	// SessionIdleTimeout ends a UDP session on which nothing moves. 0: 1 min.
 	SessionIdleTimeout time.Duration
 	// ConnectTimeout bounds the handshake with a backend, TLS included. 0: 5 s.
@@ -61,12 +74,39 @@ func (s Settings) systemAuthorities() string {
 	return s.SystemAuthorities
 }
 
-// or is a duration, or what stands for its zero.
+// or is a duration, or what stands for its zero; Envoy takes zero for no limit.
 func or(d, otherwise time.Duration) *durationpb.Duration {
-	if d <= 0 {
+	if d == 0 {
 		d = otherwise
 	}
-	return durationpb.New(d)
+	return durationpb.New(max(d, 0))
+}
+
+// forever stands for no limit where Envoy wants one.
+const forever = 365 * 24 * time.Hour
+
+// bounded is or where Envoy wants a limit.
+func bounded(d, otherwise time.Duration) *durationpb.Duration {
+	if d < 0 {
+		d = forever
+	}
+	return or(d, otherwise)
+}
+
+// orNumber is a number, or what stands for its zero.
+func orNumber(n, otherwise uint32) *wrapperspb.UInt32Value {
+	if n == 0 {
+		n = otherwise
+	}
+	return wrapperspb.UInt32(n)
+}
+
+// limit is a number, or none for zero.
+func limit(n uint32) *wrapperspb.UInt32Value {
+	if n == 0 {
+		return nil
+	}
+	return wrapperspb.UInt32(n)
 }
 
 // Runtime is what the bootstrap's static runtime layer must hold for what Encode

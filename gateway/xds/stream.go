@@ -54,7 +54,7 @@ func (e *encoder) cluster(d *gateway.Destination) string {
 func (e *encoder) stream(p *gateway.Port, s *gateway.Stream) *listenerv3.Filter {
 	proxy := &tcpproxyv3.TcpProxy{
 		StatPrefix:         e.statPrefix(p),
-		IdleTimeout:        or(e.settings.ConnectionIdleTimeout, time.Hour),
+		IdleTimeout:        or(e.settings.TCPIdleTimeout, time.Hour),
 		MaxConnectAttempts: wrapperspb.UInt32(streamAttempts),
 		AccessLog:          e.accessLog(connectionLog),
 	}
@@ -79,7 +79,7 @@ func (e *encoder) stream(p *gateway.Port, s *gateway.Stream) *listenerv3.Filter 
 func (e *encoder) datagrams(l *listenerv3.Listener, p *gateway.Port) {
 	proxy := &udpproxyv3.UdpProxyConfig{
 		StatPrefix:  e.statPrefix(p),
-		IdleTimeout: or(e.settings.SessionIdleTimeout, time.Minute),
+		IdleTimeout: bounded(e.settings.SessionIdleTimeout, time.Minute),
 		AccessLog:   e.accessLog(connectionLog),
 		RouteSpecifier: &udpproxyv3.UdpProxyConfig_Matcher{Matcher: &xdsmatcherv3.Matcher{
 			OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{

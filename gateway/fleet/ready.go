@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// The reasons of the condition Ready of a GatewayConfig.
+const (
+	ReasonInUse   = "InUse"
+	ReasonInvalid = "Invalid"
+)
+
+// Use is who takes parameters from a GatewayConfig.
+type Use struct {
+	Classes  []string
+	Gateways int
+	// Problems are those for any of them.
+	Problems []Problem
+}
+
+// Ready is the condition of a GatewayConfig; nil: nobody refers to it, so there is
+// nothing to say.
+func Ready(c *v1alpha1.GatewayConfig, u Use) *metav1.Condition {
+	if len(u.Classes)+u.Gateways == 0 {
+		return nil
+	}
+	out := &metav1.Condition{Type: v1alpha1.GatewayConfigReady, Status: metav1.ConditionTrue, Reason: ReasonInUse, ObservedGeneration: c.Generation}
+	if len(u.Problems) > 0 {
+		var words []string
+		for _, p := range u.Problems {
+			if w := p.String(); !slices.Contains(words, w) {
+				words = append(words, w)
+			}
+		}
+		out.Status, out.Reason = metav1.ConditionFalse, ReasonInvalid
+		out.Message = strings.Join(words, "; ") + ". What held before goes on to hold."
+		return out
+	}
+	out.Message = u.words()
+	if idle := withoutEffect(&c.Spec); len(idle) > 0 {
+		out.Message += fmt.Sprintf(" This version does not know %s yet: without effect.", strings.Join(idle, ", "))
+	}
+	return out
+}
+
+func (u Use) words() string {
+	var by []string
+	switch n := len(u.Classes); {
+	case n == 1:
+		by = append(by, "GatewayClass "+u.Classes[0])
+	case n > 1:
+		by = append(by, fmt.Sprintf("%d GatewayClasses", n))
+	}
+	switch {
+	case u.Gateways == 1:
+		by = append(by, "1 Gateway")
+	case u.Gateways > 1:
+		by = append(by, fmt.Sprintf("%d Gateways", u.Gateways))
+	}
+	return strings.Join(by, " and ") + " use it."
+}
+
+// withoutEffect are the fields that are set and that nothing follows from.
+func withoutEffect(s *v1alpha1.GatewayConfigSpec) []string {
+	var out []string
+	if s.AccessLog != nil && s.AccessLog.Sink != "" && s.AccessLog.Sink != v1alpha1.LogStdout {
+		out = append(out, "spec.accessLog.sink "+string(s.AccessLog.Sink))
+	}
+	if s.Tracing != nil {
+		out = append(out, "spec.tracing")
+	}
+	return out
+}
