@@ -88,14 +88,20 @@ func leaseLock(cfg *rest.Config, f *flags) (resourcelock.Interface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding a name for the holder of the Lease: %w", err)
 	}
-	c := rest.AddUserAgent(cfg, "leader-election")
-	c.Timeout = leaseTimeout
-	clients, err := kubernetes.NewForConfig(c)
+	clients, err := kubernetes.NewForConfig(leaseConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the Lease: %w", err)
 	}
 	return resourcelock.New(resourcelock.LeasesResourceLock, f.leaderElectSpace, f.leaderElectID, clients.CoreV1(), clients.CoordinationV1(),
 		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())})
+}
+
+// leaseConfig is for the Lease alone: with its timeout, every watch of the others
+// would end after that time and begin anew.
+func leaseConfig(cfg *rest.Config) *rest.Config {
+	c := rest.AddUserAgent(rest.CopyConfig(cfg), "leader-election")
+	c.Timeout = leaseTimeout
+	return c
 }
 
 // leaseTimeout is how long one look at the Lease may take; it lies below the time
