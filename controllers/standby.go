@@ -10,8 +10,7 @@ import (
 
 // leaderCache is a cache that is filled once we lead. A standby watches nothing:
 // each object of a big cluster would be sent to it, and kept by it, in vain. A
-// new leader fills its cache within seconds, where its predecessor's Lease has
-// just taken as long to run out.
+// new leader lists what there is before it serves.
 type leaderCache struct {
 	cache.Cache
 	// leading is closed when we lead; it is set before the cache is started.
