@@ -163,7 +163,7 @@ func (g *gateways) writeClass(ctx context.Context, class *gatewayv1.GatewayClass
 // installed sums up the CRDs of the Gateway API.
 func (g *gateways) installed(ctx context.Context) (gateway.Installed, error) {
 	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinitionList"}}
-	if err := g.client.List(ctx, list); err != nil {
+	if err := g.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return gateway.Installed{}, fmt.Errorf("listing CustomResourceDefinitions: %w", err)
 	}
 	var crds []gateway.CRD

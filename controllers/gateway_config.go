@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,11 +82,7 @@ func (g *gateways) configFor(ctx context.Context, class *gatewayv1.GatewayClass,
 }
 
 func invalidParameters(faults []fleet.Problem) *gateway.Problem {
-	words := make([]string, len(faults))
-	for i, f := range faults {
-		words[i] = f.String()
-	}
-	return &gateway.Problem{Reason: string(gatewayv1.GatewayReasonInvalidParameters), Message: "The GatewayConfig has problems: " + strings.Join(words, "; ") + "."}
+	return &gateway.Problem{Reason: string(gatewayv1.GatewayReasonInvalidParameters), Message: "The GatewayConfig has problems: " + fleet.Words(faults) + "."}
 }
 
 // classConfig reads the parameters of a class; nil: it has none.

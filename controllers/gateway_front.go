@@ -113,8 +113,12 @@ func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.En
 	if err := g.discard(ctx, account, key, s); err != nil {
 		return frontState{}, err
 	}
-	if err := g.keepPrimary(ctx, &f); err != nil {
-		return frontState{}, err
+	err := g.client.Get(ctx, key, service)
+	if client.IgnoreNotFound(err) != nil {
+		return frontState{}, fmt.Errorf("reading Service %s: %w", key, err)
+	}
+	if err == nil { // what it has inside of the cluster does not change
+		f.Families, static = keepPrimary(service.Spec.IPFamilies, f.Families), nil
 	}
 	unable, err := g.writeService(ctx, service, f, static)
 	if err != nil || service.UID == "" {
@@ -128,18 +132,11 @@ func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.En
 
 // keepPrimary keeps the first family of a Service that is there, which Kubernetes
 // does not change, also where the Gateway has no address of it any more.
-func (g *gateways) keepPrimary(ctx context.Context, f *fleet.Front) error {
-	svc := &corev1.Service{}
-	key := client.ObjectKey{Namespace: f.Gateway.Namespace, Name: f.Name()}
-	if err := g.client.Get(ctx, key, svc); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading Service %s: %w", key, err)
+func keepPrimary(have, want []corev1.IPFamily) []corev1.IPFamily {
+	if len(have) == 0 || len(want) == 0 {
+		return want
 	}
-	if len(svc.Spec.IPFamilies) == 0 || len(f.Families) == 0 {
-		return nil
-	}
-	primary := svc.Spec.IPFamilies[0]
-	f.Families = append([]corev1.IPFamily{primary}, slices.DeleteFunc(f.Families, func(a corev1.IPFamily) bool { return a == primary })...)
-	return nil
+	return append([]corev1.IPFamily{have[0]}, slices.DeleteFunc(want, func(f corev1.IPFamily) bool { return f == have[0] })...)
 }
 
 // inside are the families that a Gateway's Service must have, and the addresses
@@ -164,14 +161,13 @@ func (s *serving) inside() (families []corev1.IPFamily, static []netip.Addr) {
 	return families, static
 }
 
-// writeService writes a Gateway's Service. Addresses inside of the cluster are
-// asked for when it is made: they never change. Where Kubernetes refuses them, it
-// says why, and there is a Service without them, if it is needed for others.
+// writeService writes a Gateway's Service. Static addresses inside of the cluster
+// are asked for when it is made. Where Kubernetes refuses them, it says why, and
+// there is a Service without them, if it is needed for others.
 func (g *gateways) writeService(ctx context.Context, have *corev1.Service, f fleet.Front, static []netip.Addr) (unable string, err error) {
 	same := func(have, want client.Object) bool { return sameMeta(have, want) && sameService(have, want) }
 	want := f.Service()
-	err = g.client.Get(ctx, client.ObjectKeyFromObject(want), &corev1.Service{})
-	if len(static) == 0 || !apierrors.IsNotFound(err) {
+	if len(static) == 0 {
 		return "", g.apply(ctx, have, want, same)
 	}
 	asking := want.DeepCopy()

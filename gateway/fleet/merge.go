@@ -33,6 +33,17 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Field + ": " + p.Message }
 
+// Words lists problems, each once, without an end to the sentence.
+func Words(problems []Problem) string {
+	var words []string
+	for _, p := range problems {
+		if w := p.String(); !slices.Contains(words, w) {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
 // Merge is what holds for a Gateway: what its own GatewayConfig says, as far as
 // the class allows, then what the class's says, then the defaults. Either may be
 // nil. What has a problem does not count, and what then holds may be wider than

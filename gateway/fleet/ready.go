@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,14 +31,8 @@ func Ready(c *v1alpha1.GatewayConfig, u Use) *metav1.Condition {
 	}
 	out := &metav1.Condition{Type: v1alpha1.GatewayConfigReady, Status: metav1.ConditionTrue, Reason: ReasonInUse, ObservedGeneration: c.Generation}
 	if len(u.Problems) > 0 {
-		var words []string
-		for _, p := range u.Problems {
-			if w := p.String(); !slices.Contains(words, w) {
-				words = append(words, w)
-			}
-		}
 		out.Status, out.Reason = metav1.ConditionFalse, ReasonInvalid
-		out.Message = strings.Join(words, "; ") + ". What held before goes on to hold."
+		out.Message = Words(u.Problems) + ". What held before goes on to hold."
 		return out
 	}
 	out.Message = u.words()

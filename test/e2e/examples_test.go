@@ -28,7 +28,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
@@ -92,21 +91,6 @@ func renamed(part any, key string, names map[string]string) any {
 		return int64(v)
 	}
 	return part
-}
-
-// programmed waits until a Gateway is, and gives its addresses.
-func (w *world) programmed(name string) []netip.Addr {
-	w.Helper()
-	w.gatewaySays(name, gatewayv1.GatewayConditionProgrammed, metav1.ConditionTrue, "")
-	gw := &gatewayv1.Gateway{}
-	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, gw); err != nil {
-		w.Fatal(err)
-	}
-	var out []netip.Addr
-	for _, a := range gw.Status.Addresses {
-		out = append(out, mustAddr(a.Value))
-	}
-	return out
 }
 
 // front wants pods of front to answer at an address.

@@ -46,15 +46,22 @@ func (w *world) gateway(name string, class gatewayv1.ObjectName, edits ...func(*
 		edit(gw)
 	}
 	w.apply(gw)
+	return w.programmed(name)
+}
+
+// programmed waits until a Gateway is, and gives its addresses.
+func (w *world) programmed(name string) []netip.Addr {
+	w.Helper()
 	w.gatewaySays(name, gatewayv1.GatewayConditionProgrammed, metav1.ConditionTrue, "")
-	var got []netip.Addr
-	if err := w.Client.Get(w.ctx, client.ObjectKeyFromObject(gw), gw); err != nil {
+	gw := &gatewayv1.Gateway{}
+	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, gw); err != nil {
 		w.Fatal(err)
 	}
+	var out []netip.Addr
 	for _, a := range gw.Status.Addresses {
-		got = append(got, mustAddr(a.Value))
+		out = append(out, mustAddr(a.Value))
 	}
-	return got
+	return out
 }
 
 // gatewaySays waits for a condition of a Gateway at its current generation.
