@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -23,11 +25,16 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/gateway-api-conformance-images/echo-basic/grpcechoserver"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
@@ -116,32 +123,111 @@ func (w *world) curls(what, want string, args ...string) {
 	})
 }
 
-// certificate makes a Secret with a certificate for a name, signed by itself.
-func (w *world) certificate(name, dns string) {
+// certificate makes a Secret with a certificate for a name, signed by itself, and
+// says what it is.
+func (w *world) certificate(name, dns string) (certificate, key []byte) {
 	w.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		w.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: dns}, DNSNames: []string{dns},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		w.Fatal(err)
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
 		w.Fatal(err)
 	}
+	certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 	w.apply(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Type: corev1.SecretTypeTLS,
-		Data: map[string][]byte{
-			corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
-		},
+		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key},
 	})
+	return certificate, key
+}
+
+// authority makes a ConfigMap that vouches for a certificate.
+func (w *world) authority(name string, certificate []byte) {
+	w.Helper()
+	w.apply(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Data: map[string]string{"ca.crt": string(certificate)}})
+}
+
+// clientCertificate makes files with a certificate for clients, for which the
+// ConfigMap clients vouches, and its key.
+func (w *world) clientCertificate() (certificate, key string) {
+	w.Helper()
+	c, k := w.certificate("client", "client.example.com")
+	w.authority("clients", c)
+	certificate, key = filepath.Join(w.TempDir(), "client.crt"), filepath.Join(w.TempDir(), "client.key")
+	if err := errors.Join(os.WriteFile(certificate, c, 0o600), os.WriteFile(key, k, 0o600)); err != nil {
+		w.Fatal(err)
+	}
+	return certificate, key
+}
+
+// vault makes pods that serve TLS, and know the Gateway by its certificate.
+func (w *world) vault() {
+	w.Helper()
+	own, _ := w.certificate("vault", "vault.example.com")
+	gateways, _ := w.certificate("gateway-client", "gateway.example.com")
+	w.authority("vault-ca", own)
+	w.authority("vault-clients", gateways)
+	w.serve("vault", "vault", "vault-clients", map[string]string{
+		"TLS_SERVER_CERT": "/tls/tls.crt", "TLS_SERVER_PRIVKEY": "/tls/tls.key", "TLS_CLIENT_CACERTS": "/ca/ca.crt",
+	})
+}
+
+// serve makes pods that are given a Secret and a ConfigMap as files, and variables.
+func (w *world) serve(name, secret, config string, variables map[string]string) {
+	w.Helper()
+	d := lab.Echo(w.namespace, name, 1)
+	pod := &d.Spec.Template.Spec
+	c := &pod.Containers[0]
+	for _, v := range slices.Sorted(maps.Keys(variables)) {
+		c.Env = append(c.Env, corev1.EnvVar{Name: v, Value: variables[v]})
+	}
+	if secret != "" {
+		pod.Volumes = []corev1.Volume{
+			{Name: "tls", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}},
+			{Name: "ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: config}}}},
+		}
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "tls", MountPath: "/tls", ReadOnly: true}, {Name: "ca", MountPath: "/ca", ReadOnly: true}}
+	}
+	w.apply(d)
+}
+
+// echoes asks by gRPC for a method, and says which pod answered.
+func (w *world) echoes(a netip.Addr, authority string) (pod string) {
+	w.Helper()
+	target := netip.AddrPortFrom(a, 80).String()
+	conn, err := grpc.NewClient("passthrough:///"+target,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(authority),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return w.Cluster.Dial(ctx, testbed.Client, "tcp", target)
+		}))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer conn.Close()
+	c := grpcechoserver.NewGrpcEchoClient(conn)
+	w.await("an answer by gRPC", func(ctx context.Context) error {
+		answer, err := c.Echo(ctx, &grpcechoserver.EchoRequest{})
+		if err == nil {
+			pod = answer.GetAssertions().GetContext().GetPod()
+		}
+		return err
+	})
+	if _, err := c.EchoTwo(w.ctx, &grpcechoserver.EchoRequest{}); status.Code(err) != codes.Unimplemented {
+		w.Errorf("a method without a route was answered with %v, want Unimplemented", err)
+	}
+	return pod
 }
 
 // examples are the files of examples/, each with what a client sees of it.
@@ -165,6 +251,27 @@ var examples = map[string]func(w *world){
 		}
 		if seen["front"] == 0 || seen["next"] == 0 || len(seen) != 2 {
 			w.Errorf("60 requests, 70 %% of which are for front, went to %v", seen)
+		}
+	},
+	"grpc.yaml": func(w *world) {
+		if pod := w.echoes(w.programmed("rpc")[0], "rpc.example.com"); !strings.HasPrefix(pod, "rpc-") {
+			w.Errorf("gRPC was answered by %q", pod)
+		}
+	},
+	"passthrough.yaml": func(w *world) {
+		a := w.programmed("passthrough")[0].String()
+		where := []string{"--insecure", "--resolve", "vault.example.com:443:" + a, "https://vault.example.com"}
+		w.curls("the pods' own certificate", "DNS:vault.example.com", append([]string{"--output", "/dev/null", "--write-out", "%{certs}"}, where...)...)
+		w.curls("the pods by TLS", "vault-", where...)
+	},
+	"mtls.yaml": func(w *world) {
+		a := w.programmed("mutual")[0].String()
+		where := []string{"--insecure", "--resolve", "a.example.com:443:" + a, "https://a.example.com"}
+		certificate, key := w.clientCertificate()
+		// The pods say which certificate they were shown.
+		w.curls("the pods, with certificates of both sides", "peerCertificates", append([]string{"--cert", certificate, "--key", key}, where...)...)
+		if out, err := w.Cluster.Exec(w.ctx, testbed.Client, append([]string{"curl", "--silent", "--max-time", "5"}, where...)...); err == nil {
+			w.Errorf("a client without a certificate got %q", out)
 		}
 	},
 	"streams.yaml": func(w *world) {
@@ -248,6 +355,8 @@ func TestExamples(t *testing.T) {
 	w.backend("front", 1)
 	w.backend("next", 1)
 	w.dns("dns")
+	w.serve("rpc", "", "", map[string]string{"GRPC_ECHO_SERVER": "1"})
+	w.vault()
 	w.certificate("a-example-com", "a.example.com")
 	w.certificate("b-example-com", "*.b.example.com")
 	for _, f := range files {
