@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	"github.com/fairlead/fairlead/gateway"
 )
@@ -30,18 +31,28 @@ func (k PortKey) String() string {
 // ErrNoPort says that a fleet has no port left.
 var ErrNoPort = errors.New("all ports of the fleet are taken: let some of its Gateways use another GatewayClass")
 
-// Ports are the books of a fleet's ports: who has which. A port that was given up
-// is in quarantine until its owner is told that no Envoy listens on it any more.
-// Ports are for one goroutine at a time.
+// Quarantine is how long a port that was given up is given to nobody: long enough
+// for every Envoy to have heard of it and to have drained its listener. Traffic
+// comes to those Envoys only that have acknowledged the listener of its new owner.
+const Quarantine = time.Hour
+
+// Ports are the books of a fleet's ports: who has which, and which were given up
+// when. Ports are for one goroutine at a time.
 type Ports struct {
-	byKey      map[PortKey]uint16
-	byPort     map[uint16]PortKey
-	quarantine map[uint16]bool
+	byKey   map[PortKey]uint16
+	byPort  map[uint16]PortKey
+	givenUp map[uint16]formerly
+}
+
+// formerly says whose a port was, and until when.
+type formerly struct {
+	key   PortKey
+	until time.Time
 }
 
 // NewPorts are empty books.
 func NewPorts() *Ports {
-	return &Ports{byKey: map[PortKey]uint16{}, byPort: map[uint16]PortKey{}, quarantine: map[uint16]bool{}}
+	return &Ports{byKey: map[PortKey]uint16{}, byPort: map[uint16]PortKey{}, givenUp: map[uint16]formerly{}}
 }
 
 // Keep enters what a Service says already (PortsOf). What is in the books stays:
@@ -63,42 +74,51 @@ func (p *Ports) Keep(key PortKey, port uint16) error {
 
 func (p *Ports) enter(key PortKey, port uint16) {
 	p.byKey[key], p.byPort[port] = port, key
-	delete(p.quarantine, port)
+	delete(p.givenUp, port)
 }
 
-// Give is the port of key: the one that it has, or a free one. The search begins
-// at a place of the key's own, so that a port that was given up before a restart
-// is seldom the next to be given. ErrNoPort if none is free.
-func (p *Ports) Give(key PortKey) (uint16, error) {
+// Give is the port of key: the one that it has, or one that nobody else had, or,
+// where there is none, the one that was given up first, if that is longer ago than
+// Quarantine. The search begins at a place of the key's own, so that a port that
+// was given up before a restart is seldom the next to be given. ErrNoPort if there
+// is none.
+func (p *Ports) Give(key PortKey, now time.Time) (uint16, error) {
 	if port, ok := p.byKey[key]; ok {
 		return port, nil
 	}
 	const size = LastPort - FirstPort + 1
-	start := place(key)
+	start, oldest := place(key), uint16(0)
 	for i := range uint64(size) {
 		port := uint16(FirstPort + (start+i)%size)
-		if _, taken := p.byPort[port]; taken || p.quarantine[port] {
+		if _, taken := p.byPort[port]; taken {
 			continue
 		}
-		p.enter(key, port)
-		return port, nil
+		was, used := p.givenUp[port]
+		if !used || was.key == key {
+			p.enter(key, port)
+			return port, nil
+		}
+		if now.Sub(was.until) >= Quarantine && (oldest == 0 || was.until.Before(p.givenUp[oldest].until)) {
+			oldest = port
+		}
 	}
-	return 0, ErrNoPort
+	if oldest == 0 {
+		return 0, ErrNoPort
+	}
+	p.enter(key, oldest)
+	return oldest, nil
 }
 
-// Release puts the port of key into quarantine. Without one nothing happens.
-func (p *Ports) Release(key PortKey) {
+// Release gives up the port of key. Without one nothing happens.
+func (p *Ports) Release(key PortKey, now time.Time) {
 	port, ok := p.byKey[key]
 	if !ok {
 		return
 	}
 	delete(p.byKey, key)
 	delete(p.byPort, port)
-	p.quarantine[port] = true
+	p.givenUp[port] = formerly{key, now}
 }
-
-// Free ends the quarantine of a port: no Envoy listens on it.
-func (p *Ports) Free(port uint16) { delete(p.quarantine, port) }
 
 func place(key PortKey) uint64 {
 	h := fnv.New64a()
