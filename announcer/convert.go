@@ -157,25 +157,87 @@ func FromEndpointSlices(slices []*discoveryv1.EndpointSlice) Endpoints {
 	out := Endpoints{}
 	for _, s := range slices {
 		for i := range s.Endpoints {
-			out.add(&s.Endpoints[i])
+			out.add(&s.Endpoints[i], serviceOf(&s.Endpoints[i]))
 		}
 	}
 	return out
 }
 
-func (e *Endpoints) add(in *discoveryv1.Endpoint) {
+// FleetOf names the Service that selects the Envoys which a Gateway's slices list.
+// It is empty for the slices of every other Service.
+func FleetOf(slices []*discoveryv1.EndpointSlice) string {
+	for _, s := range slices {
+		if fleet := s.Labels[v1alpha1.LabelFleet]; fleet != "" && fleet != s.Labels[discoveryv1.LabelServiceName] {
+			return fleet
+		}
+	}
+	return ""
+}
+
+// FromGatewaySlices joins the EndpointSlices of a Gateway's Service, in which the
+// controller lists Envoys, with those that Kubernetes keeps of the Envoys' own
+// Service. An Envoy serves as the worse of the two says, and not at all where
+// Kubernetes lists it no more: a dead one has no address, also with no controller.
+// The controller lists none that it has not seen among own. Where own is empty,
+// nothing is known of it, and what is listed counts alone.
+func FromGatewaySlices(listed, own []*discoveryv1.EndpointSlice) Endpoints {
+	if len(own) == 0 {
+		return FromEndpointSlices(listed)
+	}
+	alive := map[types.UID]serving{}
+	for _, s := range own {
+		for i := range s.Endpoints {
+			if pod := s.Endpoints[i].TargetRef; pod != nil {
+				alive[pod.UID] = max(alive[pod.UID], serviceOf(&s.Endpoints[i]))
+			}
+		}
+	}
+	out := Endpoints{}
+	for _, s := range listed {
+		for i := range s.Endpoints {
+			e := &s.Endpoints[i]
+			if e.TargetRef != nil {
+				out.add(e, min(serviceOf(e), alive[e.TargetRef.UID]))
+			}
+		}
+	}
+	return out
+}
+
+// serving says how far an endpoint serves, more by more.
+type serving int
+
+const (
+	servesNot serving = iota
+	servesEnding
+	servesFully
+)
+
+func serviceOf(in *discoveryv1.Endpoint) serving {
+	c := in.Conditions
+	switch {
+	case c.Ready == nil || *c.Ready:
+		return servesFully
+	case c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating:
+		return servesEnding
+	default:
+		return servesNot
+	}
+}
+
+func (e *Endpoints) add(in *discoveryv1.Endpoint, s serving) {
 	node := ""
 	if in.NodeName != nil {
 		node = *in.NodeName
 	}
-	c := in.Conditions
-	switch {
-	case c.Ready == nil || *c.Ready:
+	switch s {
+	case servesFully:
 		e.Ready = true
 		e.ReadyOn = mark(e.ReadyOn, node)
-	case c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating:
+	case servesEnding:
 		e.Terminating = true
 		e.TerminatingOn = mark(e.TerminatingOn, node)
+	case servesNot:
 	}
 }
 

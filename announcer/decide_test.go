@@ -1,8 +1,10 @@
 package announcer
 
 import (
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -450,6 +452,46 @@ func TestFromEndpointSlices(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestFromGatewaySlices(t *testing.T) {
+	yes, no := ptr.To(true), ptr.To(false)
+	ready := discoveryv1.EndpointConditions{Ready: yes, Serving: yes, Terminating: no}
+	ending := discoveryv1.EndpointConditions{Ready: no, Serving: yes, Terminating: yes}
+	dead := discoveryv1.EndpointConditions{Ready: no, Serving: no, Terminating: no}
+	slice := func(service string, endpoints map[string]discoveryv1.EndpointConditions) []*discoveryv1.EndpointSlice {
+		out := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: service, v1alpha1.LabelFleet: "envoy-web"}}}
+		for _, pod := range slices.Sorted(maps.Keys(endpoints)) { // "node1 a" is pod a on node1
+			node, _, _ := strings.Cut(pod, " ")
+			out.Endpoints = append(out.Endpoints, discoveryv1.Endpoint{
+				NodeName: ptr.To(node), Conditions: endpoints[pod], TargetRef: &corev1.ObjectReference{UID: types.UID(pod)},
+			})
+		}
+		return []*discoveryv1.EndpointSlice{out}
+	}
+	type pods = map[string]discoveryv1.EndpointConditions
+	for name, tc := range map[string]struct {
+		listed, own []*discoveryv1.EndpointSlice
+		want        Endpoints
+	}{
+		"both say ready":           {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 a": ready}), Endpoints{Ready: true, ReadyOn: map[string]bool{"node1": true}}},
+		"dead, and still listed":   {slice("web", pods{"node1 a": ready, "node2 b": ready}), slice("envoy-web", pods{"node1 a": dead, "node2 b": ready}), Endpoints{Ready: true, ReadyOn: map[string]bool{"node2": true}}},
+		"gone, and still listed":   {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{}), Endpoints{}},
+		"a successor not listed":   {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 b": ready}), Endpoints{}},
+		"it ends, not yet listed":  {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 a": ending}), Endpoints{Terminating: true, TerminatingOn: map[string]bool{"node1": true}}},
+		"taken out by the listing": {slice("web", pods{"node1 a": dead}), slice("envoy-web", pods{"node1 a": ready}), Endpoints{}},
+		"nothing known of its own": {slice("web", pods{"node1 a": ready}), nil, Endpoints{Ready: true, ReadyOn: map[string]bool{"node1": true}}},
+	} {
+		if diff := cmp.Diff(tc.want, FromGatewaySlices(tc.listed, tc.own)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if got := FleetOf(tc.listed); got != "envoy-web" {
+			t.Errorf("%s: the fleet of the Gateway is %q", name, got)
+		}
+		if got := FleetOf(tc.own); got != "" {
+			t.Errorf("%s: the fleet's own Service is of fleet %q", name, got)
+		}
 	}
 }
 

@@ -202,16 +202,25 @@ func interfacesOf(speakers []v1alpha1.SpeakerStatus) map[string][]announcer.Inte
 
 func (s *shell) endpointsOf(ctx context.Context) announcer.EndpointsOf {
 	return func(name types.NamespacedName) announcer.Endpoints {
-		var list discoveryv1.EndpointSliceList
-		if err := s.client.List(ctx, &list, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name}, client.UnsafeDisableDeepCopy); err != nil {
-			return announcer.Endpoints{}
-		}
-		slices := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
-		for i := range list.Items {
-			slices = append(slices, &list.Items[i])
+		slices := s.slicesOf(ctx, name)
+		if fleet := announcer.FleetOf(slices); fleet != "" {
+			return announcer.FromGatewaySlices(slices, s.slicesOf(ctx, types.NamespacedName{Namespace: s.Namespace, Name: fleet}))
 		}
 		return announcer.FromEndpointSlices(slices)
 	}
+}
+
+// slicesOf are the EndpointSlices of a Service; none where they cannot be read.
+func (s *shell) slicesOf(ctx context.Context, name types.NamespacedName) []*discoveryv1.EndpointSlice {
+	var list discoveryv1.EndpointSliceList
+	if err := s.client.List(ctx, &list, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	out := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
+	for i := range list.Items {
+		out = append(out, &list.Items[i])
+	}
+	return out
 }
 
 // reconcileAnnouncement says on an Address why nobody announces it, once that

@@ -27,12 +27,12 @@ import (
 // are those that its Service says already, else new ones.
 func (g *gateways) frontFor(gw *gatewayv1.Gateway, built *gateway.Built, c fleet.Config, id fleet.ID) (fleet.Front, error) {
 	name := gateway.Name{Namespace: gw.Namespace, Name: gw.Name}
-	f := fleet.Front{Gateway: name, UID: gw.UID, Class: string(gw.Spec.GatewayClassName), Config: c, Infrastructure: infrastructureOf(gw)}
+	f := fleet.Front{Gateway: name, UID: gw.UID, Class: string(gw.Spec.GatewayClassName), Fleet: id, Config: c, Infrastructure: infrastructureOf(gw)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	books := g.portsOf(id)
 	for _, p := range built.Model.Ports {
-		envoy, err := books.Give(fleet.PortKey{Gateway: name, Number: p.Number, Transport: p.Transport})
+		envoy, err := books.Give(fleet.PortKey{Gateway: name, Number: p.Number, Transport: p.Transport}, g.Clock.Now())
 		if err != nil {
 			return f, fmt.Errorf("finding a port for port %d of Gateway %s: %w", p.Number, name, err)
 		}
@@ -51,14 +51,16 @@ func (g *gateways) portsOf(id fleet.ID) *fleet.Ports {
 	return books
 }
 
-// releasePorts gives up the ports of a Gateway that is gone. They are not given
-// again while an Envoy may still listen on them, which is until this controller
-// ends.
-func (g *gateways) releasePorts(s *serving) {
+// releasePorts gives up the ports that a Gateway had and has no more; after is nil
+// where it is gone.
+func (g *gateways) releasePorts(before, after *serving) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, p := range s.front.Ports {
-		g.portsOf(s.fleet).Release(fleet.PortKey{Gateway: s.front.Gateway, Number: p.Number, Transport: p.Transport})
+	for _, p := range before.front.Ports {
+		has := func(o fleet.FrontPort) bool { return o.Number == p.Number && o.Transport == p.Transport }
+		if after == nil || before.fleet != after.fleet || !slices.ContainsFunc(after.front.Ports, has) {
+			g.portsOf(before.fleet).Release(fleet.PortKey{Gateway: before.front.Gateway, Number: p.Number, Transport: p.Transport}, g.Clock.Now())
+		}
 	}
 }
 

@@ -292,6 +292,9 @@ func (g *gateways) keep(s *serving) {
 	before := g.known[s.name]
 	g.known[s.name] = s
 	g.mu.Unlock()
+	if before != nil {
+		g.releasePorts(before, s)
+	}
 	if before != nil && before.fleet != s.fleet {
 		g.feed.Remove(before.fleet.Name(), gatewayName(before.name))
 	}
@@ -317,7 +320,7 @@ func (g *gateways) remove(ctx context.Context, name types.NamespacedName) error 
 	g.say(name, nil, nil)
 	if before != nil {
 		g.feed.Remove(before.fleet.Name(), gatewayName(name))
-		g.releasePorts(before)
+		g.releasePorts(before, nil)
 		g.classes.add(requestFor("", before.fleet.Class))
 	}
 	if gone, err := g.goneFor(ctx, name); err != nil || !gone {

@@ -155,6 +155,21 @@ func TestNobodyAnnounces(t *testing.T) {
 	w.await("for a deleted address to be withdrawn", func() bool { return s.engine.answers(ip) == "" })
 }
 
+// The controller, which lists the Envoys of a Gateway, may be away when one dies.
+func TestDeadEnvoyLosesItsAddress(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.envoys([]string{"node1"}, map[string]bool{"node1": true})
+	ip := w.bind("172.30.0.1", nil)
+	s := w.speak("node1")
+	w.await("for the status", func() bool { return w.announced(ip) == "node1 True Layer2" })
+	for name, own := range map[string]map[string]bool{"not ready": {"node1": false}, "gone": {"node2": true}} {
+		w.envoys([]string{"node1"}, own)
+		w.await("for the end of an Envoy that is "+name, func() bool { return s.engine.answers(ip) == "" && w.announced(ip) == "False NoReadyEndpoint" })
+		w.envoys([]string{"node1"}, map[string]bool{"node1": true})
+		w.await("for its return", func() bool { return w.announced(ip) == "node1 True Layer2" })
+	}
+}
+
 func TestConflictIsSaidAndGoes(t *testing.T) {
 	w := newWorld(t, "node1")
 	w.endpoints("node1")

@@ -112,9 +112,17 @@ func slimSlice(in any) (any, error) {
 	}
 	meta := slimMeta(s.ObjectMeta)
 	meta.Labels = map[string]string{discoveryv1.LabelServiceName: s.Labels[discoveryv1.LabelServiceName]}
+	fleet := s.Labels[v1alpha1.LabelFleet]
+	if fleet != "" {
+		meta.Labels[v1alpha1.LabelFleet] = fleet
+	}
 	out := &discoveryv1.EndpointSlice{TypeMeta: s.TypeMeta, ObjectMeta: meta, AddressType: s.AddressType}
 	for _, e := range s.Endpoints {
-		out.Endpoints = append(out.Endpoints, discoveryv1.Endpoint{NodeName: e.NodeName, Conditions: e.Conditions})
+		kept := discoveryv1.Endpoint{NodeName: e.NodeName, Conditions: e.Conditions}
+		if fleet != "" && e.TargetRef != nil {
+			kept.TargetRef = &corev1.ObjectReference{UID: e.TargetRef.UID}
+		}
+		out.Endpoints = append(out.Endpoints, kept)
 	}
 	return out, nil
 }

@@ -30,9 +30,11 @@ type loop struct {
 	standings map[onNetwork]int
 	// byService are the addresses that depend on the endpoints of a Service.
 	byService map[types.NamespacedName]map[netip.Addr]bool
-	endpoints map[types.NamespacedName]announcer.Endpoints
-	index     *announcer.Index
-	members   []announcer.Member
+	endpoints map[types.NamespacedName]known
+	// fronts are the Services of Gateways by the Service of the Envoys that serve them.
+	fronts  map[types.NamespacedName]map[types.NamespacedName]bool
+	index   *announcer.Index
+	members []announcer.Member
 	// interfaces are our own that suit.
 	interfaces []announcer.Interface
 	// told are the speakers, by node and life, that were told that we are their
@@ -49,8 +51,30 @@ type loop struct {
 func newLoop() loop {
 	return loop{
 		entries: map[netip.Addr]*entry{}, releasing: map[netip.Addr]bool{}, standings: map[onNetwork]int{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
-		endpoints: map[types.NamespacedName]announcer.Endpoints{}, told: map[string]uint64{},
+		endpoints: map[types.NamespacedName]known{}, fronts: map[types.NamespacedName]map[types.NamespacedName]bool{}, told: map[string]uint64{},
 		deputies: map[string]bool{}, badAds: map[string]string{},
+	}
+}
+
+// known are the endpoints of a Service.
+type known struct {
+	announcer.Endpoints
+	// fleet is the Service of the Envoys, where the Service is a Gateway's.
+	fleet types.NamespacedName
+}
+
+// forget has the endpoints of a Service looked up anew, and those of the Gateways
+// that are served by what it selects.
+func (l *loop) forget(service types.NamespacedName, dirty map[netip.Addr]bool) {
+	if fleet := l.endpoints[service].fleet; fleet.Name != "" {
+		delete(l.fronts[fleet], service)
+	}
+	delete(l.endpoints, service)
+	for ip := range l.byService[service] {
+		dirty[ip] = true
+	}
+	for front := range l.fronts[service] {
+		l.forget(front, dirty)
 	}
 }
 
@@ -158,10 +182,7 @@ func (a *Agent) pass(ctx context.Context) {
 		a.load(ctx, name, since, dirty)
 	}
 	for service := range t.services {
-		delete(l.endpoints, service)
-		for ip := range l.byService[service] {
-			dirty[ip] = true
-		}
+		l.forget(service, dirty)
 	}
 	if t.secret {
 		a.rekey(ctx)
@@ -288,21 +309,43 @@ func (a *Agent) endpointsOf(ctx context.Context) announcer.EndpointsOf {
 		if service.Name == "" {
 			return announcer.Endpoints{}
 		}
-		if e, ok := a.loop.endpoints[service]; ok {
-			return e
+		e, ok := a.loop.endpoints[service]
+		if !ok {
+			e = a.lookUp(ctx, service)
 		}
-		list := &discoveryv1.EndpointSliceList{}
-		if err := a.cfg.Cache.List(ctx, list, client.InNamespace(service.Namespace), client.MatchingFields{byService: service.Name}, client.UnsafeDisableDeepCopy); err != nil {
-			a.cfg.Log.Error(err, "Reading EndpointSlices failed", "service", service.String())
-		}
-		slices := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
-		for i := range list.Items {
-			slices = append(slices, &list.Items[i])
-		}
-		e := announcer.FromEndpointSlices(slices)
-		a.loop.endpoints[service] = e
-		return e
+		return e.Endpoints
 	}
+}
+
+// lookUp finds out which endpoints a Service has, and remembers it.
+func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known {
+	l := &a.loop
+	slices := a.slicesOf(ctx, service)
+	e := known{}
+	if name := announcer.FleetOf(slices); name != "" {
+		e.fleet = types.NamespacedName{Namespace: a.cfg.Namespace, Name: name}
+		e.Endpoints = announcer.FromGatewaySlices(slices, a.slicesOf(ctx, e.fleet))
+		if l.fronts[e.fleet] == nil {
+			l.fronts[e.fleet] = map[types.NamespacedName]bool{}
+		}
+		l.fronts[e.fleet][service] = true
+	} else {
+		e.Endpoints = announcer.FromEndpointSlices(slices)
+	}
+	l.endpoints[service] = e
+	return e
+}
+
+func (a *Agent) slicesOf(ctx context.Context, service types.NamespacedName) []*discoveryv1.EndpointSlice {
+	list := &discoveryv1.EndpointSliceList{}
+	if err := a.cfg.Cache.List(ctx, list, client.InNamespace(service.Namespace), client.MatchingFields{byService: service.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		a.cfg.Log.Error(err, "Reading EndpointSlices failed", "service", service.String())
+	}
+	out := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
+	for i := range list.Items {
+		out = append(out, &list.Items[i])
+	}
+	return out
 }
 
 func (a *Agent) rekey(ctx context.Context) {

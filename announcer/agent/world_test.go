@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -79,7 +82,9 @@ func (w *world) clean() {
 	for _, o := range []client.Object{&v1alpha1.Address{}, &v1alpha1.L2Advertisement{}, &v1alpha1.IPAddressPool{}, &v1alpha1.SpeakerStatus{}, &corev1.Node{}} {
 		_ = w.client.DeleteAllOf(w.ctx, o)
 	}
-	_ = w.client.DeleteAllOf(w.ctx, &discoveryv1.EndpointSlice{}, client.InNamespace("shop"))
+	for _, namespace := range []string{"shop", testNamespace} {
+		_ = w.client.DeleteAllOf(w.ctx, &discoveryv1.EndpointSlice{}, client.InNamespace(namespace))
+	}
 	_ = w.client.DeleteAllOf(w.ctx, &corev1.Secret{}, client.InNamespace(testNamespace))
 }
 
@@ -140,6 +145,31 @@ func (w *world) endpoints(nodes ...string) {
 	}
 	_ = w.client.Delete(w.ctx, &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1"}})
 	w.create(s)
+}
+
+// envoys makes the Service web that of a Gateway, which lists one Envoy on each node,
+// and lets Kubernetes say of the Envoys' own Service which of them are ready.
+func (w *world) envoys(listed []string, ready map[string]bool) {
+	w.t.Helper()
+	slice := func(namespace, service string, nodes []string, ready func(node string) bool) {
+		s := &discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: service + "-1", Labels: map[string]string{
+				discoveryv1.LabelServiceName: service, v1alpha1.LabelFleet: "envoy-public",
+			}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+		}
+		for n, node := range nodes {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+				Addresses: []string{fmt.Sprintf("10.244.0.%d", n+1)}, NodeName: ptr.To(node),
+				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(ready(node))},
+				TargetRef:  &corev1.ObjectReference{Kind: "Pod", Name: "envoy-" + node, UID: types.UID(node)},
+			})
+		}
+		_ = w.client.Delete(w.ctx, &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: s.Name}})
+		w.create(s)
+	}
+	slice(testNamespace, "envoy-public", slices.Sorted(maps.Keys(ready)), func(n string) bool { return ready[n] })
+	slice("shop", "web", listed, func(string) bool { return true })
 }
 
 func (w *world) status(ip netip.Addr) v1alpha1.AddressStatus {

@@ -19,6 +19,10 @@ const (
 	// AnnotationSharingKey lets holders with the same key share an address.
 	AnnotationSharingKey = "fairlead.dev/sharing-key"
 
+	// LabelFleet is on everything of a fleet of Envoys, and on the EndpointSlices
+	// of the Gateways that it serves, with the name of the fleet's own Service.
+	LabelFleet = "fairlead.dev/fleet"
+
 	// FieldManager is the name under which the controller writes.
 	FieldManager = "fairlead"
 	// AddressFinalizer keeps an Address while somebody holds it.

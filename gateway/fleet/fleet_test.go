@@ -200,7 +200,7 @@ func TestNames(t *testing.T) {
 
 func front() Front {
 	return Front{
-		Gateway: gateway.Name{Namespace: "shop", Name: "web"}, UID: types.UID("uid-1"), Class: "fairlead",
+		Gateway: gateway.Name{Namespace: "shop", Name: "web"}, UID: types.UID("uid-1"), Class: "fairlead", Fleet: ID{Class: "fairlead"},
 		Ports: []FrontPort{
 			{Number: 443, Transport: gateway.TCP, Envoy: 10443, Name: "https"},
 			{Number: 53, Transport: gateway.UDP, Envoy: 10054},

@@ -23,7 +23,9 @@ type Front struct {
 	Gateway gateway.Name
 	UID     types.UID
 	Class   string
-	Ports   []FrontPort
+	// Fleet are the Envoys that serve it.
+	Fleet ID
+	Ports []FrontPort
 	// Families of the Service; empty: what the API server gives it.
 	Families []corev1.IPFamily
 	// Infrastructure is the Gateway's spec.infrastructure.

@@ -7,13 +7,14 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
 )
 
 // Labels and names that others look for.
 const (
 	// FleetLabel is on all objects of a fleet and selects its pods.
-	FleetLabel = "fairlead.dev/fleet"
+	FleetLabel = v1alpha1.LabelFleet
 	// LoadBalancerClass is the class of Gateways' Services. No user's Service
 	// has it, so that nobody else serves them.
 	LoadBalancerClass = "fairlead.dev/gateway"

@@ -100,7 +100,11 @@ func (e Envoy) endpoint(family discoveryv1.AddressType) (discoveryv1.Endpoint, b
 func (f Front) slice(family discoveryv1.AddressType, i int) *discoveryv1.EndpointSlice {
 	meta := f.meta()
 	meta.Name = fmt.Sprintf("%s-%s-%d", f.Name(), strings.ToLower(string(family)), i)
-	maps.Copy(meta.Labels, map[string]string{discoveryv1.LabelServiceName: f.Name(), discoveryv1.LabelManagedBy: SliceManager})
+	maps.Copy(meta.Labels, map[string]string{
+		discoveryv1.LabelServiceName: f.Name(), discoveryv1.LabelManagedBy: SliceManager,
+		// Speakers look there whether the Envoys still serve.
+		FleetLabel: f.Fleet.Name(),
+	})
 	out := &discoveryv1.EndpointSlice{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
 		ObjectMeta: meta, AddressType: family, Endpoints: []discoveryv1.Endpoint{},

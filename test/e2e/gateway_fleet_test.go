@@ -1,0 +1,288 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/test/lab"
+	"github.com/fairlead/fairlead/test/testbed"
+)
+
+// envoys are the Envoys of a class that are not being removed, by node.
+func (w *world) envoys(ctx context.Context, class gatewayv1.ObjectName) (map[string]*corev1.Pod, error) {
+	var pods corev1.PodList
+	id := fleet.ID{Class: string(class)}
+	if err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{fleet.FleetLabel: id.Name()}); err != nil {
+		return nil, err
+	}
+	out := map[string]*corev1.Pod{}
+	for i := range pods.Items {
+		if p := &pods.Items[i]; p.DeletionTimestamp == nil {
+			out[p.Spec.NodeName] = p
+		}
+	}
+	return out, nil
+}
+
+// killEnvoy ends the Envoy of a pod with SIGKILL, as when it crashes.
+func (w *world) killEnvoy(p *corev1.Pod) {
+	w.Helper()
+	id := string(p.UID)
+	killed := false
+	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, file := range comms {
+		comm, err := os.ReadFile(file)
+		if err != nil || strings.TrimSpace(string(comm)) != "envoy" {
+			continue
+		}
+		group, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(group), "_", "-"), id) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed = true
+		}
+	}
+	if !killed {
+		w.Fatalf("there is no Envoy in pod %s", p.Name)
+	}
+}
+
+// controllers scales the controller, and waits until so many run.
+func (w *world) controllers(n int) {
+	w.Helper()
+	if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "scale", "deployment/fairlead-controller", "--replicas="+strconv.Itoa(n)); err != nil {
+		w.Fatal(err)
+	}
+	w.await(fmt.Sprintf("%d controllers", n), func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": "controller"}); err != nil {
+			return err
+		}
+		if len(pods.Items) != n {
+			return fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return nil
+	})
+}
+
+// restart does what kubectl rollout restart does, and waits until it is done.
+func (w *world) restart(workload string) {
+	w.Helper()
+	for _, args := range [][]string{{"restart", workload}, {"status", workload, "--timeout=240s"}} {
+		if _, err := w.Cluster.Kubectl(w.ctx, append([]string{"-n", lab.Namespace, "rollout"}, args...)...); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// An Envoy that dies while no controller is there loses its address to a node whose
+// Envoy serves; and one that comes back without configuration does not get it.
+func TestDeadEnvoyWithoutController(t *testing.T) {
+	w := newWorld(t, "172.30.0.140-172.30.0.149")
+	w.backend("echo", 2)
+	class := w.class()
+	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+	a := w.gateway("web", class)[0]
+	w.answers(a, 80)
+	first := w.announcer(a, "a node", anyNode)
+
+	w.controllers(0)
+	t.Cleanup(func() { w.controllers(2) })
+	envoys, err := w.envoys(w.ctx, class)
+	if err != nil || envoys[first] == nil {
+		t.Fatalf("no Envoy on %s: %v, %v", first, envoys, err)
+	}
+	w.killEnvoy(envoys[first])
+	second := w.announcer(a, "another node than "+first, func(n string) bool { return n != first })
+	w.answers(a, 80)
+
+	// Its pod is gone for good: another one takes its place, which no controller has
+	// told anything.
+	now := int64(0)
+	if envoys, err = w.envoys(w.ctx, class); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Client.Delete(w.ctx, envoys[second], &client.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		t.Fatal(err)
+	}
+	w.announcer(a, "a third node", func(n string) bool { return n != first && n != second })
+	w.answers(a, 80)
+
+	w.controllers(2)
+	w.gatewaySays("web", gatewayv1.GatewayConditionProgrammed, metav1.ConditionTrue, "")
+	w.await("Envoys on all nodes to be listed", func(ctx context.Context) error {
+		return w.listed(ctx, "web", class, len(envoys))
+	})
+	w.answers(a, 80)
+}
+
+// slices are the EndpointSlices of a Service of this world.
+func (w *world) slices(ctx context.Context, service string) ([]discoveryv1.EndpointSlice, error) {
+	var list discoveryv1.EndpointSliceList
+	err := w.Client.List(ctx, &list, client.InNamespace(w.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service})
+	return list.Items, err
+}
+
+// listed wants a Gateway's slices to list so many ready Envoys of a family.
+func (w *world) listed(ctx context.Context, gw string, class gatewayv1.ObjectName, want int) error {
+	slices, err := w.slices(ctx, fleet.FrontName(gw, string(class)))
+	if err != nil {
+		return err
+	}
+	ready := map[string]bool{}
+	for _, s := range slices {
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready != nil && *e.Conditions.Ready && e.TargetRef != nil {
+				ready[e.TargetRef.Name] = true
+			}
+		}
+	}
+	if len(ready) != want {
+		return fmt.Errorf("%d are listed as ready", len(ready))
+	}
+	return nil
+}
+
+// rider keeps one connection as long as it can, and asks on it again and again.
+type rider struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu                       sync.Mutex
+	connections, asked, lost int
+	first                    error
+}
+
+// ride starts a client that keeps its connections: HTTP/1.1, or HTTP/2 with prior
+// knowledge.
+func (w *world) ride(a netip.Addr, http2 bool) *rider {
+	r := &rider{done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(w.ctx)
+	r.cancel = cancel
+	target := netip.AddrPortFrom(a, 80).String()
+	transport := &http.Transport{
+		Protocols: &http.Protocols{},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			r.mu.Lock()
+			r.connections++
+			r.mu.Unlock()
+			return w.Cluster.Dial(ctx, testbed.Client, network, target)
+		},
+	}
+	transport.Protocols.SetHTTP1(!http2)
+	transport.Protocols.SetUnencryptedHTTP2(http2)
+	go func() {
+		defer close(r.done)
+		defer transport.CloseIdleConnections()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				r.ask(ctx, &http.Client{Transport: transport}, target)
+			}
+		}
+	}()
+	return r
+}
+
+// ask sends a request that the client does not repeat by itself.
+func (r *rider) ask(ctx context.Context, c *http.Client, target string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+target+"/", strings.NewReader("x"))
+	if err == nil {
+		request.GetBody = nil
+		var response *http.Response
+		if response, err = c.Do(request); err == nil {
+			err = errors.Join(statusOf(response), response.Body.Close())
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked++
+	if err != nil {
+		r.lost++
+		if r.first == nil {
+			r.first = err
+		}
+	}
+}
+
+func statusOf(r *http.Response) error {
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("it was answered %s", r.Status)
+	}
+	return nil
+}
+
+// stop ends the client. No request of it may have been lost, on how many
+// connections ever.
+func (r *rider) stop(w *world, what string) {
+	w.Helper()
+	r.cancel()
+	<-r.done
+	w.Logf("%s: %d requests on %d connections, %d lost", what, r.asked, r.connections, r.lost)
+	if r.asked == 0 || r.lost > 0 {
+		w.Errorf("%s: %d of %d requests were lost, the first with %v", what, r.lost, r.asked, r.first)
+	}
+}
+
+// A rolling update of the Envoys, and one of the controller, fail no new connection,
+// and who keeps a connection is told in time to make another.
+func TestGatewayThroughRollouts(t *testing.T) {
+	w := newWorld(t, "172.30.0.150-172.30.0.159")
+	w.backend("echo", 2)
+	class := w.class()
+	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+	a := w.gateway("web", class)[0]
+	w.answers(a, 80)
+	before, err := w.envoys(w.ctx, class)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.await("all Envoys to be listed", func(ctx context.Context) error { return w.listed(ctx, "web", class, len(before)) })
+	for _, step := range []struct{ what, workload string }{
+		{"a rolling update of the Envoys", "daemonset/" + fleet.ID{Class: string(class)}.Name()},
+		{"a rolling update of the controller", "deployment/fairlead-controller"},
+	} {
+		one, two := w.ride(a, false), w.ride(a, true)
+		w.none(w.probing(a, func() { w.restart(step.workload) }), step.what)
+		one.stop(w, step.what+", HTTP/1.1 kept alive")
+		two.stop(w, step.what+", HTTP/2")
+	}
+	after, err := w.envoys(w.ctx, class)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for node, p := range after {
+		if before[node] == nil || before[node].UID == p.UID {
+			t.Errorf("the Envoy of %s was not replaced", node)
+		}
+	}
+}
