@@ -265,9 +265,9 @@ var examples = map[string]func(w *world){
 		w.curls("the pods by TLS", "vault-", where...)
 	},
 	"mtls.yaml": func(w *world) {
+		certificate, key := w.clientCertificate()
 		a := w.programmed("mutual")[0].String()
 		where := []string{"--insecure", "--resolve", "a.example.com:443:" + a, "https://a.example.com"}
-		certificate, key := w.clientCertificate()
 		// The pods say which certificate they were shown.
 		w.curls("the pods, with certificates of both sides", "peerCertificates", append([]string{"--cert", certificate, "--key", key}, where...)...)
 		if out, err := w.Cluster.Exec(w.ctx, testbed.Client, append([]string{"curl", "--silent", "--max-time", "5"}, where...)...); err == nil {
