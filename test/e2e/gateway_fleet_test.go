@@ -71,12 +71,12 @@ func (w *world) killEnvoy(p *corev1.Pod) {
 }
 
 // controllers scales the controller, and waits until so many run.
-func (w *world) controllers(n int) {
+func (w *world) controllers(ctx context.Context, n int) {
 	w.Helper()
-	if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "scale", "deployment/fairlead-controller", "--replicas="+strconv.Itoa(n)); err != nil {
+	if _, err := w.Cluster.Kubectl(ctx, "-n", lab.Namespace, "scale", "deployment/fairlead-controller", "--replicas="+strconv.Itoa(n)); err != nil {
 		w.Fatal(err)
 	}
-	w.await(fmt.Sprintf("%d controllers", n), func(ctx context.Context) error {
+	err := lab.Await(ctx, time.Minute, fmt.Sprintf("%d controllers", n), func(ctx context.Context) error {
 		var pods corev1.PodList
 		if err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": "controller"}); err != nil {
 			return err
@@ -86,6 +86,9 @@ func (w *world) controllers(n int) {
 		}
 		return nil
 	})
+	if err != nil {
+		w.Fatal(err)
+	}
 }
 
 // restart does what kubectl rollout restart does, and waits until it is done.
@@ -108,13 +111,10 @@ func TestDeadEnvoyWithoutController(t *testing.T) {
 	a := w.gateway("web", class)[0]
 	w.answers(a, 80)
 	first := w.announcer(a, "a node", anyNode)
+	envoys := w.allListed("web", class)
 
-	w.controllers(0)
-	t.Cleanup(func() { w.controllers(2) })
-	envoys, err := w.envoys(w.ctx, class)
-	if err != nil || envoys[first] == nil {
-		t.Fatalf("no Envoy on %s: %v, %v", first, envoys, err)
-	}
+	w.controllers(w.ctx, 0)
+	t.Cleanup(func() { w.controllers(context.Background(), 2) })
 	w.killEnvoy(envoys[first])
 	second := w.announcer(a, "another node than "+first, func(n string) bool { return n != first })
 	w.answers(a, 80)
@@ -122,21 +122,34 @@ func TestDeadEnvoyWithoutController(t *testing.T) {
 	// Its pod is gone for good: another one takes its place, which no controller has
 	// told anything.
 	now := int64(0)
-	if envoys, err = w.envoys(w.ctx, class); err != nil {
-		t.Fatal(err)
-	}
 	if err := w.Client.Delete(w.ctx, envoys[second], &client.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Fatal(err)
 	}
 	w.announcer(a, "a third node", func(n string) bool { return n != first && n != second })
 	w.answers(a, 80)
 
-	w.controllers(2)
+	w.controllers(w.ctx, 2)
 	w.gatewaySays("web", gatewayv1.GatewayConditionProgrammed, metav1.ConditionTrue, "")
-	w.await("Envoys on all nodes to be listed", func(ctx context.Context) error {
-		return w.listed(ctx, "web", class, len(envoys))
-	})
+	w.allListed("web", class)
 	w.answers(a, 80)
+}
+
+// allListed waits until a Gateway's slices list an Envoy on every node of the
+// testbed as ready, and gives them by node.
+func (w *world) allListed(gw string, class gatewayv1.ObjectName) (envoys map[string]*corev1.Pod) {
+	w.Helper()
+	w.await("Envoys on all nodes to be listed", func(ctx context.Context) error {
+		var nodes corev1.NodeList
+		if err := w.Client.List(ctx, &nodes); err != nil {
+			return err
+		}
+		var err error
+		if envoys, err = w.envoys(ctx, class); err != nil {
+			return err
+		}
+		return w.listed(ctx, gw, class, len(nodes.Items))
+	})
+	return envoys
 }
 
 // slices are the EndpointSlices of a Service of this world.
@@ -262,11 +275,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
 	a := w.gateway("web", class)[0]
 	w.answers(a, 80)
-	before, err := w.envoys(w.ctx, class)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.await("all Envoys to be listed", func(ctx context.Context) error { return w.listed(ctx, "web", class, len(before)) })
+	before := w.allListed("web", class)
 	for _, step := range []struct{ what, workload string }{
 		{"a rolling update of the Envoys", "daemonset/" + fleet.ID{Class: string(class)}.Name()},
 		{"a rolling update of the controller", "deployment/fairlead-controller"},
@@ -276,11 +285,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 		one.stop(w, step.what+", HTTP/1.1 kept alive")
 		two.stop(w, step.what+", HTTP/2")
 	}
-	after, err := w.envoys(w.ctx, class)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for node, p := range after {
+	for node, p := range w.allListed("web", class) {
 		if before[node] == nil || before[node].UID == p.UID {
 			t.Errorf("the Envoy of %s was not replaced", node)
 		}
