@@ -4,16 +4,11 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +21,6 @@ import (
 
 	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/test/lab"
-	"github.com/fairlead/fairlead/test/testbed"
 )
 
 // envoys are the Envoys of a class that are not being removed, by node.
@@ -88,16 +82,6 @@ func (w *world) controllers(ctx context.Context, n int) {
 	})
 	if err != nil {
 		w.Fatal(err)
-	}
-}
-
-// restart does what kubectl rollout restart does, and waits until it is done.
-func (w *world) restart(workload string) {
-	w.Helper()
-	for _, args := range [][]string{{"restart", workload}, {"status", workload, "--timeout=240s"}} {
-		if _, err := w.Cluster.Kubectl(w.ctx, append([]string{"-n", lab.Namespace, "rollout"}, args...)...); err != nil {
-			w.Fatal(err)
-		}
 	}
 }
 
@@ -177,117 +161,4 @@ func (w *world) listed(ctx context.Context, gw string, class gatewayv1.ObjectNam
 		return fmt.Errorf("%d are listed as ready", len(ready))
 	}
 	return nil
-}
-
-// rider keeps one connection as long as it can, and asks on it again and again.
-type rider struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-
-	mu                       sync.Mutex
-	connections, asked, lost int
-	first                    error
-}
-
-// ride starts a client that keeps its connections: HTTP/1.1, or HTTP/2 with prior
-// knowledge.
-func (w *world) ride(a netip.Addr, http2 bool) *rider {
-	r := &rider{done: make(chan struct{})}
-	ctx, cancel := context.WithCancel(w.ctx)
-	r.cancel = cancel
-	target := netip.AddrPortFrom(a, 80).String()
-	transport := &http.Transport{
-		Protocols: &http.Protocols{},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			r.mu.Lock()
-			r.connections++
-			r.mu.Unlock()
-			return w.Cluster.Dial(ctx, testbed.Client, network, target)
-		},
-	}
-	transport.Protocols.SetHTTP1(!http2)
-	transport.Protocols.SetUnencryptedHTTP2(http2)
-	go func() {
-		defer close(r.done)
-		defer transport.CloseIdleConnections()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				r.ask(ctx, &http.Client{Transport: transport}, target)
-			}
-		}
-	}()
-	return r
-}
-
-// ask sends a request that the client does not repeat by itself.
-func (r *rider) ask(ctx context.Context, c *http.Client, target string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+target+"/", strings.NewReader("x"))
-	if err == nil {
-		request.GetBody = nil
-		var response *http.Response
-		if response, err = c.Do(request); err == nil {
-			err = errors.Join(statusOf(response), response.Body.Close())
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.asked++
-	if err != nil {
-		r.lost++
-		if r.first == nil {
-			r.first = err
-		}
-	}
-}
-
-func statusOf(r *http.Response) error {
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("it was answered %s", r.Status)
-	}
-	return nil
-}
-
-// stop ends the client. No request of it may have been lost, on how many
-// connections ever.
-func (r *rider) stop(w *world, what string) {
-	w.Helper()
-	r.cancel()
-	<-r.done
-	w.Logf("%s: %d requests on %d connections, %d lost", what, r.asked, r.connections, r.lost)
-	if r.asked == 0 || r.lost > 0 {
-		w.Errorf("%s: %d of %d requests were lost, the first with %v", what, r.lost, r.asked, r.first)
-	}
-}
-
-// A rolling update of the Envoys, and one of the controller, fail no new connection,
-// and who keeps a connection is told in time to make another.
-func TestGatewayThroughRollouts(t *testing.T) {
-	w := newWorld(t, "172.30.0.150-172.30.0.159")
-	w.backend("echo", 2)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	before := w.allListed("web", class)
-	for _, step := range []struct{ what, workload string }{
-		{"a rolling update of the Envoys", "daemonset/" + fleet.ID{Class: string(class)}.Name()},
-		{"a rolling update of the controller", "deployment/fairlead-controller"},
-	} {
-		one, two := w.ride(a, false), w.ride(a, true)
-		w.none(w.probing(a, func() { w.restart(step.workload) }), step.what)
-		one.stop(w, step.what+", HTTP/1.1 kept alive")
-		two.stop(w, step.what+", HTTP/2")
-	}
-	for node, p := range w.allListed("web", class) {
-		if before[node] == nil || before[node].UID == p.UID {
-			t.Errorf("the Envoy of %s was not replaced", node)
-		}
-	}
 }
