@@ -3,6 +3,7 @@ package announcer
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -153,20 +154,44 @@ func compile(field string, in []metav1.LabelSelector) ([]labels.Selector, error)
 // FromEndpointSlices joins the EndpointSlices of one Service. Slices of both
 // families count together: an address of either family is served where the
 // Service is.
-func FromEndpointSlices(slices []*discoveryv1.EndpointSlice) Endpoints {
+func FromEndpointSlices(slices []discoveryv1.EndpointSlice) Endpoints {
 	out := Endpoints{}
-	for _, s := range slices {
-		for i := range s.Endpoints {
-			out.add(&s.Endpoints[i], serviceOf(&s.Endpoints[i]))
-		}
+	for e := range endpointsIn(slices) {
+		out.add(e, servingOf(e))
 	}
 	return out
 }
 
-// FleetOf names the Service that selects the Envoys which a Gateway's slices list.
+func endpointsIn(slices []discoveryv1.EndpointSlice) iter.Seq[*discoveryv1.Endpoint] {
+	return func(yield func(*discoveryv1.Endpoint) bool) {
+		for i := range slices {
+			for j := range slices[i].Endpoints {
+				if !yield(&slices[i].Endpoints[j]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// LookUp finds out which endpoints a Service has, by its EndpointSlices. Where the
+// Service is a Gateway's, it also says which Service selects the Envoys that serve
+// it, in the namespace of the fleets, since the endpoints follow from both.
+func LookUp(service types.NamespacedName, fleets string, read func(types.NamespacedName) []discoveryv1.EndpointSlice) (e Endpoints, fleet types.NamespacedName) {
+	slices := read(service)
+	name := fleetOf(slices)
+	if name == "" {
+		return FromEndpointSlices(slices), types.NamespacedName{}
+	}
+	fleet = types.NamespacedName{Namespace: fleets, Name: name}
+	return fromGatewaySlices(slices, read(fleet)), fleet
+}
+
+// fleetOf names the Service that selects the Envoys which a Gateway's slices list.
 // It is empty for the slices of every other Service.
-func FleetOf(slices []*discoveryv1.EndpointSlice) string {
-	for _, s := range slices {
+func fleetOf(slices []discoveryv1.EndpointSlice) string {
+	for i := range slices {
+		s := &slices[i]
 		if fleet := s.Labels[v1alpha1.LabelFleet]; fleet != "" && fleet != s.Labels[discoveryv1.LabelServiceName] {
 			return fleet
 		}
@@ -174,31 +199,26 @@ func FleetOf(slices []*discoveryv1.EndpointSlice) string {
 	return ""
 }
 
-// FromGatewaySlices joins the EndpointSlices of a Gateway's Service, in which the
+// fromGatewaySlices joins the EndpointSlices of a Gateway's Service, in which the
 // controller lists Envoys, with those that Kubernetes keeps of the Envoys' own
 // Service. An Envoy serves as the worse of the two says, and not at all where
 // Kubernetes lists it no more: a dead one has no address, also with no controller.
 // The controller lists none that it has not seen among own. Where own is empty,
 // nothing is known of it, and what is listed counts alone.
-func FromGatewaySlices(listed, own []*discoveryv1.EndpointSlice) Endpoints {
+func fromGatewaySlices(listed, own []discoveryv1.EndpointSlice) Endpoints {
 	if len(own) == 0 {
 		return FromEndpointSlices(listed)
 	}
 	alive := map[types.UID]serving{}
-	for _, s := range own {
-		for i := range s.Endpoints {
-			if pod := s.Endpoints[i].TargetRef; pod != nil {
-				alive[pod.UID] = max(alive[pod.UID], serviceOf(&s.Endpoints[i]))
-			}
+	for e := range endpointsIn(own) {
+		if pod := e.TargetRef; pod != nil {
+			alive[pod.UID] = max(alive[pod.UID], servingOf(e))
 		}
 	}
 	out := Endpoints{}
-	for _, s := range listed {
-		for i := range s.Endpoints {
-			e := &s.Endpoints[i]
-			if e.TargetRef != nil {
-				out.add(e, min(serviceOf(e), alive[e.TargetRef.UID]))
-			}
+	for e := range endpointsIn(listed) {
+		if e.TargetRef != nil {
+			out.add(e, min(servingOf(e), alive[e.TargetRef.UID]))
 		}
 	}
 	return out
@@ -213,7 +233,7 @@ const (
 	servesFully
 )
 
-func serviceOf(in *discoveryv1.Endpoint) serving {
+func servingOf(in *discoveryv1.Endpoint) serving {
 	c := in.Conditions
 	switch {
 	case c.Ready == nil || *c.Ready:

@@ -442,7 +442,7 @@ func TestFromEndpointSlices(t *testing.T) {
 		return discoveryv1.Endpoint{NodeName: ptr.To(node), Conditions: discoveryv1.EndpointConditions{Ready: ready, Serving: serving, Terminating: terminating}}
 	}
 	yes, no := ptr.To(true), ptr.To(false)
-	got := FromEndpointSlices([]*discoveryv1.EndpointSlice{
+	got := FromEndpointSlices([]discoveryv1.EndpointSlice{
 		{Endpoints: []discoveryv1.Endpoint{e("node1", yes, yes, no), e("node2", no, yes, yes), e("node3", no, no, yes)}},
 		{Endpoints: []discoveryv1.Endpoint{e("node4", nil, nil, nil), e("node5", no, no, no), {}}},
 	})
@@ -455,24 +455,24 @@ func TestFromEndpointSlices(t *testing.T) {
 	}
 }
 
-func TestFromGatewaySlices(t *testing.T) {
+func TestLookUpOfAGateway(t *testing.T) {
 	yes, no := ptr.To(true), ptr.To(false)
 	ready := discoveryv1.EndpointConditions{Ready: yes, Serving: yes, Terminating: no}
 	ending := discoveryv1.EndpointConditions{Ready: no, Serving: yes, Terminating: yes}
 	dead := discoveryv1.EndpointConditions{Ready: no, Serving: no, Terminating: no}
-	slice := func(service string, endpoints map[string]discoveryv1.EndpointConditions) []*discoveryv1.EndpointSlice {
-		out := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: service, v1alpha1.LabelFleet: "envoy-web"}}}
+	slice := func(service string, endpoints map[string]discoveryv1.EndpointConditions) []discoveryv1.EndpointSlice {
+		out := discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: service, v1alpha1.LabelFleet: "envoy-web"}}}
 		for _, pod := range slices.Sorted(maps.Keys(endpoints)) { // "node1 a" is pod a on node1
 			node, _, _ := strings.Cut(pod, " ")
 			out.Endpoints = append(out.Endpoints, discoveryv1.Endpoint{
 				NodeName: ptr.To(node), Conditions: endpoints[pod], TargetRef: &corev1.ObjectReference{UID: types.UID(pod)},
 			})
 		}
-		return []*discoveryv1.EndpointSlice{out}
+		return []discoveryv1.EndpointSlice{out}
 	}
 	type pods = map[string]discoveryv1.EndpointConditions
 	for name, tc := range map[string]struct {
-		listed, own []*discoveryv1.EndpointSlice
+		listed, own []discoveryv1.EndpointSlice
 		want        Endpoints
 	}{
 		"both say ready":           {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 a": ready}), Endpoints{Ready: true, ReadyOn: map[string]bool{"node1": true}}},
@@ -483,14 +483,19 @@ func TestFromGatewaySlices(t *testing.T) {
 		"taken out by the listing": {slice("web", pods{"node1 a": dead}), slice("envoy-web", pods{"node1 a": ready}), Endpoints{}},
 		"nothing known of its own": {slice("web", pods{"node1 a": ready}), nil, Endpoints{Ready: true, ReadyOn: map[string]bool{"node1": true}}},
 	} {
-		if diff := cmp.Diff(tc.want, FromGatewaySlices(tc.listed, tc.own)); diff != "" {
+		web, fleet := types.NamespacedName{Namespace: "shop", Name: "web"}, types.NamespacedName{Namespace: "fairlead-system", Name: "envoy-web"}
+		read := func(n types.NamespacedName) []discoveryv1.EndpointSlice {
+			return map[types.NamespacedName][]discoveryv1.EndpointSlice{web: tc.listed, fleet: tc.own}[n]
+		}
+		got, served := LookUp(web, fleet.Namespace, read)
+		if diff := cmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
-		if got := FleetOf(tc.listed); got != "envoy-web" {
-			t.Errorf("%s: the fleet of the Gateway is %q", name, got)
+		if served != fleet {
+			t.Errorf("%s: the fleet of the Gateway is %q", name, served)
 		}
-		if got := FleetOf(tc.own); got != "" {
-			t.Errorf("%s: the fleet's own Service is of fleet %q", name, got)
+		if _, none := LookUp(fleet, fleet.Namespace, read); none.Name != "" {
+			t.Errorf("%s: the fleet's own Service is of fleet %q", name, none)
 		}
 	}
 }

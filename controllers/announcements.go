@@ -201,26 +201,17 @@ func interfacesOf(speakers []v1alpha1.SpeakerStatus) map[string][]announcer.Inte
 }
 
 func (s *shell) endpointsOf(ctx context.Context) announcer.EndpointsOf {
-	return func(name types.NamespacedName) announcer.Endpoints {
-		slices := s.slicesOf(ctx, name)
-		if fleet := announcer.FleetOf(slices); fleet != "" {
-			return announcer.FromGatewaySlices(slices, s.slicesOf(ctx, types.NamespacedName{Namespace: s.Namespace, Name: fleet}))
+	read := func(name types.NamespacedName) []discoveryv1.EndpointSlice {
+		var list discoveryv1.EndpointSliceList
+		if err := s.client.List(ctx, &list, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil
 		}
-		return announcer.FromEndpointSlices(slices)
+		return list.Items
 	}
-}
-
-// slicesOf are the EndpointSlices of a Service; none where they cannot be read.
-func (s *shell) slicesOf(ctx context.Context, name types.NamespacedName) []*discoveryv1.EndpointSlice {
-	var list discoveryv1.EndpointSliceList
-	if err := s.client.List(ctx, &list, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil
+	return func(name types.NamespacedName) announcer.Endpoints {
+		e, _ := announcer.LookUp(name, s.Namespace, read)
+		return e
 	}
-	out := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
-	for i := range list.Items {
-		out = append(out, &list.Items[i])
-	}
-	return out
 }
 
 // reconcileAnnouncement says on an Address why nobody announces it, once that

@@ -320,32 +320,22 @@ func (a *Agent) endpointsOf(ctx context.Context) announcer.EndpointsOf {
 // lookUp finds out which endpoints a Service has, and remembers it.
 func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known {
 	l := &a.loop
-	slices := a.slicesOf(ctx, service)
 	e := known{}
-	if name := announcer.FleetOf(slices); name != "" {
-		e.fleet = types.NamespacedName{Namespace: a.cfg.Namespace, Name: name}
-		e.Endpoints = announcer.FromGatewaySlices(slices, a.slicesOf(ctx, e.fleet))
+	e.Endpoints, e.fleet = announcer.LookUp(service, a.cfg.Namespace, func(n types.NamespacedName) []discoveryv1.EndpointSlice {
+		var list discoveryv1.EndpointSliceList
+		if err := a.cfg.Cache.List(ctx, &list, client.InNamespace(n.Namespace), client.MatchingFields{byService: n.Name}, client.UnsafeDisableDeepCopy); err != nil {
+			a.cfg.Log.Error(err, "Reading EndpointSlices failed", "service", n.String())
+		}
+		return list.Items
+	})
+	if e.fleet.Name != "" {
 		if l.fronts[e.fleet] == nil {
 			l.fronts[e.fleet] = map[types.NamespacedName]bool{}
 		}
 		l.fronts[e.fleet][service] = true
-	} else {
-		e.Endpoints = announcer.FromEndpointSlices(slices)
 	}
 	l.endpoints[service] = e
 	return e
-}
-
-func (a *Agent) slicesOf(ctx context.Context, service types.NamespacedName) []*discoveryv1.EndpointSlice {
-	list := &discoveryv1.EndpointSliceList{}
-	if err := a.cfg.Cache.List(ctx, list, client.InNamespace(service.Namespace), client.MatchingFields{byService: service.Name}, client.UnsafeDisableDeepCopy); err != nil {
-		a.cfg.Log.Error(err, "Reading EndpointSlices failed", "service", service.String())
-	}
-	out := make([]*discoveryv1.EndpointSlice, 0, len(list.Items))
-	for i := range list.Items {
-		out = append(out, &list.Items[i])
-	}
-	return out
 }
 
 func (a *Agent) rekey(ctx context.Context) {
