@@ -61,25 +61,17 @@ func peerOf(n int) Peer {
 	return Peer{Node: fmt.Sprintf("node%d", n), Address: netip.AddrFrom4([4]byte{127, 66, byte(n >> 8), byte(n)})}
 }
 
-// wave is how many speakers start at the same time. More of them have more to tell
-// each other than the cores of one machine, which no two of a cluster share, get
-// done in time.
-const wave = 50
-
 // start runs speakers 1 to n and waits until they know each other.
 func (f *fabric) start(n int) {
 	f.tb.Helper()
-	for len(f.speakers) < n {
-		began := len(f.speakers)
-		for i := began; i < min(began+wave, n); i++ {
-			f.speakers = append(f.speakers, f.run(i+1, n))
-		}
-		for _, s := range f.speakers[began:] {
-			s.serve()
-		}
-		for _, s := range f.speakers {
-			f.await(s, "to see everybody", func() bool { return s.Stats().Alive == len(f.speakers) })
-		}
+	for i := range n {
+		f.speakers = append(f.speakers, f.run(i+1, n))
+	}
+	for _, s := range f.speakers {
+		s.serve()
+	}
+	for _, s := range f.speakers {
+		f.await(s, "to see everybody", func() bool { return s.Stats().Alive == n })
 	}
 }
 
