@@ -377,7 +377,7 @@ func (b *bench) scaleController(ctx context.Context, replicas int32) error {
 		return err
 	}
 	return lab.Await(ctx, 2*time.Minute, fmt.Sprintf("%d controllers", replicas), func(ctx context.Context) error {
-		pods, err := b.pods(ctx, "controller")
+		pods, err := b.lab.Pods(ctx, "controller")
 		if err != nil {
 			return err
 		}
@@ -401,16 +401,6 @@ func (b *bench) askReplicas(ctx context.Context, replicas int32) error {
 		return fmt.Errorf("scaling the controller to %d: %w", replicas, err)
 	}
 	return nil
-}
-
-// pods are those of a component of Fairlead, also ending ones.
-func (b *bench) pods(ctx context.Context, component string) ([]corev1.Pod, error) {
-	var list corev1.PodList
-	err := b.lab.Client.List(ctx, &list, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": component})
-	if err != nil {
-		return nil, fmt.Errorf("listing pods of the %s: %w", component, err)
-	}
-	return list.Items, nil
 }
 
 func podReady(p *corev1.Pod) bool {

@@ -230,13 +230,13 @@ func killSpeaker(ctx context.Context, b *bench, t target) error {
 		return err
 	}
 	for _, p := range all {
-		if p.node != t.home {
+		if p.Node != t.home {
 			continue
 		}
-		if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
 			return fmt.Errorf("killing the speaker of %s: %w", t.home, err)
 		}
-		return b.awaitSpeaker(ctx, t.home, func(q process) bool { return q.pid != p.pid })
+		return b.awaitSpeaker(ctx, t.home, func(q lab.Process) bool { return q.PID != p.PID })
 	}
 	return fmt.Errorf("there is no speaker on %s", t.home)
 }
@@ -244,7 +244,7 @@ func killSpeaker(ctx context.Context, b *bench, t target) error {
 // renewSpeaker replaces the pod whose container was killed: the kubelet lets a
 // container that ends again and again wait ever longer.
 func renewSpeaker(ctx context.Context, b *bench, t target) error {
-	pods, err := b.pods(ctx, "speaker")
+	pods, err := b.lab.Pods(ctx, "speaker")
 	if err != nil {
 		return err
 	}
@@ -255,15 +255,15 @@ func renewSpeaker(ctx context.Context, b *bench, t target) error {
 		if err := b.lab.Client.Delete(ctx, &pods[i]); err != nil {
 			return fmt.Errorf("replacing the speaker of %s: %w", t.home, err)
 		}
-		return b.awaitSpeaker(ctx, t.home, func(q process) bool { return q.pod != pods[i].Name })
+		return b.awaitSpeaker(ctx, t.home, func(q lab.Process) bool { return q.Pod != pods[i].Name })
 	}
 	return fmt.Errorf("there is no speaker on %s", t.home)
 }
 
 // awaitSpeaker waits until a node has one speaker, a ready one that ok accepts.
-func (b *bench) awaitSpeaker(ctx context.Context, node string, ok func(process) bool) error {
+func (b *bench) awaitSpeaker(ctx context.Context, node string, ok func(lab.Process) bool) error {
 	return lab.Await(ctx, 2*time.Minute, "a new speaker on "+node, func(ctx context.Context) error {
-		pods, err := b.pods(ctx, "speaker")
+		pods, err := b.lab.Pods(ctx, "speaker")
 		if err != nil {
 			return err
 		}
@@ -277,7 +277,7 @@ func (b *bench) awaitSpeaker(ctx context.Context, node string, ok func(process) 
 			return err
 		}
 		for _, p := range all {
-			if p.node == node && ok(p) {
+			if p.Node == node && ok(p) {
 				return nil
 			}
 		}

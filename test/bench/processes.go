@@ -1,74 +1,35 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/test/lab"
 )
 
-// process is a program of Fairlead in a pod of the cluster.
-type process struct {
-	pid  int
-	pod  string
-	node string
-}
-
-// processes are those of a component (controller or speaker), by the cgroups
-// that the kubelets gave their pods.
-func (b *bench) processes(ctx context.Context, component string) ([]process, error) {
-	pods, err := b.pods(ctx, component)
-	if err != nil {
-		return nil, err
-	}
-	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+// processes are those of a component (controller or speaker), one in each of its
+// pods.
+func (b *bench) processes(ctx context.Context, component string) ([]lab.Process, error) {
+	pods, err := b.lab.Pods(ctx, component)
 	if err != nil {
 		return nil, err
 	}
 	program := "fairlead-" + component
-	var out []process
-	for _, g := range groups {
-		text, err := os.ReadFile(g)
-		if err != nil || !runs(filepath.Dir(g), program) {
-			continue // most processes are others, and some have ended meanwhile
-		}
-		for i := range pods {
-			if inPod(string(text), b.name, &pods[i]) {
-				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(g)))
-				out = append(out, process{pid: pid, pod: pods[i].Name, node: pods[i].Spec.NodeName})
-			}
-		}
+	out, err := lab.Processes(b.name, program, pods)
+	if err != nil {
+		return nil, err
 	}
 	if len(out) != len(pods) {
 		return nil, fmt.Errorf("found %d processes %s of %d pods: %v", len(out), program, len(pods), out)
 	}
 	return out, nil
-}
-
-// runs tells from the first argument whether a process runs a program.
-func runs(proc, program string) bool {
-	cmdline, err := os.ReadFile(filepath.Join(proc, "cmdline"))
-	if err != nil {
-		return false
-	}
-	first, _, _ := bytes.Cut(cmdline, []byte{0})
-	return filepath.Base(string(first)) == program
-}
-
-// inPod tells from the text of /proc/PID/cgroup whether a process is in a pod of
-// a testbed cluster.
-func inPod(text, cluster string, p *corev1.Pod) bool {
-	return strings.Contains(text, "/fairlead-testbed/"+cluster+"/pods/"+p.Spec.NodeName+"/") && strings.Contains(text, "/pod"+string(p.UID)+"/")
 }
 
 // residentMiB is the memory of a process that is in RAM, its program included.

@@ -93,11 +93,11 @@ func (b *bench) usage(ctx context.Context) (usage, error) {
 			role := speaker
 			if component == "controller" {
 				role = standingBy
-				if p.pod == leader {
+				if p.Pod == leader {
 					role = working
 				}
 			}
-			if out[p.pid], err = usedBy(p.pid, role); err != nil {
+			if out[p.PID], err = usedBy(p.PID, role); err != nil {
 				return nil, err
 			}
 		}

@@ -5,11 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -39,31 +35,6 @@ func (w *world) envoys(ctx context.Context, class gatewayv1.ObjectName) (map[str
 	return out, nil
 }
 
-// killEnvoy ends the Envoy of a pod with SIGKILL, as when it crashes.
-func (w *world) killEnvoy(p *corev1.Pod) {
-	w.Helper()
-	id := string(p.UID)
-	killed := false
-	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
-	for _, file := range comms {
-		comm, err := os.ReadFile(file)
-		if err != nil || strings.TrimSpace(string(comm)) != "envoy" {
-			continue
-		}
-		group, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
-		if err != nil || !strings.Contains(strings.ReplaceAll(string(group), "_", "-"), id) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
-			killed = true
-		}
-	}
-	if !killed {
-		w.Fatalf("there is no Envoy in pod %s", p.Name)
-	}
-}
-
 // controllers scales the controller, and waits until so many run.
 func (w *world) controllers(ctx context.Context, n int) {
 	w.Helper()
@@ -71,14 +42,11 @@ func (w *world) controllers(ctx context.Context, n int) {
 		w.Fatal(err)
 	}
 	err := lab.Await(ctx, time.Minute, fmt.Sprintf("%d controllers", n), func(ctx context.Context) error {
-		var pods corev1.PodList
-		if err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": "controller"}); err != nil {
-			return err
+		pods, err := w.Pods(ctx, "controller")
+		if err == nil && len(pods) != n {
+			err = fmt.Errorf("there are %d", len(pods))
 		}
-		if len(pods.Items) != n {
-			return fmt.Errorf("there are %d", len(pods.Items))
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		w.Fatal(err)
@@ -99,7 +67,9 @@ func TestDeadEnvoyWithoutController(t *testing.T) {
 
 	w.controllers(w.ctx, 0)
 	t.Cleanup(func() { w.controllers(context.Background(), 2) })
-	w.killEnvoy(envoys[first])
+	if err := w.kill(envoys[first], "envoy"); err != nil {
+		t.Fatal(err)
+	}
 	second := w.announcer(a, "another node than "+first, func(n string) bool { return n != first })
 	w.answers(a, 80)
 
@@ -143,7 +113,7 @@ func (w *world) slices(ctx context.Context, service string) ([]discoveryv1.Endpo
 	return list.Items, err
 }
 
-// listed wants a Gateway's slices to list so many ready Envoys of a family.
+// listed wants a Gateway's slices to list so many ready Envoys.
 func (w *world) listed(ctx context.Context, gw string, class gatewayv1.ObjectName, want int) error {
 	slices, err := w.slices(ctx, fleet.FrontName(gw, string(class)))
 	if err != nil {

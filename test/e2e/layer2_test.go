@@ -16,7 +16,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
@@ -129,7 +128,7 @@ func TestSpeakerRestartMovesNothing(t *testing.T) {
 		end  func() error
 	}{
 		{"deleted", func() error { return w.Client.Delete(w.ctx, w.speaker(node)) }},
-		{"killed", func() error { return w.killContainer(node, "fairlead-speaker") }},
+		{"killed", func() error { return w.kill(w.speaker(node), "fairlead-speaker") }},
 	} {
 		// Both families at once: a container that is killed again soon is kept
 		// waiting by the kubelet for longer than a seat is held.
@@ -525,13 +524,13 @@ const outage = 90 * time.Second
 // speaker is the speaker pod of a node.
 func (w *world) speaker(node string) *corev1.Pod {
 	w.Helper()
-	var pods corev1.PodList
-	if err := w.Client.List(w.ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": "speaker"}); err != nil {
+	pods, err := w.Pods(w.ctx, "speaker")
+	if err != nil {
 		w.Fatal(err)
 	}
-	for i, p := range pods.Items {
+	for i, p := range pods {
 		if p.Spec.NodeName == node && p.DeletionTimestamp == nil {
-			return &pods.Items[i]
+			return &pods[i]
 		}
 	}
 	w.Fatalf("there is no speaker on %s", node)
@@ -549,11 +548,11 @@ func (w *world) awaitNewSpeaker(node string, before *corev1.Pod) {
 		return p.Status.ContainerStatuses[0].RestartCount
 	}
 	w.await("a new speaker on "+node, func(ctx context.Context) error {
-		var pods corev1.PodList
-		if err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": "speaker"}); err != nil {
+		pods, err := w.Pods(ctx, "speaker")
+		if err != nil {
 			return err
 		}
-		for _, p := range pods.Items {
+		for _, p := range pods {
 			if p.Spec.NodeName != node || p.DeletionTimestamp != nil || (p.UID == before.UID && restarts(&p) == restarts(before)) {
 				continue
 			}
@@ -567,13 +566,21 @@ func (w *world) awaitNewSpeaker(node string, before *corev1.Pod) {
 	})
 }
 
-// killContainer ends a program of a pod on a node with SIGKILL.
-func (w *world) killContainer(node, program string) error {
-	// The pods of a testbed node are the processes whose network namespace is
-	// the node's (hostNetwork), so the program is found by its name there.
-	_, err := w.Cluster.Exec(w.ctx, node, "sh", "-c",
-		`ns=$(readlink /proc/self/ns/net); for p in $(pidof `+program+`); do [ "$(readlink /proc/$p/ns/net)" = "$ns" ] && kill -9 $p && found=1; done; [ -n "$found" ]`)
-	return err
+// kill ends a program of a pod with SIGKILL, as when it crashes.
+func (w *world) kill(p *corev1.Pod, program string) error {
+	processes, err := lab.Processes(w.Cluster.Name(), program, []corev1.Pod{*p})
+	if err != nil {
+		return err
+	}
+	if len(processes) == 0 {
+		return fmt.Errorf("no %s runs in pod %s", program, p.Name)
+	}
+	for _, one := range processes {
+		if err := syscall.Kill(one.PID, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("killing %s of pod %s: %w", program, p.Name, err)
+		}
+	}
+	return nil
 }
 
 // whoHas are the hardware addresses that answer for an address when the client

@@ -79,11 +79,11 @@ func TestControllerKilledAtEachWrite(t *testing.T) {
 func (w *world) restarted() {
 	w.Helper()
 	w.await("the controller to be killed at its failpoint", func(ctx context.Context) error {
-		var pods corev1.PodList
-		if err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{"app.kubernetes.io/component": "controller"}); err != nil {
+		pods, err := w.Pods(ctx, "controller")
+		if err != nil {
 			return err
 		}
-		for _, p := range pods.Items {
+		for _, p := range pods {
 			for _, c := range p.Status.ContainerStatuses {
 				if c.RestartCount > 0 {
 					return nil
