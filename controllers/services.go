@@ -278,9 +278,17 @@ func (s *shell) writeStatus(ctx context.Context, svc *corev1.Service, out *servi
 	ctx, span := s.tracer.Start(ctx, "status.write")
 	defer span.End()
 	answer := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name}}
+	patch := client.RawPatch(types.StrategicMergePatchType, out.Patch())
+	again := out.PatchAgain()
+	if again != nil {
+		patch = client.RawPatch(types.JSONPatchType, again)
+	}
 	err := s.Failpoint.around(ctx, PointServiceStatus, func() error {
-		return s.client.Status().Patch(ctx, answer, client.RawPatch(types.StrategicMergePatchType, out.Patch()), client.FieldOwner(v1alpha1.FieldManager))
+		return s.client.Status().Patch(ctx, answer, patch, client.FieldOwner(v1alpha1.FieldManager))
 	})
+	if again != nil && apierrors.IsInvalid(err) {
+		err = apierrors.NewConflict(corev1.Resource("services"), svc.Name, err) // a test of the patch failed
+	}
 	statusWrites.WithLabelValues("Service", resultOf(err)).Inc()
 	now := s.Clock.Now()
 	if err != nil {

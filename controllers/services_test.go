@@ -1,9 +1,16 @@
 package controllers
 
 import (
+	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/service"
@@ -92,4 +99,58 @@ func TestRestartAndResyncWriteNothing(t *testing.T) {
 	if writes := w.settled(second); len(writes) > 0 {
 		t.Errorf("a resync writes %v", writes)
 	}
+}
+
+// TestWritersThatNeverPause: what somebody else does to the rest of a Service
+// between our reading and our writing, each time, delays its address and its
+// conditions by one conflict only.
+func TestWritersThatNeverPause(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", nil, "192.0.2.10-192.0.2.20")
+	w.before(func(int) error {
+		return w.patch("ours", "", fmt.Sprintf(`{"metadata":{"annotations":{"example.com/at":"%d"}}}`, time.Now().UnixNano()))
+	})
+	w.service("ours")
+	w.has("ours", "192.0.2.10")
+	w.edit("ours", annotate(v1alpha1.AnnotationAddresses, "198.51.100.1"))
+	w.condition("ours", service.ConditionAddress, "True", service.ReasonKept)
+}
+
+// TestStatusOfOthersIsNotOverwritten: neither the first write nor the one after a
+// conflict takes away what came into the status since it was read.
+func TestStatusOfOthersIsNotOverwritten(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", nil, "192.0.2.10-192.0.2.20")
+	w.before(func(n int) error {
+		if n > 2 {
+			return nil
+		}
+		return w.patch("ours", "status", fmt.Sprintf(`{"status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.%d"}]}}}`, n))
+	})
+	w.service("ours")
+	w.has("ours", "192.0.2.10", "203.0.113.2")
+}
+
+// before runs a controller, and does something before each write of a Service's
+// status, with the write's number.
+func (w *world) before(do func(n int) error) {
+	n := 0
+	w.start(func(o *Options, _ *manager.Options) {
+		o.Failpoint = func(_ context.Context, point string) error {
+			if point != PointServiceStatus+".before" {
+				return nil
+			}
+			n++
+			return do(n)
+		}
+	})
+}
+
+func (w *world) patch(name, subresource, patch string) error {
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
+	raw := client.RawPatch(types.MergePatchType, []byte(patch))
+	if subresource != "" {
+		return w.c.SubResource(subresource).Patch(w.ctx(), svc, raw)
+	}
+	return w.c.Patch(w.ctx(), svc, raw)
 }

@@ -269,6 +269,9 @@ func TestFailedWrites(t *testing.T) {
 				out := Status(Input{Service: svc, Asking: asking, Decision: assigned("public", "", "172.30.0.100"), InPool: pools, Contest: contest, Now: c.now})
 				c.contest = out.Contest
 				if out.Write {
+					if again := out.PatchAgain() != nil; again != (attempts > 0) {
+						t.Fatalf("attempt %d is made again: %v", attempts, again)
+					}
 					attempts++
 					c.contest = c.contest.Failed(c.now)
 				} else if out.Wake.IsZero() {

@@ -129,6 +129,26 @@ func (d *draft) patch() []byte {
 	return body
 }
 
+func (d *draft) patchAgain() []byte {
+	type operation struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value any    `json:"value"`
+	}
+	svc := d.in.Service
+	body, err := json.Marshal([]operation{
+		{"test", "/metadata/uid", svc.UID},
+		{"test", "/status", svc.Status},
+		{"replace", "/status", corev1.ServiceStatus{
+			LoadBalancer: corev1.LoadBalancerStatus{Ingress: d.ingress}, Conditions: d.conditions(),
+		}},
+	})
+	if err != nil { // no value above can fail to marshal
+		return nil
+	}
+	return body
+}
+
 // events are what is new in the draft, for those who read the Service's Events.
 // What the conditions of the Service said already is not told again.
 func (d *draft) events(c *Contest) []Event {

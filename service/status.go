@@ -106,7 +106,7 @@ type Outcome struct {
 	// Failed.
 	Contest Contest
 
-	patch []byte
+	patch, again []byte
 }
 
 // Patch is the strategic merge patch of the status subresource that makes the
@@ -114,6 +114,13 @@ type Outcome struct {
 // the resourceVersion and UID of the Service as it was read. Nil when there is
 // nothing to write.
 func (o Outcome) Patch() []byte { return o.patch }
+
+// PatchAgain is there, and to be written in place of Patch, when the write before
+// this one failed: the same change as a JSON patch (RFC 6902), bound to the UID
+// and to the status as it was read. Against somebody who rewrites the rest of the
+// Service without a pause, what is bound to its resourceVersion may never win.
+// The API server answers Invalid when the status is another by now.
+func (o Outcome) PatchAgain() []byte { return o.again }
 
 // Status says what the status of a Service of ours should say, whether that is
 // to be written now, and what to tell. It expects statuses of earlier
@@ -164,6 +171,9 @@ func Status(in Input) Outcome {
 	if t.write {
 		out.Write = true
 		out.patch = d.patch()
+		if c.bout.failures > 0 {
+			out.again = d.patchAgain()
+		}
 		out.Events = d.events(&c)
 	}
 	return out
@@ -190,6 +200,9 @@ func Clear(svc *corev1.Service, held []netip.Addr, contest Contest, now time.Tim
 		return out
 	}
 	out.Write, out.patch = true, d.patch()
+	if c.bout.failures > 0 {
+		out.again = d.patchAgain()
+	}
 	old := condition(svc.Status.Conditions, ConditionAddress)
 	gone := held
 	if old != nil && old.Status == metav1.ConditionTrue {
