@@ -87,19 +87,34 @@ func (g *gateways) addAnswers(mgr manager.Manager) error {
 	return b.WithOptions(working(answerWorkers)).Complete(reconcile.Func(g.reconcileAnswer))
 }
 
-// say takes in what a Gateway says of routes and policies, and asks for the
-// statuses of those of which it says something new, or nothing any more.
-func (g *gateways) say(gw types.NamespacedName, routes []gateway.RouteSaid, policies []gateway.PolicySaid) {
-	now := make(map[subject]answer, len(routes)+len(policies))
+// spoken is all that a Gateway says of routes and policies.
+type spoken struct {
+	routes   []*gateway.RouteSaid
+	policies []gateway.PolicySaid
+}
+
+func answersIn(routes []*gateway.RouteSaid, policies []gateway.PolicySaid) map[subject]answer {
+	out := make(map[subject]answer, len(routes)+len(policies))
 	for _, r := range routes {
-		now[subject{r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name.Name}}] = answer{generation: r.Generation, parents: r.Parents}
+		out[subject{r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name.Name}}] = answer{generation: r.Generation, parents: r.Parents}
 	}
 	for _, p := range policies {
-		now[subject{policyKind, types.NamespacedName{Namespace: p.Namespace, Name: p.Name.Name}}] = answer{generation: p.Generation, ancestor: &p.Ancestor}
+		out[subject{policyKind, types.NamespacedName{Namespace: p.Namespace, Name: p.Name.Name}}] = answer{generation: p.Generation, ancestor: &p.Ancestor}
 	}
+	return out
+}
+
+// say takes in what a Gateway says of routes and policies, and asks for the
+// statuses of those of which it says something new, or nothing any more. What it
+// says of a route in the same words is the same pointer, mostly.
+func (g *gateways) say(gw types.NamespacedName, routes []*gateway.RouteSaid, policies []gateway.PolicySaid) {
 	var changed []subject
 	g.mu.Lock()
-	for s := range g.spoken[gw] {
+	last := g.spoken[gw]
+	formerRoutes, newRoutes := differing(last.routes, routes, func(a, b *gateway.RouteSaid) bool { return a == b })
+	formerPolicies, newPolicies := differing(last.policies, policies, func(a, b gateway.PolicySaid) bool { return reflect.DeepEqual(a, b) })
+	now := answersIn(newRoutes, newPolicies)
+	for s := range answersIn(formerRoutes, formerPolicies) {
 		if _, ok := now[s]; !ok {
 			delete(g.said[s], gw)
 			if len(g.said[s]) == 0 {
@@ -118,14 +133,26 @@ func (g *gateways) say(gw types.NamespacedName, routes []gateway.RouteSaid, poli
 		g.said[s][gw] = a
 		changed = append(changed, s)
 	}
-	g.spoken[gw] = now
-	if len(now) == 0 {
+	g.spoken[gw] = spoken{routes, policies}
+	if len(routes)+len(policies) == 0 {
 		delete(g.spoken, gw)
 	}
 	g.mu.Unlock()
 	for _, s := range changed {
 		g.answers.add(s.request())
 	}
+}
+
+// differing leaves of two lists what is between the beginning and the end that they
+// have in common.
+func differing[T any](a, b []T, equal func(x, y T) bool) (ofA, ofB []T) {
+	for len(a) > 0 && len(b) > 0 && equal(a[0], b[0]) {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && equal(a[len(a)-1], b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return a, b
 }
 
 // answersOf are what Gateways say of a subject, in a fixed order, and whether

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -47,13 +48,22 @@ func unlimited(d time.Duration) time.Duration {
 	return d
 }
 
-// resourcesOf hands what was encoded to the feed.
-func resourcesOf(r xds.Resources) feed.Resources {
+// resourcesOf hands what was encoded to the feed. What was before, and was sent, is
+// taken from there where it is the same.
+func resourcesOf(r, before xds.Resources, sent feed.Resources) feed.Resources {
 	out := feed.Resources{
-		Listeners: r.Listeners, Routes: r.Routes, Clusters: r.Clusters, Secrets: r.Secrets,
-		Assignments: make(map[string]endpoints.Assignment, len(r.Assignments)),
+		Listeners: r.Listeners, Routes: r.Routes, Clusters: r.Clusters, Secrets: r.Secrets, Assignments: sent.Assignments,
 	}
+	if sent.Assignments != nil && reflect.ValueOf(r.Assignments).UnsafePointer() == reflect.ValueOf(before.Assignments).UnsafePointer() {
+		return out // the same map
+	}
+	out.Assignments = make(map[string]endpoints.Assignment, len(r.Assignments))
 	for name, a := range r.Assignments {
+		was, had := before.Assignments[name]
+		if had && len(a.Parts) > 0 && len(was.Parts) == len(a.Parts) && &was.Parts[0] == &a.Parts[0] {
+			out.Assignments[name] = sent.Assignments[name]
+			continue
+		}
 		parts := make([]endpoints.Part, len(a.Parts))
 		for i, p := range a.Parts {
 			parts[i] = endpoints.Part{Service: p.Service, Port: p.Port, PortName: p.PortName, Weight: p.Weight}

@@ -78,16 +78,18 @@ func infrastructureOf(gw *gatewayv1.Gateway) fleet.Metadata {
 	return m
 }
 
-// publish gives the Model to the Envoys of the fleet.
+// publish gives the Model to the Envoys of the fleet. What they were given before
+// stands in s, and is replaced.
 func (g *gateways) publish(s *serving, c fleet.Config) error {
 	ports := map[fleet.PortKey]uint16{}
 	for _, p := range s.front.Ports {
 		ports[fleet.PortKey{Number: p.Number, Transport: p.Transport}] = p.Envoy
 	}
-	r := xds.Encode(s.built.Model, func(number uint16, t gateway.Transport) uint16 {
+	next := xds.Update(s.encoded, s.built.Model, func(number uint16, t gateway.Transport) uint16 {
 		return ports[fleet.PortKey{Number: number, Transport: t}]
 	}, settingsOf(c, g.fleet.Families))
-	return g.feed.Set(s.fleet.Name(), gatewayName(s.name), resourcesOf(r))
+	s.sent, s.encoded = resourcesOf(next, s.encoded, s.sent), next
+	return g.feed.Set(s.fleet.Name(), gatewayName(s.name), s.sent)
 }
 
 // frontState is what became of a Gateway's Service.

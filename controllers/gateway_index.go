@@ -3,16 +3,12 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-
-	"github.com/fairlead/fairlead/gateway"
 )
 
 // Indices of the cache: routes and ListenerSets by their parents, policies by
@@ -142,48 +138,4 @@ func parentOfSet(s *gatewayv1.ListenerSet) types.NamespacedName {
 		n.Namespace = string(*s.Spec.ParentRef.Namespace)
 	}
 	return n
-}
-
-// users knows which Gateways have looked up which objects. It is safe for
-// concurrent use.
-type users struct {
-	mu sync.Mutex
-	by map[gateway.Reference]map[types.NamespacedName]struct{}
-	of map[types.NamespacedName][]gateway.Reference
-}
-
-// set replaces what a Gateway has looked up; nothing forgets the Gateway.
-func (u *users) set(gw types.NamespacedName, refs []gateway.Reference) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.by == nil {
-		u.by, u.of = map[gateway.Reference]map[types.NamespacedName]struct{}{}, map[types.NamespacedName][]gateway.Reference{}
-	}
-	if slices.Equal(u.of[gw], refs) {
-		return
-	}
-	for _, r := range u.of[gw] {
-		delete(u.by[r], gw)
-		if len(u.by[r]) == 0 {
-			delete(u.by, r)
-		}
-	}
-	delete(u.of, gw)
-	if len(refs) == 0 {
-		return
-	}
-	u.of[gw] = refs
-	for _, r := range refs {
-		if u.by[r] == nil {
-			u.by[r] = map[types.NamespacedName]struct{}{}
-		}
-		u.by[r][gw] = struct{}{}
-	}
-}
-
-// get are the Gateways that have looked an object up.
-func (u *users) get(kind, namespace, name string) []types.NamespacedName {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return slices.Collect(maps.Keys(u.by[gateway.Reference{Kind: kind, Name: gateway.Name{Namespace: namespace, Name: name}}]))
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
@@ -26,7 +27,7 @@ type lookup struct {
 }
 
 func (l *lookup) get(n gateway.Name, o client.Object) bool {
-	err := l.client.Get(l.ctx, client.ObjectKey{Namespace: n.Namespace, Name: n.Name}, o)
+	err := l.client.Get(l.ctx, client.ObjectKey{Namespace: n.Namespace, Name: n.Name}, o, client.UnsafeDisableDeepCopy)
 	if err != nil && client.IgnoreNotFound(err) != nil && l.err == nil {
 		l.err = fmt.Errorf("reading %T %s: %w", o, n, err)
 	}
@@ -122,18 +123,20 @@ func pointers[T any](items []T) []*T {
 	return out
 }
 
+// setsOf are the ListenerSets of a Gateway.
+func (l *lookup) setsOf(gw *gatewayv1.Gateway) []*gatewayv1.ListenerSet {
+	var list gatewayv1.ListenerSetList
+	l.list(&list, client.MatchingFields{byParent: parentKey("Gateway", gw.Namespace, gw.Name)})
+	return slices.DeleteFunc(pointers(list.Items), func(s *gatewayv1.ListenerSet) bool { return s.DeletionTimestamp != nil })
+}
+
 // inputOf reads all that a Gateway's Model follows from. Nothing in it may be
 // changed: it is shared with the cache.
-func (l *lookup) inputOf(gw *gatewayv1.Gateway) gateway.Input {
-	in := gateway.Input{Gateway: gw, Objects: l}
-	var sets gatewayv1.ListenerSetList
-	l.list(&sets, client.MatchingFields{byParent: parentKey("Gateway", gw.Namespace, gw.Name)})
+func (l *lookup) inputOf(gw *gatewayv1.Gateway, sets []*gatewayv1.ListenerSet) gateway.Input {
+	in := gateway.Input{Gateway: gw, ListenerSets: sets, Objects: l}
 	parents := []string{parentKey("Gateway", gw.Namespace, gw.Name)}
-	for i := range sets.Items {
-		if sets.Items[i].DeletionTimestamp == nil {
-			in.ListenerSets = append(in.ListenerSets, &sets.Items[i])
-		}
-		parents = append(parents, parentKey("ListenerSet", sets.Items[i].Namespace, sets.Items[i].Name))
+	for _, s := range sets {
+		parents = append(parents, parentKey("ListenerSet", s.Namespace, s.Name))
 	}
 	in.Routes.HTTP = routesOf(l, parents, func(r *gatewayv1.HTTPRouteList) []gatewayv1.HTTPRoute { return r.Items })
 	in.Routes.GRPC = routesOf(l, parents, func(r *gatewayv1.GRPCRouteList) []gatewayv1.GRPCRoute { return r.Items })
@@ -141,6 +144,44 @@ func (l *lookup) inputOf(gw *gatewayv1.Gateway) gateway.Input {
 	in.Routes.TCP = routesOf(l, parents, func(r *gatewayv1.TCPRouteList) []gatewayv1.TCPRoute { return r.Items })
 	in.Routes.UDP = routesOf(l, parents, func(r *gatewayv1.UDPRouteList) []gatewayv1.UDPRoute { return r.Items })
 	return in
+}
+
+// changeOf reads those routes that may have changed.
+func (l *lookup) changeOf(gw *gatewayv1.Gateway, changed references) gateway.Change {
+	c := gateway.Change{Gateway: gw, Of: changed, Objects: l}
+	for r := range changed {
+		switch r.Kind {
+		case "HTTPRoute":
+			c.Routes.HTTP = appendThere(l, c.Routes.HTTP, r.Name, &gatewayv1.HTTPRoute{})
+		case "GRPCRoute":
+			c.Routes.GRPC = appendThere(l, c.Routes.GRPC, r.Name, &gatewayv1.GRPCRoute{})
+		case "TLSRoute":
+			c.Routes.TLS = appendThere(l, c.Routes.TLS, r.Name, &gatewayv1.TLSRoute{})
+		case "TCPRoute":
+			c.Routes.TCP = appendThere(l, c.Routes.TCP, r.Name, &gatewayv1.TCPRoute{})
+		case "UDPRoute":
+			c.Routes.UDP = appendThere(l, c.Routes.UDP, r.Name, &gatewayv1.UDPRoute{})
+		}
+	}
+	return c
+}
+
+func appendThere[T client.Object](l *lookup, list []T, n gateway.Name, into T) []T {
+	if !l.get(n, into) || into.GetDeletionTimestamp() != nil {
+		return list
+	}
+	return append(list, into)
+}
+
+// build builds a Gateway: anew, or from before with what has changed since.
+func (l *lookup) build(gw *gatewayv1.Gateway, before *serving, changed references) (built *gateway.Built, anew bool, err error) {
+	sets := l.setsOf(gw)
+	if before != nil && before.built.Fits(gw, sets) {
+		built = before.built.Rebuild(l.changeOf(gw, changed))
+	} else {
+		built, anew = gateway.Build(l.inputOf(gw, sets)), true
+	}
+	return built, anew, l.err
 }
 
 // routesOf are the routes of a kind that name one of the parents, each once.

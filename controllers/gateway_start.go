@@ -61,7 +61,7 @@ func (s *shell) addGateways(mgr manager.Manager) error {
 func (s *shell) newGateways(mgr manager.Manager) *gateways {
 	g := &gateways{
 		shell: s, fleet: s.Gateways.Fleet, known: map[types.NamespacedName]*serving{}, ports: map[string]*fleet.Ports{},
-		said: map[subject]map[types.NamespacedName]answer{}, spoken: map[types.NamespacedName]map[subject]answer{},
+		said: map[subject]map[types.NamespacedName]answer{}, spoken: map[types.NamespacedName]spoken{},
 		noted: make(chan struct{}), opened: make(chan struct{}), settings: map[types.NamespacedName]fleet.Config{}, running: map[string]string{},
 	}
 	g.fleet.Namespace = s.Namespace

@@ -24,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/gateway/feed"
 	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/gateway/xds"
 )
 
 // gateways are the reconcilers of Gateways and of what runs for them.
@@ -49,7 +50,7 @@ type gateways struct {
 	// said is what Gateways say of routes and policies.
 	said map[subject]map[types.NamespacedName]answer
 	// spoken is the same by Gateway.
-	spoken map[types.NamespacedName]map[subject]answer
+	spoken map[types.NamespacedName]spoken
 	// first are the Gateways that were there at the start and are not built
 	// yet: noted is closed when they are known, opened when none is left.
 	first   map[types.NamespacedName]struct{}
@@ -67,8 +68,12 @@ type serving struct {
 	name  types.NamespacedName
 	uid   types.UID
 	built *gateway.Built
-	fleet fleet.ID
-	front fleet.Front
+	// encoded is what the Envoys are to have for it, and sent the same as the
+	// feed has it.
+	encoded xds.Resources
+	sent    feed.Resources
+	fleet   fleet.ID
+	front   fleet.Front
 	// decided are its addresses, and refused why it has not all it asks for.
 	decided decided
 	// generation of the Gateway that this was built from.
@@ -155,11 +160,12 @@ var namespaceChanged = predicate.Or[client.Object](predicate.LabelChangedPredica
 
 func named(o client.Object) (namespace, name string) { return o.GetNamespace(), o.GetName() }
 
-// usersOf asks for the Gateways that have looked an object up.
+// usersOf asks for the Gateways that have looked an object up, and notes for them
+// that it has changed.
 func (g *gateways) usersOf(kind string, key func(client.Object) (string, string)) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		namespace, name := key(o)
-		return requestsFor(g.users.get(kind, namespace, name))
+		return requestsFor(g.users.changed(kind, namespace, name))
 	})
 }
 
@@ -178,7 +184,7 @@ func (g *gateways) gatewaysOfPolicy(_ context.Context, o client.Object) []reconc
 	}
 	var out []reconcile.Request
 	for _, t := range p.Spec.TargetRefs {
-		out = append(out, requestsFor(g.users.get("BackendTLSPolicy", p.Namespace, string(t.Name)))...)
+		out = append(out, requestsFor(g.users.changed("BackendTLSPolicy", p.Namespace, string(t.Name)))...)
 	}
 	return out
 }
@@ -187,6 +193,7 @@ func (g *gateways) gatewaysOfPolicy(_ context.Context, o client.Object) []reconc
 // new state of a route that changes, so that a Gateway that it leaves hears of it.
 func (g *gateways) gatewaysOfRoute(ctx context.Context, o client.Object) []reconcile.Request {
 	refs, _ := parentRefsOf(o)
+	route := gateway.Reference{Kind: kindOfRoute(o), Name: gateway.Name{Namespace: o.GetNamespace(), Name: o.GetName()}}
 	var out []reconcile.Request
 	for _, p := range refs {
 		n := types.NamespacedName{Namespace: o.GetNamespace(), Name: string(p.Name)}
@@ -200,6 +207,7 @@ func (g *gateways) gatewaysOfRoute(ctx context.Context, o client.Object) []recon
 			}
 			n = parentOfSet(set)
 		}
+		g.users.note(n, route)
 		out = append(out, reconcile.Request{NamespacedName: n})
 	}
 	// One that is nobody's any more may bear what we said of it.
@@ -266,24 +274,41 @@ func (g *gateways) rebuild(ctx context.Context, gw *gatewayv1.Gateway) error {
 	if err != nil {
 		return err
 	}
-	l := &lookup{ctx: ctx, client: g.client, bundle: g.bundle}
-	built := gateway.Build(l.inputOf(gw))
-	if l.err != nil {
-		return l.err
-	}
-	g.users.set(name, built.References)
-	s := &serving{name: name, uid: gw.UID, built: built, generation: gw.Generation, fleet: fleetFor(class, gw, config)}
-	if s.front, err = g.frontFor(gw, built, config, s.fleet); err != nil {
-		return err
-	}
-	if s.decided, err = g.decide(ctx, gw, built, config, s.front.Name(), refused); err != nil {
+	changed := g.users.begin(name)
+	s, anew, err := g.serve(ctx, class, gw, config, refused, changed)
+	if err != nil {
+		g.users.fail(name, changed)
 		return err
 	}
 	// What cannot be encoded is left out, and the rest is served.
 	unsent := g.publish(s, config)
 	g.keep(s)
+	if g.users.end(name, s.built.Lookups, anew) {
+		g.build.add(reconcile.Request{NamespacedName: name})
+	}
 	g.progress.add(reconcile.Request{NamespacedName: name})
 	return unsent
+}
+
+// serve builds a Gateway, and decides on its ports and addresses. Anew says that
+// nothing was taken from what was built before.
+func (g *gateways) serve(ctx context.Context, class *gatewayv1.GatewayClass, gw *gatewayv1.Gateway, config fleet.Config, refused *gateway.Problem, changed references) (s *serving, anew bool, err error) {
+	name := client.ObjectKeyFromObject(gw)
+	before := g.servingOf(name)
+	l := &lookup{ctx: ctx, client: g.client, bundle: g.bundle}
+	built, anew, err := l.build(gw, before, changed)
+	if err != nil {
+		return nil, false, err
+	}
+	s = &serving{name: name, uid: gw.UID, built: built, generation: gw.Generation, fleet: fleetFor(class, gw, config)}
+	if before != nil {
+		s.encoded, s.sent = before.encoded, before.sent
+	}
+	if s.front, err = g.frontFor(gw, built, config, s.fleet); err != nil {
+		return nil, false, err
+	}
+	s.decided, err = g.decide(ctx, gw, built, config, s.front.Name(), refused)
+	return s, anew, err
 }
 
 // keep remembers what was built, and what it says of others.
@@ -316,7 +341,7 @@ func (g *gateways) remove(ctx context.Context, name types.NamespacedName) error 
 	delete(g.known, name)
 	delete(g.settings, name)
 	g.mu.Unlock()
-	g.users.set(name, nil)
+	g.users.forget(name)
 	g.say(name, nil, nil)
 	if before != nil {
 		g.feed.Remove(before.fleet.Name(), gatewayName(name))

@@ -87,7 +87,7 @@ func spoken(p *corev1.ServicePort, speaks Protocol) Protocol {
 	return speaks
 }
 
-// addBackend gives a backend its ID and puts it into the Model once.
+// addBackend gives a backend its ID and notes it for what refers to it.
 func (b *builder) addBackend(k Backend) string {
 	k.ID = fmt.Sprintf("%s/%d/%s", k.Service, k.Port, strings.ToLower(string(k.Protocol)))
 	if k.PortName != "" {
@@ -96,7 +96,9 @@ func (b *builder) addBackend(k Backend) string {
 	if k.TLS != nil {
 		k.ID += "/tls-" + k.TLS.fingerprint()
 	}
-	b.backends[k.ID] = k
+	if !slices.ContainsFunc(b.reading.backends, func(have Backend) bool { return have.ID == k.ID }) {
+		b.reading.backends = append(b.reading.backends, k)
+	}
 	return k.ID
 }
 
@@ -122,12 +124,22 @@ func (b *builder) destination(r *route, ref gatewayv1.BackendRef) Destination {
 	return d
 }
 
-// policies are the BackendTLSPolicies of a Service, those that come first by
-// precedence first, read once.
+// policiesOf are the BackendTLSPolicies of a Service, those that come first by
+// precedence first, read once and noted for what refers to the Service.
 func (b *builder) policiesOf(service Name) []*policy {
-	if known, ok := b.policies[service]; ok {
-		return known
+	known, ok := b.policies[service]
+	if !ok {
+		known.seen = b.objects.noting(func() { known.value = b.readPolicies(service) })
+		b.policies[service] = known
 	}
+	b.objects.note(known.seen)
+	if len(known.value) > 0 && !slices.ContainsFunc(b.reading.policies, func(have governed) bool { return have.service == service }) {
+		b.reading.policies = append(b.reading.policies, governed{service, known.value})
+	}
+	return known.value
+}
+
+func (b *builder) readPolicies(service Name) []*policy {
 	var out []*policy
 	list := slices.Clone(b.objects.Policies(service))
 	slices.SortFunc(list, func(x, y *gatewayv1.BackendTLSPolicy) int { return older(&x.ObjectMeta, &y.ObjectMeta) })
@@ -135,7 +147,6 @@ func (b *builder) policiesOf(service Name) []*policy {
 	for _, o := range list {
 		out = append(out, b.readPolicy(o, service, taken)...)
 	}
-	b.policies[service] = out
 	return out
 }
 
@@ -146,7 +157,7 @@ type policy struct {
 	// rejected says why it does not apply, unresolved which reference is wrong.
 	rejected, unresolved *verdict
 	conflicted           bool
-	authorities          []string
+	authorities          []Authority
 	system               bool
 }
 
@@ -195,14 +206,14 @@ func (b *builder) readAuthorities(p *policy) {
 		if kind == kindTrustBundle {
 			target.Namespace = ""
 		}
-		id, problem := b.authority(kind, target, policyReasons)
+		a, problem := b.authority(kind, target, policyReasons)
 		if problem != nil {
 			if p.unresolved == nil {
 				p.unresolved = problem
 			}
 			continue
 		}
-		p.authorities = appendNew(p.authorities, id)
+		p.authorities = addAuthority(p.authorities, a)
 	}
 	if len(p.authorities) == 0 {
 		p.rejected = because(gatewayv1.BackendTLSPolicyReasonNoValidCACertificate,
@@ -232,7 +243,7 @@ func (b *builder) backendTLS(service Name, port *corev1.ServicePort, speaks Prot
 	v := chosen.object.Spec.Validation
 	t := &BackendTLS{
 		Policy: Name{chosen.object.Namespace, chosen.object.Name}, Broken: chosen.rejected != nil, ServerName: string(v.Hostname),
-		Authorities: chosen.authorities, System: chosen.system, ClientCertificate: b.clientCertificate,
+		Authorities: idsOf(chosen.authorities), System: chosen.system, ClientCertificate: b.clientCertificate,
 	}
 	for _, s := range v.SubjectAltNames {
 		switch s.Type {

@@ -9,118 +9,159 @@ import (
 )
 
 // Built is what one pass over a Gateway has found: its Model, what it has looked
-// up for it, and what Status tells of everything around it.
+// up for it, and what Status tells of everything around it. It is not modified.
 type Built struct {
 	Model *Model
-	// References are all that was looked up, sorted.
-	References []Reference
+	// Lookups are what was looked up otherwise than for the Built before.
+	Lookups Lookups
 
-	in         Input
-	owners     []*owner
-	routes     []*route
-	policies   map[Name][]*policy
-	unresolved *verdict
+	in     Input // without routes
+	frame  *frame
+	routes []*route // the older first
+	// on are the routes of each listener, the older first.
+	on       map[*listener][]attachment
+	policies map[Name][]*policy
+	// routesSaid and policiesSaid are parts of the statuses, which do not
+	// depend on what becomes of the Gateway.
+	routesSaid   []*RouteSaid
+	policiesSaid []PolicySaid
 }
+
+// Lookups are what parts of an input look up that were not there or have changed,
+// and what those looked up that were there before. Each part counts for itself.
+type Lookups struct{ Came, Gone []Reference }
 
 // builder is the state of one pass.
 type builder struct {
 	in      *Input
 	objects *tracked
+	*frame
+	// reading has what is found out beside the part that is being read.
+	reading *findings
 
-	owners []*owner // the Gateway first
-	routes []*route // the older first
+	routes []*route
+	on     map[*listener][]attachment
+	// change is what differs from the Built before; nil: there is none.
+	change *difference
 
-	certificates map[string]certificate
-	authorities  map[string]Authority
-	backends     map[string]Backend
-	policies     map[Name][]*policy
-	redirects    map[redirectKey]*Rule
+	// What several parts refer to is read once.
+	authorities map[string]found[Authority]
+	policies    map[Name]found[[]*policy]
+	redirects   map[redirectKey]*Rule
+}
 
-	clientCertificate string
-	// unresolved is what the Gateway itself refers to in vain.
-	unresolved *verdict
+// found is something that was read, and what was looked up for it.
+type found[T any] struct {
+	value T
+	seen  []Reference
+}
+
+func newBuilder(in *Input) *builder {
+	return &builder{
+		in: in, objects: track(in.Objects), on: map[*listener][]attachment{},
+		authorities: map[string]found[Authority]{}, policies: map[Name]found[[]*policy]{}, redirects: map[redirectKey]*Rule{},
+	}
 }
 
 // Build makes the Model of a Gateway. Equal input in any order gives an equal
 // Model.
 func Build(in Input) *Built {
-	b := &builder{
-		in: &in, objects: track(in.Objects), certificates: map[string]certificate{}, authorities: map[string]Authority{},
-		backends: map[string]Backend{}, policies: map[Name][]*policy{}, redirects: map[redirectKey]*Rule{},
+	b := newBuilder(&in)
+	b.readFrame()
+	b.routes = b.readRoutes(in.Routes.all())
+	b.attachAll()
+	out := b.built()
+	out.Lookups.Came = b.frame.seen
+	for _, r := range b.routes {
+		out.Lookups.Came = append(out.Lookups.Came, r.seen...)
 	}
-	b.collect()
-	b.findClientCertificate()
-	for _, o := range b.owners {
-		for _, l := range o.listeners {
-			b.examine(l)
+	return out
+}
+
+// attachAll finds the routes of each listener.
+func (b *builder) attachAll() {
+	for _, r := range b.routes {
+		for _, p := range r.on {
+			b.on[p.listener] = append(b.on[p.listener], attachment{route: r, hosts: p.hosts})
 		}
 	}
-	b.findConflicts()
-	b.findOverlaps()
-	b.readRoutes()
-	for _, r := range b.routes {
-		b.attach(r)
-	}
+}
+
+// built makes the Model of what was read, and the statuses that follow from it
+// alone.
+func (b *builder) built() *Built {
+	in := *b.in
+	in.Routes, in.Objects = Routes{}, nil // or they would stay in memory
 	m := &Model{Gateway: b.owners[0].name, Ports: b.ports()}
+	out := &Built{Model: m, in: in, frame: b.frame, routes: b.routes, on: b.on}
 	b.reachable(m)
-	b.material(m)
-	return &Built{
-		Model: m, References: b.objects.references(),
-		in: in, owners: b.owners, routes: b.routes, policies: b.policies, unresolved: b.unresolved,
+	if b.change != nil && !b.change.policies() {
+		out.policies, out.policiesSaid = b.change.was.policies, b.change.was.policiesSaid
+	} else {
+		out.policies = b.allPolicies()
+		out.policiesSaid = out.policyStatus()
 	}
+	b.material(m, out.policies)
+	out.routesSaid = make([]*RouteSaid, len(b.routes))
+	for i, r := range b.routes {
+		out.routesSaid[i] = r.said
+	}
+	return out
+}
+
+// allPolicies are those of all Services that something refers to.
+func (b *builder) allPolicies() map[Name][]*policy {
+	out := map[Name][]*policy{}
+	add := func(list []governed) {
+		for _, g := range list {
+			out[g.service] = g.policies
+		}
+	}
+	add(b.frame.findings.policies)
+	for _, r := range b.routes {
+		add(r.policies)
+	}
+	return out
 }
 
 // reachable puts into the Model the backends that its routes lead to: a route
 // that attached nowhere needs none.
 func (b *builder) reachable(m *Model) {
+	if b.change != nil {
+		b.change.backends(b, m)
+		return
+	}
 	used := map[string]bool{}
-	add := func(list []Destination) {
-		for _, d := range list {
-			used[d.Backend] = true
-			for _, mirror := range d.Mirrors {
-				used[mirror.Backend] = true
-			}
-			if d.Auth != nil {
-				used[d.Auth.Backend] = true
+	for i := range m.Ports {
+		m.Ports[i].uses(func(id string) { used[id] = true })
+	}
+	m.Backends = sortedBackends(b.backendsNamed(used))
+}
+
+func compareBackends(a, b Backend) int { return strings.Compare(a.ID, b.ID) }
+
+func sortedBackends(all map[string]Backend) []Backend {
+	return slices.SortedFunc(maps.Values(all), compareBackends)
+}
+
+// backendsNamed finds backends by ID.
+func (b *builder) backendsNamed(ids map[string]bool) map[string]Backend {
+	if len(ids) == 0 {
+		return nil
+	}
+	out := make(map[string]Backend, len(ids))
+	add := func(list []Backend) {
+		for _, k := range list {
+			if ids[k.ID] {
+				out[k.ID] = k
 			}
 		}
 	}
-	table := func(t *Table) {
-		if t == nil {
-			return
-		}
-		for _, h := range t.Hosts {
-			for _, a := range h.Auth {
-				used[a.Backend] = true
-			}
-			for _, r := range h.Rules {
-				add(r.Backends)
-				for _, mirror := range r.Mirrors {
-					used[mirror.Backend] = true
-				}
-				if r.Auth != nil {
-					used[r.Auth.Backend] = true
-				}
-			}
-		}
+	add(b.frame.backends)
+	for _, r := range b.routes {
+		add(r.backends)
 	}
-	for _, p := range m.Ports {
-		table(p.HTTP)
-		if p.Stream != nil {
-			add(p.Stream.Backends)
-		}
-		for _, s := range p.TLS {
-			table(s.HTTP)
-			if s.Stream != nil {
-				add(s.Stream.Backends)
-			}
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(b.backends)) {
-		if used[id] {
-			m.Backends = append(m.Backends, b.backends[id])
-		}
-	}
+	return out
 }
 
 // Listening tells whether a Gateway has any port to serve.

@@ -145,41 +145,67 @@ func readBundle(text string) error {
 type caReasons struct{ ref, kind string }
 
 // authority reads CA certificates from a ConfigMap or a ClusterTrustBundle.
-func (b *builder) authority(kind groupKind, target Name, why caReasons) (string, *verdict) {
+func (b *builder) authority(kind groupKind, target Name, why caReasons) (Authority, *verdict) {
 	switch kind {
 	case kindConfigMap:
-		id := "configmap/" + target.String()
-		if _, known := b.authorities[id]; known {
-			return id, nil
-		}
-		cm := b.objects.ConfigMap(target)
-		if cm == nil {
-			return "", because(why.ref, "ConfigMap %s does not exist.", target)
-		}
-		return b.keepAuthority(id, cm.Data[caKey], fmt.Sprintf("%s of ConfigMap %s", caKey, target), why)
+		return b.readOnce("configmap/"+target.String(), why, func() (text, where string, problem *verdict) {
+			cm := b.objects.ConfigMap(target)
+			if cm == nil {
+				return "", "", because(why.ref, "ConfigMap %s does not exist.", target)
+			}
+			return cm.Data[caKey], fmt.Sprintf("%s of ConfigMap %s", caKey, target), nil
+		})
 	case kindTrustBundle:
-		id := "clustertrustbundle/" + target.Name
-		if _, known := b.authorities[id]; known {
-			return id, nil
-		}
-		text, ok, served := b.objects.TrustBundle(target.Name)
-		switch {
-		case !served:
-			return "", because(why.kind, "This cluster has no ClusterTrustBundles. Refer to a ConfigMap with the key %s.", caKey)
-		case !ok:
-			return "", because(why.ref, "ClusterTrustBundle %s does not exist.", target.Name)
-		}
-		return b.keepAuthority(id, text, "ClusterTrustBundle "+target.Name, why)
+		return b.readOnce("clustertrustbundle/"+target.Name, why, func() (text, where string, problem *verdict) {
+			text, ok, served := b.objects.TrustBundle(target.Name)
+			switch {
+			case !served:
+				return "", "", because(why.kind, "This cluster has no ClusterTrustBundles. Refer to a ConfigMap with the key %s.", caKey)
+			case !ok:
+				return "", "", because(why.ref, "ClusterTrustBundle %s does not exist.", target.Name)
+			}
+			return text, "ClusterTrustBundle " + target.Name, nil
+		})
 	}
-	return "", because(why.kind, "CA certificates of kind %s are not supported. Refer to a ConfigMap with the key %s.", kind, caKey)
+	return Authority{}, because(why.kind, "CA certificates of kind %s are not supported. Refer to a ConfigMap with the key %s.", kind, caKey)
 }
 
-func (b *builder) keepAuthority(id, text, where string, why caReasons) (string, *verdict) {
-	if err := readBundle(text); err != nil {
-		return "", because(why.ref, "%s has no usable CA certificates: %v.", where, err)
+// readOnce reads CA certificates once for all that refer to them. Look finds them
+// and says where they are.
+func (b *builder) readOnce(id string, why caReasons, look func() (text, where string, problem *verdict)) (Authority, *verdict) {
+	if known, ok := b.authorities[id]; ok {
+		b.objects.note(known.seen)
+		return known.value, nil
 	}
-	b.authorities[id] = Authority{ID: id, Bundle: []byte(text)}
-	return id, nil
+	var text, where string
+	var problem *verdict
+	seen := b.objects.noting(func() { text, where, problem = look() })
+	b.objects.note(seen)
+	if problem != nil {
+		return Authority{}, problem
+	}
+	if err := readBundle(text); err != nil {
+		return Authority{}, because(why.ref, "%s has no usable CA certificates: %v.", where, err)
+	}
+	a := Authority{ID: id, Bundle: []byte(text)}
+	b.authorities[id] = found[Authority]{value: a, seen: seen}
+	return a, nil
+}
+
+// addAuthority adds one that is not among those there are.
+func addAuthority(list []Authority, a Authority) []Authority {
+	if slices.ContainsFunc(list, func(have Authority) bool { return have.ID == a.ID }) {
+		return list
+	}
+	return append(list, a)
+}
+
+func idsOf(list []Authority) []string {
+	var out []string
+	for _, a := range list {
+		out = append(out, a.ID)
+	}
+	return out
 }
 
 var frontendReasons = caReasons{
@@ -209,12 +235,13 @@ func (b *builder) examineFrontend(l *listener) {
 				"No ReferenceGrant in namespace %s lets a Gateway of namespace %s use %s %s.", target.Namespace, gw.name.Namespace, kind.kind, target.Name))
 			continue
 		}
-		id, problem := b.authority(kind, target, frontendReasons)
+		a, problem := b.authority(kind, target, frontendReasons)
 		if problem != nil {
 			l.fail(problem)
 			continue
 		}
-		client.Authorities = appendNew(client.Authorities, id)
+		client.Authorities = appendNew(client.Authorities, a.ID)
+		b.trusted = addAuthority(b.trusted, a)
 	}
 	if len(client.Authorities) == 0 {
 		l.rejected = because(gatewayv1.ListenerReasonNoValidCACertificate,

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -34,6 +35,27 @@ type Routes struct {
 	UDP  []*gatewayv1.UDPRoute
 }
 
+// all of them, as objects.
+func (r *Routes) all() []metav1.Object {
+	out := make([]metav1.Object, 0, len(r.HTTP)+len(r.GRPC)+len(r.TLS)+len(r.TCP)+len(r.UDP))
+	for _, o := range r.HTTP {
+		out = append(out, o)
+	}
+	for _, o := range r.GRPC {
+		out = append(out, o)
+	}
+	for _, o := range r.TLS {
+		out = append(out, o)
+	}
+	for _, o := range r.TCP {
+		out = append(out, o)
+	}
+	for _, o := range r.UDP {
+		out = append(out, o)
+	}
+	return out
+}
+
 // Objects looks up what a Gateway and its routes refer to. Nil and false mean
 // that there is no such object.
 type Objects interface {
@@ -60,6 +82,10 @@ type Reference struct {
 	Name
 }
 
+func compareReferences(a, b Reference) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
+}
+
 // tracked remembers what was looked up.
 type tracked struct {
 	Objects
@@ -67,6 +93,25 @@ type tracked struct {
 }
 
 func track(o Objects) *tracked { return &tracked{Objects: o, seen: map[Reference]struct{}{}} }
+
+// noting gives what is looked up while something is read, each once. What is read
+// around it does not have it noted.
+func (t *tracked) noting(read func()) []Reference {
+	around := t.seen
+	t.seen = map[Reference]struct{}{}
+	read()
+	seen := slices.SortedFunc(maps.Keys(t.seen), compareReferences)
+	t.seen = around
+	t.note(seen)
+	return seen
+}
+
+// note takes what was looked up before for what is read now.
+func (t *tracked) note(refs []Reference) {
+	for _, r := range refs {
+		t.seen[r] = struct{}{}
+	}
+}
 
 func (t *tracked) saw(kind, namespace, name string) {
 	t.seen[Reference{Kind: kind, Name: Name{Namespace: namespace, Name: name}}] = struct{}{}
@@ -105,11 +150,4 @@ func (t *tracked) Policies(service Name) []*gatewayv1.BackendTLSPolicy {
 func (t *tracked) TrustBundle(name string) (string, bool, bool) {
 	t.saw("ClusterTrustBundle", "", name)
 	return t.Objects.TrustBundle(name)
-}
-
-// references are what was looked up, sorted.
-func (t *tracked) references() []Reference {
-	return slices.SortedFunc(maps.Keys(t.seen), func(a, b Reference) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
-	})
 }

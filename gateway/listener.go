@@ -35,7 +35,7 @@ func because[R ~string](reason R, format string, args ...any) *verdict {
 }
 
 // listener is one listener of a Gateway or ListenerSet, and what is found out
-// about it.
+// about it, whatever routes there are.
 type listener struct {
 	owner *owner
 	spec  gatewayv1.Listener
@@ -51,9 +51,6 @@ type listener struct {
 	certificates []string
 	client       *ClientValidation
 	auth         []ExternalAuth
-
-	attached int32
-	routes   []attachment
 }
 
 // attachment is a route on a listener.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -8,8 +9,11 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// route is a route of any kind, and what is found out about it.
+// route is a route of any kind, and what is found out about it. It follows from
+// the object, from what was looked up for it, and from the frame; it is not
+// modified once it is read.
 type route struct {
+	object  metav1.Object
 	kind    string
 	name    Name
 	meta    *metav1.ObjectMeta
@@ -29,6 +33,33 @@ type route struct {
 	nothing    bool
 
 	answers []answer
+	// on are the listeners that it is attached to.
+	on []place
+	findings
+	// said is what its status should say of this Gateway.
+	said *RouteSaid
+}
+
+// place is where a route is attached: the listener, and those of the route's own
+// hostnames that meet the listener's.
+type place struct {
+	listener *listener
+	hosts    []string
+}
+
+// findings are what reading a part of the input has come to, beside the part.
+type findings struct {
+	// seen is what was looked up, each once.
+	seen []Reference
+	// backends that it refers to, and policies of their Services.
+	backends []Backend
+	policies []governed
+}
+
+// governed is a Service with its BackendTLSPolicies.
+type governed struct {
+	service  Name
+	policies []*policy
 }
 
 // answer is what is said to one parentRef.
@@ -65,49 +96,96 @@ func (r *route) drop(rule int, why string) {
 	r.dropped = append(r.dropped, fmt.Sprintf("rule %d: %s", rule, why))
 }
 
-// readRoutes reads the routes that name one of the owners, the older first.
-func (b *builder) readRoutes() {
-	add := func(kind string, meta *metav1.ObjectMeta, common *gatewayv1.CommonRouteSpec, hosts []gatewayv1.Hostname) *route {
-		r := &route{kind: kind, name: Name{meta.Namespace, meta.Name}, meta: meta, hosts: hostnamesOf(hosts)}
-		for _, p := range common.ParentRefs {
-			if b.ownerOf(meta.Namespace, &p) != nil {
-				r.parents = append(r.parents, p)
+// compareRoutes orders routes by age, then by namespace and name, then by kind.
+func compareRoutes(a, b *route) int {
+	return cmp.Or(older(a.meta, b.meta), cmp.Compare(a.kind, b.kind))
+}
+
+func (r *route) reference() Reference { return Reference{Kind: r.kind, Name: r.name} }
+
+// readRoutes reads those routes that name one of the owners, the older first.
+func (b *builder) readRoutes(objects []metav1.Object) []*route {
+	var out []*route
+	for _, o := range objects {
+		if r := b.readRoute(o); r != nil {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, compareRoutes)
+	return out
+}
+
+// readRoute reads a route of any kind and attaches it; nil: it names none of the
+// owners.
+func (b *builder) readRoute(o metav1.Object) *route {
+	switch o := o.(type) {
+	case *gatewayv1.HTTPRoute:
+		r := newRoute(o, "HTTPRoute", &o.ObjectMeta, o.Spec.Hostnames)
+		r.routed = true
+		return b.finishRoute(r, &o.Spec.CommonRouteSpec, func() { b.readHTTP(r, o) })
+	case *gatewayv1.GRPCRoute:
+		r := newRoute(o, "GRPCRoute", &o.ObjectMeta, o.Spec.Hostnames)
+		r.routed = true
+		return b.finishRoute(r, &o.Spec.CommonRouteSpec, func() { b.readGRPC(r, o) })
+	case *gatewayv1.TLSRoute:
+		r := newRoute(o, "TLSRoute", &o.ObjectMeta, o.Spec.Hostnames)
+		return b.finishRoute(r, &o.Spec.CommonRouteSpec, func() {
+			if len(o.Spec.Rules) > 0 {
+				b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
 			}
-		}
-		if len(r.parents) == 0 {
-			return nil
-		}
-		b.routes = append(b.routes, r)
-		return r
+		})
+	case *gatewayv1.TCPRoute:
+		r := newRoute(o, "TCPRoute", &o.ObjectMeta, nil)
+		return b.finishRoute(r, &o.Spec.CommonRouteSpec, func() {
+			if len(o.Spec.Rules) > 0 {
+				b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+			}
+		})
+	case *gatewayv1.UDPRoute:
+		r := newRoute(o, "UDPRoute", &o.ObjectMeta, nil)
+		return b.finishRoute(r, &o.Spec.CommonRouteSpec, func() {
+			if len(o.Spec.Rules) > 0 {
+				b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+			}
+		})
 	}
-	for _, o := range b.in.Routes.HTTP {
-		if r := add("HTTPRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, o.Spec.Hostnames); r != nil {
-			r.routed = true
-			b.readHTTP(r, o)
-		}
-	}
-	for _, o := range b.in.Routes.GRPC {
-		if r := add("GRPCRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, o.Spec.Hostnames); r != nil {
-			r.routed = true
-			b.readGRPC(r, o)
-		}
-	}
-	for _, o := range b.in.Routes.TLS {
-		if r := add("TLSRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, o.Spec.Hostnames); r != nil && len(o.Spec.Rules) > 0 {
-			b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
-		}
-	}
-	for _, o := range b.in.Routes.TCP {
-		if r := add("TCPRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, nil); r != nil && len(o.Spec.Rules) > 0 {
-			b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
-		}
-	}
-	for _, o := range b.in.Routes.UDP {
-		if r := add("UDPRoute", &o.ObjectMeta, &o.Spec.CommonRouteSpec, nil); r != nil && len(o.Spec.Rules) > 0 {
-			b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+	return nil
+}
+
+func newRoute(o metav1.Object, kind string, meta *metav1.ObjectMeta, hosts []gatewayv1.Hostname) *route {
+	return &route{object: o, kind: kind, name: Name{meta.Namespace, meta.Name}, meta: meta, hosts: hostnamesOf(hosts)}
+}
+
+// finishRoute reads the rules of a route and attaches it.
+func (b *builder) finishRoute(r *route, common *gatewayv1.CommonRouteSpec, rules func()) *route {
+	for _, p := range common.ParentRefs {
+		if b.ownerOf(r.name.Namespace, &p) != nil {
+			r.parents = append(r.parents, p)
 		}
 	}
-	slices.SortFunc(b.routes, func(x, y *route) int { return older(x.meta, y.meta) })
+	if len(r.parents) == 0 {
+		return nil
+	}
+	b.reading = &r.findings
+	r.seen = b.objects.noting(func() {
+		rules()
+		b.attach(r)
+	})
+	r.said = r.status()
+	return r
+}
+
+// attachedAgain is a route whose object and references are as they were, on
+// listeners that are not.
+func (b *builder) attachedAgain(was *route) *route {
+	r := *was
+	r.answers, r.on = nil, nil
+	r.seen = b.objects.noting(func() {
+		b.objects.note(was.seen)
+		b.attach(&r)
+	})
+	r.said = r.status()
+	return &r
 }
 
 // readStream reads the one rule of a route that forwards bytes or datagrams.
@@ -166,20 +244,13 @@ func (b *builder) attach(r *route) {
 				continue
 			}
 			attached[l.listener] = true
-			l.listener.attached++
-			l.listener.routes = append(l.listener.routes, attachment{route: r, hosts: l.hosts})
+			r.on = append(r.on, l)
 		}
 	}
 }
 
-// candidate is a listener with the hostnames of a route that meet its own.
-type candidate struct {
-	listener *listener
-	hosts    []string
-}
-
 // listenersFor are the listeners that a parentRef comes to.
-func (b *builder) listenersFor(r *route, o *owner, p *gatewayv1.ParentReference) ([]candidate, *verdict) {
+func (b *builder) listenersFor(r *route, o *owner, p *gatewayv1.ParentReference) ([]place, *verdict) {
 	if o.refused != nil {
 		return nil, because(gatewayv1.RouteReasonNotAllowedByListeners, "%s %s is not allowed on its Gateway, so nothing can attach to it.", o.kind.kind, o.name)
 	}
@@ -200,10 +271,10 @@ func (b *builder) listenersFor(r *route, o *owner, p *gatewayv1.ParentReference)
 		return nil, because(gatewayv1.RouteReasonNotAllowedByListeners,
 			"No listener of %s %s%s takes a %s from this namespace (its protocol and allowedRoutes).", o.kind.kind, o.name, asked(p), r.kind)
 	}
-	var out []candidate
+	var out []place
 	for _, l := range allowed {
 		if hosts := meeting(l.host, r.hosts); len(hosts) > 0 || !l.hasHosts() {
-			out = append(out, candidate{listener: l, hosts: hosts})
+			out = append(out, place{listener: l, hosts: hosts})
 		}
 	}
 	if len(out) == 0 {

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,8 +36,10 @@ type Progress struct {
 type Said struct {
 	Gateway      gatewayv1.GatewayStatus
 	ListenerSets []SetSaid
-	Routes       []RouteSaid
-	Policies     []PolicySaid
+	// Routes are sorted by age. Those that are said again, of the same Built or
+	// of one that was rebuilt from it, are the same pointers.
+	Routes   []*RouteSaid
+	Policies []PolicySaid
 }
 
 // SetSaid is the status of a ListenerSet.
@@ -82,19 +86,15 @@ func condition[T ~string](kind T, generation int64, bad *verdict, good, message 
 // Status says what the status of the Gateway and of everything around it should
 // be.
 func (b *Built) Status(p Progress) Said {
-	out := Said{Gateway: b.gatewayStatus(p)}
-	for _, o := range b.owners[1:] {
+	out := Said{Gateway: b.gatewayStatus(p), Routes: b.routesSaid, Policies: b.policiesSaid}
+	for _, o := range b.frame.owners[1:] {
 		out.ListenerSets = append(out.ListenerSets, SetSaid{Name: o.name, Status: b.setStatus(o, p)})
 	}
-	for _, r := range b.routes {
-		out.Routes = append(out.Routes, r.status())
-	}
-	out.Policies = b.policyStatus()
 	return out
 }
 
 func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
-	own := b.owners[0]
+	own := b.frame.owners[0]
 	generation := own.meta.Generation
 	s := gatewayv1.GatewayStatus{}
 	accepted := b.accepted(own, p)
@@ -108,11 +108,11 @@ func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	}
 	for _, l := range own.listeners {
 		s.Listeners = append(s.Listeners, gatewayv1.ListenerStatus{
-			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: l.attached, Conditions: l.conditions(generation, p),
+			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: int32(len(b.on[l])), Conditions: l.conditions(generation, p),
 		})
 	}
 	attached := int32(0)
-	for _, o := range b.owners[1:] {
+	for _, o := range b.frame.owners[1:] {
 		if o.refused == nil && o.serves() {
 			attached++
 		}
@@ -182,7 +182,7 @@ func (b *Built) accepted(own *owner, p Progress) metav1.Condition {
 
 // setsServe tells whether a ListenerSet has a valid listener.
 func (b *Built) setsServe() bool {
-	return slices.ContainsFunc(b.owners[1:], func(o *owner) bool { return o.refused == nil && o.serves() })
+	return slices.ContainsFunc(b.frame.owners[1:], func(o *owner) bool { return o.refused == nil && o.serves() })
 }
 
 // invalidOf names the listeners that are not accepted, and counts the others.
@@ -213,7 +213,7 @@ func (b *Built) programmed(p Progress, accepted metav1.Condition) metav1.Conditi
 
 // resolved sums up what the Gateway and its listeners refer to.
 func (b *Built) resolved(own *owner) metav1.Condition {
-	why := b.unresolved
+	why := b.frame.unresolved
 	if why == nil {
 		var bad []string
 		for _, l := range own.listeners {
@@ -314,7 +314,7 @@ func (b *Built) setStatus(o *owner, p Progress) gatewayv1.ListenerSetStatus {
 	}
 	for _, l := range o.listeners {
 		s.Listeners = append(s.Listeners, gatewayv1.ListenerEntryStatus{
-			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: l.attached, Conditions: l.conditions(generation, p),
+			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: int32(len(b.on[l])), Conditions: l.conditions(generation, p),
 		})
 	}
 	return s
@@ -338,8 +338,8 @@ func (b *Built) setVerdicts(o *owner, p Progress) (accepted, programmed *verdict
 }
 
 // status of a route: one entry for each parentRef.
-func (r *route) status() RouteSaid {
-	out := RouteSaid{Kind: r.kind, Name: r.name, Generation: r.meta.Generation}
+func (r *route) status() *RouteSaid {
+	out := &RouteSaid{Kind: r.kind, Name: r.name, Generation: r.meta.Generation}
 	for _, a := range r.answers {
 		e := gatewayv1.RouteParentStatus{ParentRef: a.ref, ControllerName: ControllerName}
 		e.Conditions = []metav1.Condition{
@@ -357,17 +357,21 @@ func (r *route) status() RouteSaid {
 	return out
 }
 
+func compareNames(a, b Name) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
 // policyStatus is one entry for each BackendTLSPolicy of a Service that a route
 // of the Gateway leads to.
 func (b *Built) policyStatus() []PolicySaid {
 	by := map[Name][]*policy{}
-	for _, list := range b.policies {
-		for _, p := range list {
+	for _, service := range slices.SortedFunc(maps.Keys(b.policies), compareNames) {
+		for _, p := range b.policies[service] {
 			n := Name{p.object.Namespace, p.object.Name}
 			by[n] = append(by[n], p)
 		}
 	}
-	gw := b.owners[0].name
+	gw := b.frame.owners[0].name
 	group, kind, namespace := gatewayv1.Group(gatewayv1.GroupName), gatewayv1.Kind("Gateway"), gatewayv1.Namespace(gw.Namespace)
 	var out []PolicySaid
 	for name, list := range by {
@@ -391,6 +395,6 @@ func (b *Built) policyStatus() []PolicySaid {
 		}
 		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, c PolicySaid) int { return strings.Compare(a.String(), c.String()) })
+	slices.SortFunc(out, func(a, c PolicySaid) int { return compareNames(a.Name, c.Name) })
 	return out
 }

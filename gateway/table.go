@@ -10,55 +10,48 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// ports assembles what the Gateway serves on each of its ports.
+// ports assembles what the Gateway serves on each of its ports. One where nothing
+// has changed is the one before.
 func (b *builder) ports() []Port {
-	type place struct {
-		number    uint16
-		transport Transport
-	}
-	by := map[place][]*listener{}
-	for _, o := range b.owners {
-		for _, l := range o.listeners {
-			if l.served() {
-				at := place{l.port(), l.transport()}
-				by[at] = append(by[at], l)
+	out := make([]Port, len(b.places))
+	for i := range b.places {
+		at, old := &b.places[i], (*Port)(nil)
+		if b.change != nil {
+			old = &b.change.was.Model.Ports[i]
+			if !b.change.touches(at.listeners()...) {
+				out[i] = *old
+				continue
 			}
 		}
+		out[i] = b.port(at, old)
 	}
-	var out []Port
-	for at, listeners := range by {
-		p := Port{Number: at.number, Transport: at.transport}
-		var plain, encrypted []*listener
-		for _, l := range listeners {
-			switch l.protocol() {
-			case gatewayv1.HTTPProtocolType:
-				plain = append(plain, l)
-			case gatewayv1.HTTPSProtocolType, gatewayv1.TLSProtocolType:
-				encrypted = append(encrypted, l)
-			default:
-				p.Stream = firstStream(l)
-			}
-		}
-		p.HTTP = b.plainTable(at.number, plain)
-		p.TLS = b.servers(encrypted)
-		out = append(out, p)
-	}
-	slices.SortFunc(out, func(a, c Port) int {
-		if a.Number != c.Number {
-			return int(a.Number) - int(c.Number)
-		}
-		return compareTransport(a.Transport, c.Transport)
-	})
 	return out
+}
+
+// port assembles one port. Old is what it was, of the same listeners; nil: nothing.
+func (b *builder) port(at *portOf, old *Port) Port {
+	if old == nil {
+		old = &Port{}
+	}
+	p := Port{Number: at.number, Transport: at.transport}
+	if at.stream != nil {
+		p.Stream = firstStream(b.on[at.stream])
+	}
+	if len(at.plain) > 0 {
+		p.HTTP = &Table{Name: tableName("http", at.number, "")}
+		p.HTTP.Hosts = b.merge(old.HTTP, at.plain, at.plain, nil)
+	}
+	p.TLS = b.servers(at.encrypted, old.TLS)
+	return p
 }
 
 // compareTransport puts TCP before UDP.
 func compareTransport(a, b Transport) int { return strings.Compare(string(a), string(b)) }
 
-// firstStream is what a TCP or UDP listener forwards to: the oldest route's
-// backends. Nothing without a route.
-func firstStream(l *listener) *Stream {
-	for _, a := range l.routes {
+// firstStream is what a TCP or UDP listener with these routes forwards to: the
+// oldest one's backends. Nothing without a route.
+func firstStream(routes []attachment) *Stream {
+	for _, a := range routes {
 		if a.route.stream != nil {
 			return a.route.stream
 		}
@@ -78,19 +71,33 @@ func mostSpecific(listeners []*listener, host string) *listener {
 	return best
 }
 
-// plainTable merges the HTTP listeners of a port. Each host belongs to the most
-// specific listener that matches it, and to no other, whatever routes the others
-// have.
-func (b *builder) plainTable(port uint16, listeners []*listener) *Table {
-	if len(listeners) == 0 {
-		return nil
+// merge gives the hosts of a table: those of some listeners, each of which must be
+// the most specific one among its siblings for what it serves, whatever routes the
+// others have; and further ones that depend on no route. Old is the table before,
+// of the same listeners, of which only what is affected is made anew; nil: there
+// is none.
+func (b *builder) merge(old *Table, listeners, siblings []*listener, further []Host) []Host {
+	if old == nil {
+		out := further
+		for _, l := range listeners {
+			out = append(out, b.hosts(l, siblings, nil)...)
+		}
+		sortHosts(out)
+		return out
 	}
-	t := &Table{Name: tableName("http", port, "")}
+	affected := map[string]bool{}
+	var now []Host
 	for _, l := range listeners {
-		t.Hosts = append(t.Hosts, b.hosts(l, listeners)...)
+		if only := b.change.affected(l, siblings, old.Hosts); len(only) > 0 {
+			maps.Copy(affected, only)
+			now = append(now, b.hosts(l, siblings, only)...)
+		}
 	}
-	sortHosts(t.Hosts)
-	return t
+	if len(affected) == 0 {
+		return old.Hosts
+	}
+	sortHosts(now)
+	return b.change.patch(old.Hosts, affected, now)
 }
 
 func tableName(scheme string, port uint16, listener string) string {
@@ -101,13 +108,28 @@ func tableName(scheme string, port uint16, listener string) string {
 	return name
 }
 
-// hosts are those that a listener serves, with their rules. Siblings are the
-// listeners among which it must be the most specific one.
-func (b *builder) hosts(l *listener, siblings []*listener) []Host {
+// hosts are those that a listener serves, with their rules; of those in only, if
+// it is not nil. Siblings are the listeners among which it must be the most
+// specific one.
+func (b *builder) hosts(l *listener, siblings []*listener, only map[string]bool) []Host {
+	wanted := func(string) bool { return true }
+	if only != nil {
+		matching := map[string]bool{} // hostnames of routes that match one of only
+		for host := range only {
+			widening(host, func(h string) bool {
+				matching[h] = true
+				return true
+			})
+		}
+		wanted = func(h string) bool { return matching[h] }
+	}
 	known := map[string][]ranked{} // by the routes' own hostnames
 	domains := map[string]bool{l.host: true}
-	for _, a := range l.routes {
+	for _, a := range b.on[l] {
 		for _, h := range a.hosts {
+			if !wanted(h) {
+				continue
+			}
 			known[h] = append(known[h], a.route.rules...)
 			if d, ok := intersect(l.host, h); ok {
 				domains[d] = true
@@ -121,7 +143,7 @@ func (b *builder) hosts(l *listener, siblings []*listener) []Host {
 	}
 	var out []Host
 	for d := range domains {
-		if mostSpecific(siblings, d) == l {
+		if (only == nil || only[d]) && mostSpecific(siblings, d) == l {
 			out = append(out, Host{Hostname: d, Auth: l.auth, Rules: falling(d, rules)})
 		}
 	}
@@ -225,18 +247,25 @@ func implied(scheme string) uint16 {
 	return 0
 }
 
-// servers are what the TLS listeners of a port serve, by SNI.
-func (b *builder) servers(listeners []*listener) []TLSServer {
+// servers are what the TLS listeners of a port serve, by SNI. Old are those before,
+// of the same listeners.
+func (b *builder) servers(listeners []*listener, old []TLSServer) []TLSServer {
 	var out []TLSServer
 	for _, l := range listeners {
-		if l.protocol() == gatewayv1.HTTPSProtocolType {
-			out = append(out, TLSServer{
-				Name: tableName("https", l.port(), l.name()), Hostnames: []string{l.host},
-				Certificates: slices.Clone(l.certificates), Client: l.client, HTTP: b.encryptedTable(l, listeners),
-			})
+		if l.protocol() != gatewayv1.HTTPSProtocolType {
+			out = append(out, streamServers(l, b.on[l], listeners)...)
 			continue
 		}
-		out = append(out, streamServers(l, listeners)...)
+		s := TLSServer{
+			Name: tableName("https", l.port(), l.name()), Hostnames: []string{l.host},
+			Certificates: slices.Clone(l.certificates), Client: l.client,
+		}
+		var before *Table
+		if i := slices.IndexFunc(old, func(o TLSServer) bool { return o.Name == s.Name }); i >= 0 {
+			before = old[i].HTTP
+		}
+		s.HTTP = b.encryptedTable(l, listeners, before)
+		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, c TLSServer) int { return strings.Compare(a.Name, c.Name) })
 	return out
@@ -245,21 +274,22 @@ func (b *builder) servers(listeners []*listener) []TLSServer {
 // encryptedTable is the table of one HTTPS listener. A host that another HTTPS
 // listener of the port serves is answered with 421: the client has come over a
 // connection that was made for this one.
-func (b *builder) encryptedTable(l *listener, listeners []*listener) *Table {
+func (b *builder) encryptedTable(l *listener, listeners []*listener, old *Table) *Table {
+	if old != nil && !b.change.touches(l) {
+		return old
+	}
 	var web []*listener
+	var misdirected []Host
 	for _, s := range listeners {
-		if s.protocol() == gatewayv1.HTTPSProtocolType {
-			web = append(web, s)
+		if s.protocol() != gatewayv1.HTTPSProtocolType {
+			continue
 		}
-	}
-	t := &Table{Name: tableName("https", l.port(), l.name()), Hosts: b.hosts(l, web)}
-	for _, s := range web {
+		web = append(web, s)
 		if s != l {
-			t.Hosts = append(t.Hosts, Host{Hostname: s.host, Misdirected: true})
+			misdirected = append(misdirected, Host{Hostname: s.host, Misdirected: true})
 		}
 	}
-	sortHosts(t.Hosts)
-	return t
+	return &Table{Name: tableName("https", l.port(), l.name()), Hosts: b.merge(old, []*listener{l}, web, misdirected)}
 }
 
 func sortHosts(hosts []Host) {
@@ -269,10 +299,10 @@ func sortHosts(hosts []Host) {
 // streamServers are those of a TLS listener: one for each of its routes, with
 // the hosts for which that comes first, and one that closes what comes for the
 // listener's hostname when no route has it.
-func streamServers(l *listener, siblings []*listener) []TLSServer {
+func streamServers(l *listener, routes []attachment, siblings []*listener) []TLSServer {
 	won := map[string]attachment{}
 	by := map[string]string{} // the route's own hostname with which a host was won
-	for _, a := range l.routes {
+	for _, a := range routes {
 		for _, h := range a.hosts {
 			d, ok := intersect(l.host, h)
 			if !ok || mostSpecific(siblings, d) != l {
@@ -306,7 +336,7 @@ func streamServers(l *listener, siblings []*listener) []TLSServer {
 }
 
 // material puts into the Model the certificates and authorities that it needs, and no others.
-func (b *builder) material(m *Model) {
+func (b *builder) material(m *Model, policies map[Name][]*policy) {
 	certificates, authorities := map[string]bool{}, map[string]bool{}
 	for _, p := range m.Ports {
 		for _, s := range p.TLS {
@@ -320,21 +350,37 @@ func (b *builder) material(m *Model) {
 			}
 		}
 	}
-	for _, k := range m.Backends {
-		if k.TLS == nil {
+	for i := range m.Backends {
+		t := m.Backends[i].TLS
+		if t == nil {
 			continue
 		}
-		if k.TLS.ClientCertificate != "" {
-			certificates[k.TLS.ClientCertificate] = true
+		if t.ClientCertificate != "" {
+			certificates[t.ClientCertificate] = true
 		}
-		for _, id := range k.TLS.Authorities {
+		for _, id := range t.Authorities {
 			authorities[id] = true
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(certificates)) {
 		m.Certificates = append(m.Certificates, b.certificates[id].Certificate)
 	}
+	if len(authorities) == 0 {
+		return
+	}
+	known := map[string]Authority{}
+	add := func(list []Authority) {
+		for _, a := range list {
+			known[a.ID] = a
+		}
+	}
+	add(b.trusted)
+	for _, list := range policies {
+		for _, p := range list {
+			add(p.authorities)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(authorities)) {
-		m.Authorities = append(m.Authorities, b.authorities[id])
+		m.Authorities = append(m.Authorities, known[id])
 	}
 }

@@ -199,7 +199,7 @@ func (f *Feed) replace(fl *fleet, gw gateway.Name, next *target) {
 		next.from = nil // or all targets that a Gateway ever had would stay
 	}
 	if fl.gateways[gw] != nil && d.empty() && same {
-		before.entries = next.entries // so that what was made anew is known next time
+		before.entries, before.given = next.entries, next.given // so that what was made anew is known next time
 		return
 	}
 	fl.gateways[gw] = next

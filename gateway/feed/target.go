@@ -3,6 +3,7 @@ package feed
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -20,9 +21,10 @@ import (
 // everywhere. Every route table is referred to by a listener: what is not is never
 // asked for, and never acknowledged.
 //
-// The messages are not modified after they were set. One that comes again (the same
-// pointer), and a virtual host of a route table that does, costs next to nothing;
-// equal ones that were made anew are encoded and compared.
+// Neither the maps nor the messages are modified after they were set. What comes
+// again (the same map, the same pointer to a message or to a virtual host of a route
+// table) costs next to nothing; equal ones that were made anew are encoded and
+// compared.
 type Resources struct {
 	Listeners map[string]*listenerv3.Listener
 	Routes    map[string]*routev3.RouteConfiguration
@@ -37,6 +39,8 @@ type target struct {
 	// entries of assignments stay empty: their content is not the Gateway's.
 	entries     [kinds]map[string]*entry
 	assignments map[string]endpoints.Assignment
+	// given are the maps that it was made from, all of it.
+	given [kinds]any
 	// from is the target that this one was made from, until it replaces it, and
 	// kept says of what nothing differs.
 	from *target
@@ -57,7 +61,8 @@ var noTarget = &target{}
 // is named in the error.
 func makeTarget(before *target, r Resources) (*target, error) {
 	out := &target{assignments: before.assignments, from: before}
-	out.kept[assignments] = maps.EqualFunc(before.assignments, r.Assignments, sameParts)
+	out.given[assignments] = r.Assignments
+	out.kept[assignments] = sameMap(before.given[assignments], r.Assignments) || maps.EqualFunc(before.assignments, r.Assignments, sameParts)
 	if !out.kept[assignments] {
 		out.assignments = maps.Clone(r.Assignments)
 	}
@@ -69,8 +74,8 @@ func makeTarget(before *target, r Resources) (*target, error) {
 }
 
 func encodeAll[M proto.Message](out, before *target, k kind, from map[string]M) error {
-	if kept(before.entries[k], from) {
-		out.entries[k], out.kept[k] = before.entries[k], true
+	if sameMap(before.given[k], from) || kept(before.entries[k], from) {
+		out.entries[k], out.given[k], out.kept[k] = before.entries[k], from, true
 		return nil
 	}
 	to := make(map[string]*entry, len(from))
@@ -87,7 +92,16 @@ func encodeAll[M proto.Message](out, before *target, k kind, from map[string]M) 
 		}
 	}
 	out.entries[k] = to
+	if len(errs) == 0 {
+		out.given[k] = from
+	}
 	return errors.Join(errs...)
+}
+
+// sameMap says whether a map is the one that was given before.
+func sameMap[V any](before any, from map[string]V) bool {
+	had, ok := before.(map[string]V)
+	return ok && had != nil && reflect.ValueOf(had).UnsafePointer() == reflect.ValueOf(from).UnsafePointer()
 }
 
 // kept says whether messages are all those that entries were made from.

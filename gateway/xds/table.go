@@ -13,12 +13,13 @@ import (
 
 // table encodes a route table.
 func (e *encoder) table(t *gateway.Table) {
-	config := &routev3.RouteConfiguration{
-		Name:                     e.tableName(t),
-		IgnorePortInHostMatching: true,
-	}
-	for i := range t.Hosts {
-		config.VirtualHosts = append(config.VirtualHosts, e.host(&t.Hosts[i]))
+	old, config := e.lastTable(t)
+	if old == nil || !identical(old.Hosts, t.Hosts) {
+		config = &routev3.RouteConfiguration{
+			Name:                     e.tableName(t),
+			IgnorePortInHostMatching: true,
+			VirtualHosts:             e.hosts(t.Hosts, old, config.GetVirtualHosts()),
+		}
 	}
 	e.out.Routes[config.Name] = config
 }

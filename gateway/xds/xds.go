@@ -26,6 +26,8 @@ type Resources struct {
 	// Assignments are the names of the endpoints that the clusters ask for.
 	// Those of a Service's port have the same name in every Gateway.
 	Assignments map[string]Assignment
+
+	from *source
 }
 
 // Assignment says of which Service ports an EDS resource consists. Each Part is
@@ -59,40 +61,40 @@ const (
 // Encode gives what an Envoy needs to be this Gateway. The Model must be valid
 // (see its documentation); what Envoy would refuse is caught before it.
 func Encode(m *gateway.Model, port PortOf, s Settings) Resources {
+	return Update(Resources{}, m, port, s)
+}
+
+// Update gives what Encode gives, and takes from Resources that were encoded before
+// what is the same: virtual hosts, clusters, and whole maps of them. It knows the
+// parts of a Model that are shared with the one before (gateway.Built.Rebuild), and
+// compares no others.
+func Update(before Resources, m *gateway.Model, port PortOf, s Settings) Resources {
 	e := &encoder{
 		model:    m,
 		port:     port,
 		settings: s,
-		backends: make(map[string]*gateway.Backend, len(m.Backends)),
+		last:     before.usable(m, s),
 		bundles:  make(map[string][]byte, len(m.Authorities)),
 		routes:   map[*gateway.Rule][]*routev3.Route{},
 		guards:   map[*gateway.ExternalAuth]guard{},
 		out: Resources{
-			Listeners:   map[string]*listenerv3.Listener{},
-			Routes:      map[string]*routev3.RouteConfiguration{},
-			Clusters:    map[string]*clusterv3.Cluster{},
-			Secrets:     map[string]*tlsv3.Secret{},
-			Assignments: map[string]Assignment{},
+			Listeners: map[string]*listenerv3.Listener{},
+			Routes:    map[string]*routev3.RouteConfiguration{},
+			Secrets:   map[string]*tlsv3.Secret{},
+			from:      &source{model: m, settings: s},
 		},
-	}
-	for i := range m.Backends {
-		e.backends[m.Backends[i].ID] = &m.Backends[i]
 	}
 	for _, a := range m.Authorities {
 		e.bundles[a.ID] = a.Bundle
 	}
-	for i := range m.Backends {
-		// A UDP port is reached through the cluster of its stream.
-		if m.Backends[i].Protocol != gateway.ProtocolUDP {
-			e.backend(&m.Backends[i])
-		}
-	}
+	e.allBackends()
 	for _, c := range m.Certificates {
 		e.certificate(c)
 	}
 	for i := range m.Ports {
 		e.listener(&m.Ports[i])
 	}
+	e.join()
 	return e.out
 }
 
@@ -101,6 +103,8 @@ type encoder struct {
 	model    *gateway.Model
 	port     PortOf
 	settings Settings
+	// last are Resources that were encoded with the same settings; nil: none.
+	last     *Resources
 	backends map[string]*gateway.Backend
 	bundles  map[string][]byte
 	// routes of rules that are encoded already: hosts share rules.

@@ -1,0 +1,4 @@
+package gateway
+
+// MakeCertificate is for tests outside of the package.
+var MakeCertificate = makeCertificate
