@@ -30,6 +30,18 @@ func (c *Change) has(r Reference) bool {
 // concerns tells whether something that was looked up may have changed.
 func (c *Change) concerns(seen []Reference) bool { return slices.ContainsFunc(seen, c.has) }
 
+// ofOthers tells whether something has changed that is no route.
+func (c *Change) ofOthers() bool {
+	for r := range c.Of {
+		switch r.Kind {
+		case "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute":
+		default:
+			return true
+		}
+	}
+	return false
+}
+
 // Fits tells whether a Gateway and its ListenerSets are those that this was built
 // from. If not, Rebuild cannot do.
 func (was *Built) Fits(gw *gatewayv1.Gateway, sets []*gatewayv1.ListenerSet) bool {
@@ -90,12 +102,13 @@ func (b *builder) reframed(was *Built, c *Change) *Built {
 func (b *builder) readChanged(was *Built, c *Change) (kept, came, gone []*route) {
 	objects := c.Routes.all()
 	all := b.clientCertificate != was.frame.clientCertificate
+	other := c.ofOthers()
 	kept = make([]*route, 0, len(was.routes))
 	for _, r := range was.routes {
 		switch {
 		case c.has(r.reference()):
 			gone = append(gone, r)
-		case all || c.concerns(r.seen):
+		case all || other && c.concerns(r.seen):
 			gone, objects = append(gone, r), append(objects, r.object)
 		default:
 			kept = append(kept, r)
