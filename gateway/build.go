@@ -71,7 +71,7 @@ func Build(in Input) *Built {
 	b.routes = b.readRoutes(in.Routes.all())
 	b.attachAll()
 	out := b.built()
-	out.Lookups.Came = b.frame.seen
+	out.Lookups.Came = slices.Clone(b.seen)
 	for _, r := range b.routes {
 		out.Lookups.Came = append(out.Lookups.Came, r.seen...)
 	}
@@ -117,7 +117,7 @@ func (b *builder) allPolicies() map[Name][]*policy {
 			out[g.service] = g.policies
 		}
 	}
-	add(b.frame.findings.policies)
+	add(b.findings.policies)
 	for _, r := range b.routes {
 		add(r.policies)
 	}
@@ -157,7 +157,7 @@ func (b *builder) backendsNamed(ids map[string]bool) map[string]Backend {
 			}
 		}
 	}
-	add(b.frame.backends)
+	add(b.backends)
 	for _, r := range b.routes {
 		add(r.backends)
 	}

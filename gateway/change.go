@@ -90,7 +90,7 @@ func (b *builder) reframed(was *Built, c *Change) *Built {
 	b.routes = merged(again, came, compareRoutes)
 	b.attachAll()
 	out := b.built()
-	out.Lookups = Lookups{Came: slices.Clone(b.frame.seen), Gone: slices.Clone(was.frame.seen)}
+	out.Lookups = Lookups{Came: slices.Clone(b.seen), Gone: slices.Clone(was.frame.seen)}
 	out.Lookups.add(came, gone)
 	out.Lookups.add(again, kept)
 	return out
@@ -271,5 +271,5 @@ func (d *difference) backends(b *builder, m *Model) {
 
 // policies tells whether some route that has come or gone has any.
 func (d *difference) policies() bool {
-	return slices.ContainsFunc(slices.Concat(d.came, d.gone), func(r *route) bool { return len(r.findings.policies) > 0 })
+	return slices.ContainsFunc(slices.Concat(d.came, d.gone), func(r *route) bool { return len(r.policies) > 0 })
 }

@@ -37,8 +37,8 @@ type portOf struct {
 // readFrame reads the Gateway and its ListenerSets.
 func (b *builder) readFrame() {
 	b.frame = &frame{certificates: map[string]certificate{}}
-	b.reading = &b.frame.findings
-	b.frame.seen = b.objects.noting(func() {
+	b.reading = &b.findings
+	b.seen = b.objects.noting(func() {
 		b.collect()
 		b.findClientCertificate()
 		for _, o := range b.owners {
