@@ -129,19 +129,18 @@ func (d *draft) patch() []byte {
 	return body
 }
 
-func (d *draft) patchAgain() []byte {
+// patchAgain is the JSON patch that makes the status of a Service, as it was read,
+// consist of these entries and conditions.
+func patchAgain(svc *corev1.Service, ingress []corev1.LoadBalancerIngress, conditions []metav1.Condition) []byte {
 	type operation struct {
 		Op    string `json:"op"`
 		Path  string `json:"path"`
 		Value any    `json:"value"`
 	}
-	svc := d.in.Service
 	body, err := json.Marshal([]operation{
 		{"test", "/metadata/uid", svc.UID},
 		{"test", "/status", svc.Status},
-		{"replace", "/status", corev1.ServiceStatus{
-			LoadBalancer: corev1.LoadBalancerStatus{Ingress: d.ingress}, Conditions: d.conditions(),
-		}},
+		{"replace", "/status", corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: ingress}, Conditions: conditions}},
 	})
 	if err != nil { // no value above can fail to marshal
 		return nil

@@ -122,6 +122,14 @@ func (o Outcome) Patch() []byte { return o.patch }
 // The API server answers Invalid when the status is another by now.
 func (o Outcome) PatchAgain() []byte { return o.again }
 
+// write sets what is to be written: the draft that the Outcome was made of.
+func (o *Outcome) write(d *draft) {
+	o.Write, o.patch = true, d.patch()
+	if o.Contest.bout.failures > 0 {
+		o.again = patchAgain(d.in.Service, o.Ingress, o.Conditions)
+	}
+}
+
 // Status says what the status of a Service of ours should say, whether that is
 // to be written now, and what to tell. It expects statuses of earlier
 // controllers to be adopted already: an address in our pools that the Service
@@ -169,11 +177,7 @@ func Status(in Input) Outcome {
 	out.Ingress, out.Conditions = d.ingress, d.conditions()
 	out.Contest = c
 	if t.write {
-		out.Write = true
-		out.patch = d.patch()
-		if c.bout.failures > 0 {
-			out.again = d.patchAgain()
-		}
+		out.write(&d)
 		out.Events = d.events(&c)
 	}
 	return out
@@ -199,10 +203,7 @@ func Clear(svc *corev1.Service, held []netip.Addr, contest Contest, now time.Tim
 	if !out.Changed {
 		return out
 	}
-	out.Write, out.patch = true, d.patch()
-	if c.bout.failures > 0 {
-		out.again = d.patchAgain()
-	}
+	out.write(&d)
 	old := condition(svc.Status.Conditions, ConditionAddress)
 	gone := held
 	if old != nil && old.Status == metav1.ConditionTrue {
