@@ -50,6 +50,7 @@ type fakeEnvoy struct {
 	anonymously bool                     // rejections name no resource
 	drains      map[string]struct{}      // route tables of draining listeners
 	eager       bool                     // ask for listeners without waiting for clusters
+	asking      func(k kind)             // called when a new stream is about to ask for a type again
 	stream      discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
 }
 
@@ -98,6 +99,9 @@ func (e *fakeEnvoy) connect(addr string, config *tls.Config) {
 	e.ask(clusters)
 	for _, k := range []kind{assignments, secrets, routes} {
 		if len(e.asks[k]) > 0 {
+			if e.asking != nil {
+				e.asking(k)
+			}
 			e.ask(k)
 		}
 	}
@@ -157,11 +161,19 @@ func (e *fakeEnvoy) listen(str discoveryv3.AggregatedDiscoveryService_DeltaAggre
 		}
 		e.mu.Lock()
 		err = e.answer(k, req)
+		e.err = err
 		e.mu.Unlock()
 		if err != nil {
 			return
 		}
 	}
+}
+
+// ended is why the stream has ended; nil: it has not.
+func (e *fakeEnvoy) ended() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
 }
 
 // answer sends what is not put off.

@@ -502,6 +502,71 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
+// An Envoy that comes back says which endpoints it has without knowing of the cluster
+// that was sent to it before it said so, and that waits for the same endpoints.
+func TestClusterThatOvertakesTheEndpointsOfAReturningEnvoy(t *testing.T) {
+	s := newScene(t, fast())
+	one, two := web("one", "cart"), web("two", "cart")
+	s.set("one", one)
+	s.Ready(testFleet)
+	e := s.envoy(t, "a")
+	e.gets(one)
+	e.disconnect()
+	s.set("two", two)
+	e.asking = func(k kind) {
+		if k != assignments {
+			return
+		}
+		eventually(t, "the new cluster on its way", func() (bool, string) { return s.flies(clusters, "two/cart"), "it is not" })
+	}
+	e.connect(s.addr, s.ca.client(testFleet))
+	e.gets(one, two)
+	s.progresses("two", "a acknowledged serving")
+}
+
+// flies says whether a resource is on its way to an Envoy.
+func (s *scene) flies(k kind, name string) bool {
+	s.Feed.mu.Lock()
+	defer s.Feed.mu.Unlock()
+	for str := range s.fleets[testFleet].streams {
+		if it := str.types[k].items[name]; it != nil && it.flying {
+			return true
+		}
+	}
+	return false
+}
+
+// What an Envoy asks for while its Gateway goes is the Gateway's to take away, and not
+// something that it brought along from another controller.
+func TestGatewayGoesBeforeItsTableIsAskedFor(t *testing.T) {
+	opts := fast()
+	opts.Wait = time.Hour // nothing may wait that long
+	s := newScene(t, opts)
+	one := web("one", "cart")
+	s.set("one", one)
+	s.Ready(testFleet)
+	e := newFakeEnvoy(t, testFleet, "fairlead/a")
+	t.Cleanup(e.disconnect)
+	removed := make(chan struct{})
+	remove := sync.OnceFunc(func() {
+		s.Remove(testFleet, gw("one"))
+		close(removed)
+	})
+	e.refuse = func(k kind, _ string, _ proto.Message) string {
+		if k == listeners { // it asks for the table when it has this
+			remove()
+		}
+		return ""
+	}
+	e.connect(s.addr, s.ca.client(testFleet))
+	<-removed
+	e.gets()
+	two := web("two", "cart")
+	s.set("two", two)
+	e.gets(two)
+	s.progresses("two", "a acknowledged serving")
+}
+
 func TestSlicesGoStraightToEDS(t *testing.T) {
 	s := newScene(t, fast())
 	r := web("one", "cart")

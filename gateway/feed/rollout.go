@@ -81,6 +81,15 @@ func (r *rollout) change(d diff) {
 	}
 }
 
+// owns says whether a resource is the Gateway's to bring or to take away.
+func (r *rollout) owns(id ref) bool {
+	_, dirty := r.dirty[id.kind][id.name]
+	_, work := r.work[id.kind][id.name]
+	_, gone := r.gone[id]
+	_, dropped := r.dropped[id.name]
+	return dirty || work || gone || dropped && id.kind == clusters || r.target.has(id)
+}
+
 func (r *rollout) isDirty() bool {
 	return len(r.dirty[clusters])+len(r.dirty[listeners])+len(r.dirty[routes])+len(r.dirty[secrets]) > 0
 }
@@ -124,7 +133,7 @@ func (r *rollout) make(now time.Time) {
 	for name := range r.work[clusters] {
 		e := r.target.entries[clusters][name]
 		if e == nil {
-			if it := ch.items[name]; it != nil {
+			if ch.items[name] != nil && !(r.orphans && r.stream.owned(ref{clusters, name})) {
 				r.dropped[name] = time.Time{}
 			}
 			delete(r.late, ref{clusters, name})
@@ -151,10 +160,11 @@ func (r *rollout) turn(now time.Time) {
 		ch := r.stream.types[k]
 		for name := range r.work[k] {
 			e := r.target.entries[k][name]
-			if e == nil && ch.items[name] == nil {
+			id := ref{k, name}
+			if e == nil && ch.items[name] == nil || r.orphans && r.stream.owned(id) {
 				continue
 			}
-			it, id := ch.item(name), ref{k, name}
+			it := ch.item(name)
 			it.goal = e
 			if e == nil {
 				r.gone[id] = struct{}{}

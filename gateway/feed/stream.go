@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"maps"
 	"strconv"
 	"time"
 
@@ -29,6 +28,9 @@ type stream struct {
 	orphans  *rollout
 	// active are the rollouts that are not over, or not told of.
 	active map[*rollout]struct{}
+	// ahead are the assignments of clusters that were sent before the Envoy's first
+	// question for assignments came.
+	ahead map[string]struct{}
 
 	wakeup  chan struct{}
 	evicted chan struct{}
@@ -37,7 +39,7 @@ type stream struct {
 func newStream(f *Feed, fl *fleet, pod gateway.Name) *stream {
 	s := &stream{
 		feed: f, fleet: fl, pod: pod, log: f.log.WithValues("fleet", fl.name, "envoy", pod.String()),
-		rollouts: map[gateway.Name]*rollout{}, active: map[*rollout]struct{}{},
+		rollouts: map[gateway.Name]*rollout{}, active: map[*rollout]struct{}{}, ahead: map[string]struct{}{},
 		wakeup: make(chan struct{}, 1), evicted: make(chan struct{}),
 	}
 	for k := range kinds {
@@ -86,19 +88,28 @@ func (s *stream) adopt(k kind) {
 	if !s.begun || !s.types[k].asked || k.straight() {
 		return
 	}
-	orphans := map[string]struct{}{}
 	for name := range s.types[k].items {
-		orphans[name] = struct{}{}
-	}
-	for _, t := range s.fleet.gateways {
-		for name := range t.entries[k] {
-			delete(orphans, name)
+		if !s.owned(ref{k, name}) {
+			s.orphans.dirty[k][name] = struct{}{}
+			s.active[s.orphans] = struct{}{}
 		}
 	}
-	if len(orphans) > 0 {
-		maps.Copy(s.orphans.dirty[k], orphans)
-		s.active[s.orphans] = struct{}{}
+}
+
+// owned says whether a Gateway has a resource or, if it is no more, its rollout is
+// yet to take the resource away.
+func (s *stream) owned(id ref) bool {
+	for _, t := range s.fleet.gateways {
+		if t.has(id) {
+			return true
+		}
 	}
+	for _, r := range s.rollouts {
+		if r.owns(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // next is the next response that the Envoy should get, or nil.
@@ -186,6 +197,9 @@ func (s *stream) handle(req *discoveryv3.DeltaDiscoveryRequest) {
 		for name, version := range req.GetInitialResourceVersions() {
 			c.item(name).held = version
 		}
+		if k == assignments {
+			s.overtake()
+		}
 	}
 	if k.byName() {
 		s.subscribe(c, req, first)
@@ -239,6 +253,9 @@ func (s *stream) resupply(offers []offer) {
 			continue
 		}
 		for _, n := range o.entry.needs {
+			if n.kind == assignments && !c.asked {
+				s.ahead[n.name] = struct{}{}
+			}
 			it := c.items[n.name]
 			if n.kind != assignments || it == nil || !it.wanted {
 				continue
@@ -247,6 +264,17 @@ func (s *stream) resupply(offers []offer) {
 			c.pend(n.name)
 		}
 	}
+}
+
+// overtake does the same for clusters that were sent before the Envoy said which
+// endpoints it has. It said so without knowing of these clusters.
+func (s *stream) overtake() {
+	for name := range s.ahead {
+		if it := s.types[assignments].items[name]; it != nil {
+			it.held = ""
+		}
+	}
+	clear(s.ahead)
 }
 
 // reject takes that the Envoy refused a response.
