@@ -38,10 +38,10 @@ func (g *gateways) addClasses(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("gateway-classes").
 		For(&gatewayv1.GatewayClass{}).
 		WatchesRawSource(g.classes.source()).
-		Watches(&v1alpha1.GatewayConfig{}, everyClass, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.GatewayConfig{}, everyClass, builder.WithPredicates(generationChanged)).
 		WatchesMetadata(crdObject(), everyClass, builder.WithPredicates(predicate.NewPredicateFuncs(gatewayCRD))).
-		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(g.classOfFleet), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(g.classOfFleet), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(g.classOfFleet), builder.WithPredicates(generationChanged)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(g.classOfFleet), builder.WithPredicates(generationChanged)).
 		WithOptions(working(1)).
 		Complete(reconcile.Func(g.reconcileClass))
 }

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -34,9 +33,9 @@ func (g *gateways) addConfigs(mgr manager.Manager) error {
 		return []reconcile.Request{requestFor(gw.Namespace, parametersOf(gw).Name)}
 	})
 	return builder.ControllerManagedBy(mgr).Named("gateway-configs").
-		Watches(&v1alpha1.GatewayConfig{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&gatewayv1.GatewayClass{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&gatewayv1.Gateway{}, own, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.GatewayConfig{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&gatewayv1.GatewayClass{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&gatewayv1.Gateway{}, own, builder.WithPredicates(generationChanged)).
 		WithOptions(working(1)).
 		Complete(reconcile.Func(g.reconcileConfig))
 }

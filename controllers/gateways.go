@@ -106,26 +106,33 @@ func (g *gateways) addBuild(mgr manager.Manager) error {
 				return nil
 			}
 			return []reconcile.Request{{NamespacedName: parentOfSet(s)}}
-		}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		}), builder.WithPredicates(generationChanged)).
 		Watches(&gatewayv1.ReferenceGrant{}, g.usersOf("ReferenceGrant", func(o client.Object) (string, string) { return o.GetNamespace(), "" })).
-		Watches(&gatewayv1.BackendTLSPolicy{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfPolicy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&gatewayv1.BackendTLSPolicy{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfPolicy), builder.WithPredicates(generationChanged)).
 		Watches(&corev1.Secret{}, g.usersOf("Secret", named)).
 		Watches(&corev1.ConfigMap{}, g.usersOf("ConfigMap", named)).
 		Watches(&corev1.Service{}, g.usersOf("Service", named), builder.WithPredicates(portsChanged)).
 		WatchesMetadata(namespaceObject(), g.usersOf("Namespace", named), builder.WithPredicates(namespaceChanged)).
-		Watches(&v1alpha1.GatewayConfig{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfConfig), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		Watches(&v1alpha1.GatewayConfig{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfConfig), builder.WithPredicates(generationChanged))
 	if g.bundle != nil {
 		b = b.Watches(g.bundle, g.usersOf("ClusterTrustBundle", named))
 	}
 	for _, kind := range routeKinds() {
-		b = b.Watches(kind, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfRoute), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		b = b.Watches(kind, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfRoute), builder.WithPredicates(generationChanged))
 	}
 	return b.WithOptions(working(buildWorkers)).Complete(reconcile.Func(g.reconcileBuild))
 }
 
 // specChanged passes a Gateway when it comes, goes, or its spec, labels or
 // annotations change; its status is written by us.
-var specChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, deleting)
+var specChanged = predicate.Or[client.Object](generationChanged, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, deleting)
+
+// generationChanged passes an object when its spec may differ: in another generation,
+// or in another object of its name, for which one that was deleted and made anew while
+// the watch was down is an update.
+var generationChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID()
+}})
 
 var deleting = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return (e.ObjectOld.GetDeletionTimestamp() == nil) != (e.ObjectNew.GetDeletionTimestamp() == nil)

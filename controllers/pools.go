@@ -43,7 +43,7 @@ func (s *shell) addPools(mgr manager.Manager) error {
 		WatchesRawSource(s.pools.source()).
 		WithOptions(working(1))
 	if served(mgr, &networkingv1.ServiceCIDR{}) {
-		b = b.Watches(&networkingv1.ServiceCIDR{}, toAll, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		b = b.Watches(&networkingv1.ServiceCIDR{}, toAll, builder.WithPredicates(generationChanged))
 	}
 	return b.Complete(reconcile.Func(s.reconcilePool))
 }
