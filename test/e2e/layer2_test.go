@@ -177,7 +177,7 @@ func TestCordonMovesInOrder(t *testing.T) {
 	node := w.announcer(a, "any node", anyNode)
 	defer w.Cluster.Kubectl(w.ctx, "uncordon", node)
 	w.none(w.probing(a, func() {
-		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--grace-period=1", "--timeout=60s"); err != nil {
+		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s"); err != nil {
 			t.Fatal(err)
 		}
 		w.announcer(a, "another node than "+node, other(node))
