@@ -72,6 +72,9 @@ func xdsCluster(s Settings) object {
 		"name": XDSCluster, "connect_timeout": "2s", "lb_policy": "ROUND_ROBIN",
 		"cluster_type": object{"name": "envoy.cluster.dns", "typed_config": typed("envoy.extensions.clusters.dns.v3.DnsCluster", object{
 			"dns_lookup_family": lookupFamily(s.Families), "dns_refresh_rate": "5s",
+			// While no controller runs there is no address to be had: look
+			// more often then.
+			"dns_failure_refresh_rate": object{"base_interval": "0.5s", "max_interval": "2s"},
 		})},
 		"load_assignment": object{"cluster_name": XDSCluster, "endpoints": list{object{"lb_endpoints": list{
 			object{"endpoint": object{"address": socket(s.XDSServerName(), s.XDSPort)}},
