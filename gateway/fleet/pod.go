@@ -107,9 +107,12 @@ func (b builder) envoy() corev1.Container {
 		// An Envoy without a controller waits for its first configuration as
 		// long as it takes: nothing is won by starting it anew, and the wait
 		// between restarts would only make it late.
-		StartupProbe:   probe("/ready", 1, 1<<30),
-		ReadinessProbe: probe("/ready", 2, 2),
-		LivenessProbe:  probe("/live", 10, 6),
+		StartupProbe: probe("/ready", 1, 2, 1<<30),
+		// An Envoy that has died is found out by kubelet, and one that hangs by
+		// the controller. This must not take one for gone that is only slow,
+		// since on an overloaded node all are.
+		ReadinessProbe: probe("/ready", 2, 5, 3),
+		LivenessProbe:  probe("/live", 10, 2, 6),
 		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{
 			toolDir + "/" + drainProgram, "drain", "--socket=" + adminSocket,
 			"--ignore=" + observePrefix, "--settle=" + settle.String(), "--timeout=" + b.workload.Drain.String(),
@@ -167,10 +170,11 @@ func (w Workload) concurrency() int32 {
 	return int32(max(1, limit.MilliValue()/1000))
 }
 
-func probe(path string, period, failures int32) *corev1.Probe {
+// probe asks every period, in seconds, and waits so many for the answer.
+func probe(path string, period, wait, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString(observePortName)}},
-		PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: 2,
+		PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: wait,
 	}
 }
 
