@@ -52,6 +52,7 @@ var parts = []part{
 	{"orderly", "drains, rolling updates, killed speakers: connections that fail", orderlyPart},
 	{"away", "API server and controller away: what stays announced", awayPart},
 	{"quiet", "requests at the API server over a restart and a rest", quietPart},
+	{"routes", "new HTTPRoutes under load, by number of routes: until the first 200; CPU per change", routesPart},
 }
 
 type options struct {

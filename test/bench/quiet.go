@@ -45,6 +45,11 @@ func (b *bench) settled(ctx context.Context, n int) error {
 	if err := b.awaitAnnounced(ctx, n); err != nil {
 		return err
 	}
+	return b.awaitNoWrites(ctx)
+}
+
+// awaitNoWrites waits until Fairlead writes nothing, leases apart.
+func (b *bench) awaitNoWrites(ctx context.Context) error {
 	return awaitSlowly(ctx, 2*time.Minute, time.Second, "Fairlead to have nothing more to write", func(ctx context.Context) error {
 		from, err := b.markAudit()
 		if err != nil {

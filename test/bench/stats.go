@@ -20,6 +20,15 @@ func percentile(values []float64, p float64) float64 {
 
 func median(values []float64) float64 { return percentile(values, 50) }
 
+// mean is NaN if there are no values.
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
+}
+
 func seconds(all []time.Duration) []float64 {
 	out := make([]float64, len(all))
 	for i, d := range all {

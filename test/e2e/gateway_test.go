@@ -14,14 +14,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/test/lab"
 )
 
 // class makes a GatewayClass of ours that goes with the world.
 func (w *world) class() gatewayv1.ObjectName {
 	w.Helper()
-	c := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gateway.ControllerName}}
+	c := lab.GatewayClass(w.namespace)
 	w.apply(c)
 	w.Cleanup(func() {
 		if err := client.IgnoreNotFound(w.Client.Delete(context.Background(), c)); err != nil {
@@ -35,13 +34,7 @@ func (w *world) class() gatewayv1.ObjectName {
 // is programmed.
 func (w *world) gateway(name string, class gatewayv1.ObjectName, edits ...func(*gatewayv1.Gateway)) []netip.Addr {
 	w.Helper()
-	gw := &gatewayv1.Gateway{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
-		Spec: gatewayv1.GatewaySpec{
-			GatewayClassName: class,
-			Listeners:        []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
-		},
-	}
+	gw := lab.Gateway(w.namespace, name, string(class))
 	for _, edit := range edits {
 		edit(gw)
 	}
@@ -84,26 +77,14 @@ func (w *world) gatewaySays(name string, kind gatewayv1.GatewayConditionType, st
 	return found
 }
 
-// httpRoute is a route of a Gateway to Services; edits change it further.
+// httpRoute is a route of a Gateway to Services.
 func (w *world) httpRoute(name, gateway string, services ...string) *gatewayv1.HTTPRoute {
-	port := gatewayv1.PortNumber(80)
-	r := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
-	r.Spec.ParentRefs = []gatewayv1.ParentReference{{Name: gatewayv1.ObjectName(gateway)}}
-	rule := gatewayv1.HTTPRouteRule{}
-	for _, s := range services {
-		ref := gatewayv1.HTTPBackendRef{}
-		ref.Name, ref.Port = gatewayv1.ObjectName(s), &port
-		rule.BackendRefs = append(rule.BackendRefs, ref)
-	}
-	r.Spec.Rules = []gatewayv1.HTTPRouteRule{rule}
-	return r
+	return lab.HTTPRoute(w.namespace, name, gateway, services...)
 }
 
 // clusterIP is a Service inside the cluster for the pods of a backend.
 func (w *world) clusterIP(name, backend string) *corev1.Service {
-	s := lab.LoadBalancer(w.namespace, name, backend)
-	s.Spec.Type, s.Spec.AllocateLoadBalancerNodePorts = corev1.ServiceTypeClusterIP, nil
-	return s
+	return lab.ClusterIP(w.namespace, name, backend)
 }
 
 // A person applies a class, a Gateway and a route, and the Gateway answers on an
