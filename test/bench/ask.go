@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -102,7 +103,7 @@ func (a *asker) until(ctx context.Context, host string, wanted func(answer) bool
 			return w, err
 		}
 	}
-	return w, fmt.Errorf("waiting %s for the right answer for %s: the last was %+v, %w", waitAtMost, host, got, err)
+	return w, errors.Join(fmt.Errorf("waiting %s for the right answer for %s: the last was %+v", waitAtMost, host, got), err)
 }
 
 // load asks for hosts in turn at a fixed pace, whether or not earlier questions
