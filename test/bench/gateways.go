@@ -111,8 +111,9 @@ func (w *web) routeOf(ctx context.Context, i int) error {
 	return w.lab.Apply(ctx, lab.HTTPRoute(namespace, gatewayName(i), gatewayName(i), backend))
 }
 
-// birth makes a Gateway and waits until it is programmed and until it answers, on
-// connections that are tried every so often.
+// birth makes a Gateway, waits until it is programmed, and then asks it, on
+// connections that are tried every so often. To ask before a speaker announces the
+// address would have the client wait for its own next try to resolve it.
 func (w *web) birth(ctx context.Context, o *gatewayObserver, i int, every time.Duration, all *births) error {
 	name := gatewayName(i)
 	sent := time.Now()
@@ -182,7 +183,7 @@ func (w *web) removeGateway(ctx context.Context, i int) error {
 func (s *births) rows(what string, ofProgrammed, ofAnswers aim) []row {
 	rows := lagRows(what+": the API server's own time for a create", s.creates, aim{})[:1]
 	rows = append(rows, lagRows(what+": from being created to Programmed, seen in a watch", s.programmed, ofProgrammed)...)
-	return append(rows, lagRows(what+": from being created to the first 200, kube-proxy's sync with it", s.answers, ofAnswers)...)
+	return append(rows, lagRows(what+": from being created to the first 200 for who asks once it is programmed, kube-proxy's sync with it", s.answers, ofAnswers)...)
 }
 
 // gatewayObserver notes when Gateways were first seen programmed.

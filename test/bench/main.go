@@ -53,6 +53,7 @@ var parts = []part{
 	{"away", "API server and controller away: what stays announced", awayPart},
 	{"quiet", "requests at the API server over a restart and a rest", quietPart},
 	{"routes", "new HTTPRoutes under load, by number of routes: until the first 200; CPU per change", routesPart},
+	{"backends", "a route's backend changes under load: until the new one answers", backendsPart},
 	{"gateways", "new Gateways, alone and many at once: until programmed, until they answer", gatewaysPart},
 }
 
