@@ -56,6 +56,7 @@ var parts = []part{
 	{"backends", "a route's backend changes under load: until the new one answers", backendsPart},
 	{"gateways", "new Gateways, alone and many at once: until programmed, until they answer", gatewaysPart},
 	{"size", "memory and CPU with many routes; a cold start of the controllers", sizePart},
+	{"proxy", "requests through a Gateway, and through the same Envoy configured by hand", proxyPart},
 }
 
 type options struct {

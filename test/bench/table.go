@@ -24,12 +24,15 @@ type row struct {
 
 // aim is the limit that a figure should keep; the zero value is none.
 type aim struct {
-	sign  byte // '<' at most, '>' at least, 0 none
+	sign  byte // '<' at most, '>' at least, '=' not further from 0, 0 none
 	limit float64
 }
 
 func atMost(limit float64) aim  { return aim{'<', limit} }
 func atLeast(limit float64) aim { return aim{'>', limit} }
+
+// within is for differences: neither more nor less than so much.
+func within(limit float64) aim { return aim{'=', limit} }
 
 func (a aim) met(figure float64) bool {
 	switch a.sign {
@@ -37,6 +40,8 @@ func (a aim) met(figure float64) bool {
 		return figure <= a.limit
 	case '>':
 		return figure >= a.limit
+	case '=':
+		return math.Abs(figure) <= a.limit
 	}
 	return true
 }
@@ -47,6 +52,8 @@ func (a aim) String() string {
 		return "at most " + number(a.limit)
 	case '>':
 		return "at least " + number(a.limit)
+	case '=':
+		return "within ±" + number(a.limit)
 	}
 	return ""
 }
