@@ -77,7 +77,7 @@ func (w *web) routesAt(ctx context.Context, n int) ([]row, error) {
 		// Envoy's own work is what it used at the pace at which changes do not
 		// come together.
 		if i == 0 {
-			limit = c.perChange(rest, envoy) + routeOver
+			limit = max(0, c.perChange(rest, envoy)) + routeOver
 		}
 		w.say("%d routes, %s: mean %.1f ms, controller %.2f ms, Envoy %.1f ms of CPU", n, p.what, mean(milliseconds(c.lags)), c.perChange(rest, working), c.perChange(rest, envoy))
 		rows = append(rows, c.rows(fmt.Sprintf("%d routes, new ones %s", n, p.what), rest, limit)...)

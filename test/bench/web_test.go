@@ -65,17 +65,19 @@ func TestUntilCountsWrongAnswers(t *testing.T) {
 
 func TestLoadCountsWhatIsNotServed(t *testing.T) {
 	var n atomic.Int32
+	enough := make(chan struct{})
 	a := askerOf(t, func(w http.ResponseWriter, _ *http.Request) {
-		if n.Add(1) == 2 {
+		switch n.Add(1) {
+		case 2:
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
+		case 5:
+			close(enough)
 		}
 		_, _ = io.WriteString(w, `{"pod":"p"}`)
 	})
 	l := a.startLoad(t.Context(), time.Millisecond, "a.example", "b.example")
-	for n.Load() < 5 {
-		time.Sleep(time.Millisecond)
-	}
+	<-enough
 	l.stop()
 	if l.failed != 1 || len(l.took) != int(n.Load()) || !strings.Contains(l.why, "503") {
 		t.Errorf("%d of %d failed, the server answered %d; %s", l.failed, len(l.took), n.Load(), l.why)
