@@ -38,6 +38,12 @@
 // Envoy keeps what it had of it, and everything else goes on. Clusters that an old
 // listener or route table may still use are not taken away.
 //
+// # What has become of it
+//
+// Progress says how things are now. Deliver says once what has become of one Set, when
+// the last Envoy of those that were connected has acknowledged or refused it, or has
+// gone; an Envoy that comes later is not waited for.
+//
 // # Changes of the controller
 //
 // A resource's version is made of its content, so an Envoy that comes from another

@@ -32,6 +32,12 @@ type Options struct {
 	Changed func(fleet string, gateways []gateway.Name)
 	// Coalesce is 0: DefaultCoalesce.
 	Coalesce time.Duration
+	// Sent and Rejected are told how many resources of a type (see
+	// Rejection.Type) went to an Envoy, and that an Envoy refused one by itself.
+	// They are called under the Feed's lock: they take no time and call no
+	// method of the Feed. May be nil.
+	Sent     func(kind string, resources int)
+	Rejected func(kind string)
 }
 
 // The defaults.
@@ -55,6 +61,8 @@ type Feed struct {
 	fleets map[string]*fleet
 	table  *endpoints.Table
 	news   news
+	// sets counts targets.
+	sets uint64
 }
 
 // New makes an empty Feed.
@@ -67,6 +75,12 @@ func New(log logr.Logger, c clock.Clock, opts Options) *Feed {
 	}
 	if opts.Coalesce == 0 {
 		opts.Coalesce = DefaultCoalesce
+	}
+	if opts.Sent == nil {
+		opts.Sent = func(string, int) {}
+	}
+	if opts.Rejected == nil {
+		opts.Rejected = func(string) {}
 	}
 	if opts.Families == (endpoints.Families{}) {
 		opts.Families = endpoints.Families{IPv4: true, IPv6: true}
@@ -81,13 +95,25 @@ func New(log logr.Logger, c clock.Clock, opts Options) *Feed {
 // differs is sent. The error names resources that cannot be encoded (a string that
 // is not UTF-8); they stay as they were, and all others are set.
 func (f *Feed) Set(fleetName string, gw gateway.Name, r Resources) error {
+	return f.Deliver(fleetName, gw, r, nil)
+}
+
+// Deliver is Set, and tells once what has become of it: when the last of the Envoys
+// that are connected now has it, as far as it would take it. What is set meanwhile
+// is not waited for. Done is called under the Feed's lock: it takes no time and
+// calls no method of the Feed. It may be called before Deliver returns.
+func (f *Feed) Deliver(fleetName string, gw gateway.Name, r Resources, done func(Delivery)) error {
 	f.mu.Lock()
 	before := f.fleet(fleetName).target(gw)
 	f.mu.Unlock()
 	next, err := makeTarget(before, r) // not under the lock: it may take milliseconds
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.replace(f.fleet(fleetName), gw, next)
+	fl := f.fleet(fleetName)
+	changed := f.replace(fl, gw, next)
+	if done != nil {
+		fl.await(gw, changed, done)
+	}
 	if err != nil {
 		return fmt.Errorf("setting Gateway %s of fleet %s: %w", gw, fleetName, err)
 	}
@@ -101,6 +127,7 @@ func (f *Feed) Remove(fleetName string, gw gateway.Name) {
 	fl := f.fleet(fleetName)
 	f.replace(fl, gw, noTarget)
 	delete(fl.gateways, gw)
+	fl.abandon(gw)
 }
 
 // Ready says that all Gateways of a fleet that there are have been set, or that it
@@ -127,6 +154,7 @@ func (f *Feed) Forget(fleetName string) {
 	fl := f.fleet(fleetName)
 	for gw := range fl.gateways {
 		f.replace(fl, gw, noTarget)
+		fl.abandon(gw)
 	}
 	for s := range fl.streams {
 		f.detach(s)
@@ -190,8 +218,9 @@ func (f *Feed) fleet(name string) *fleet {
 	return fl
 }
 
-// replace makes a target the one that streams are led to.
-func (f *Feed) replace(fl *fleet, gw gateway.Name, next *target) {
+// replace makes a target the one that streams are led to, and tells whether it says
+// anything new.
+func (f *Feed) replace(fl *fleet, gw gateway.Name, next *target) (changed bool) {
 	before := fl.target(gw)
 	d := diffOf(before, next)
 	same := next.from == before && next.kept[assignments] || maps.EqualFunc(before.assignments, next.assignments, sameParts)
@@ -200,7 +229,11 @@ func (f *Feed) replace(fl *fleet, gw gateway.Name, next *target) {
 	}
 	if fl.gateways[gw] != nil && d.empty() && same {
 		before.entries, before.given = next.entries, next.given // so that what was made anew is known next time
-		return
+		return false
+	}
+	if next != noTarget {
+		f.sets++
+		next.number = f.sets
 	}
 	fl.gateways[gw] = next
 	for _, name := range d[secrets] {
@@ -213,6 +246,7 @@ func (f *Feed) replace(fl *fleet, gw gateway.Name, next *target) {
 		s.change(gw, d)
 		s.wake()
 	}
+	return !d.empty()
 }
 
 // assign counts who uses which assignment, and takes new definitions.

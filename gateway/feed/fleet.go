@@ -12,6 +12,8 @@ type fleet struct {
 	// shared is what goes out straight: assignments and secrets.
 	shared  [kinds]map[string]*shared
 	streams map[*stream]struct{}
+	// waits are for what was set, the oldest first.
+	waits map[gateway.Name][]*wait
 }
 
 // shared is what several Gateways may use.
@@ -22,7 +24,7 @@ type shared struct {
 }
 
 func newFleet(name string) *fleet {
-	fl := &fleet{name: name, gateways: map[gateway.Name]*target{}, streams: map[*stream]struct{}{}}
+	fl := &fleet{name: name, gateways: map[gateway.Name]*target{}, streams: map[*stream]struct{}{}, waits: map[gateway.Name][]*wait{}}
 	fl.shared[assignments], fl.shared[secrets] = map[string]*shared{}, map[string]*shared{}
 	return fl
 }

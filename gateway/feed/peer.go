@@ -79,6 +79,7 @@ func (f *Feed) leave(s *stream) {
 func (f *Feed) detach(s *stream) {
 	delete(s.fleet.streams, s)
 	s.begun = false
+	s.fleet.desert(s)
 	for _, k := range []kind{assignments, secrets} {
 		for name := range s.types[k].items {
 			f.retire(s.fleet, ref{k, name})

@@ -129,6 +129,7 @@ func (s *stream) tell() {
 			continue
 		}
 		r.served = r.served || r.phase == rest && r.serves()
+		s.fleet.arrive(r)
 		now := r.state(len(r.rejections()))
 		if now != r.told {
 			r.told = now

@@ -170,6 +170,7 @@ func (s *stream) compose(c *channel, offers []offer) *discoveryv3.DeltaDiscovery
 		out.Resources = append(out.Resources, &discoveryv3.Resource{Name: o.name, Version: o.entry.version, Resource: o.entry.body})
 	}
 	c.depart(offers, out.Nonce, s.seq)
+	s.feed.opts.Sent(c.kind.String(), len(out.Resources))
 	if c.kind == clusters {
 		s.resupply(offers)
 	}
@@ -299,6 +300,7 @@ func (s *stream) reject(c *channel, fl *flight, message string) {
 		c.bad[o.name] = struct{}{}
 		c.pend(o.name) // what it should have may be another by now
 		s.log.Info("An Envoy rejects a resource", "type", c.kind.String(), "resource", o.name, "message", it.bad.message)
+		s.feed.opts.Rejected(c.kind.String())
 		s.touch(ref{c.kind, o.name})
 	}
 }

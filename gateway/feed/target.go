@@ -45,6 +45,8 @@ type target struct {
 	// kept says of what nothing differs.
 	from *target
 	kept [kinds]bool
+	// number is higher than that of every target before.
+	number uint64
 }
 
 func (t *target) has(r ref) bool {
