@@ -66,7 +66,7 @@ func (g *gateways) decide(ctx context.Context, gw *gatewayv1.Gateway, built *gat
 	case asked.Claim == nil:
 		return decided{asked: asked, Decision: allocator.Decision{Leaving: held}}, nil
 	}
-	d, err := g.ledger.Decide(ctx, *asked.Claim)
+	d, err := g.allocate(ctx, *asked.Claim)
 	if err != nil {
 		return decided{}, fmt.Errorf("deciding on the addresses of Gateway %s/%s: %w", gw.Namespace, gw.Name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -107,7 +108,7 @@ func answersIn(routes []*gateway.RouteSaid, policies []gateway.PolicySaid) map[s
 // say takes in what a Gateway says of routes and policies, and asks for the
 // statuses of those of which it says something new, or nothing any more. What it
 // says of a route in the same words is the same pointer, mostly.
-func (g *gateways) say(gw types.NamespacedName, routes []*gateway.RouteSaid, policies []gateway.PolicySaid) {
+func (g *gateways) say(ctx context.Context, gw types.NamespacedName, routes []*gateway.RouteSaid, policies []gateway.PolicySaid) {
 	var changed []subject
 	g.mu.Lock()
 	last := g.spoken[gw]
@@ -138,7 +139,11 @@ func (g *gateways) say(gw types.NamespacedName, routes []*gateway.RouteSaid, pol
 		delete(g.spoken, gw)
 	}
 	g.mu.Unlock()
+	within := trace.SpanContextFromContext(ctx)
 	for _, s := range changed {
+		if within.IsSampled() {
+			g.traces.put(s.request().NamespacedName, within)
+		}
 		g.answers.add(s.request())
 	}
 }
@@ -185,6 +190,7 @@ func (g *gateways) reconcileAnswer(ctx context.Context, req reconcile.Request) (
 	if o == nil {
 		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("nobody speaks of kind %q", s.kind))
 	}
+	within := g.traces.take(req.NamespacedName)
 	err := g.client.Get(ctx, s.name, o)
 	if apierrors.IsNotFound(err) {
 		return reconcile.Result{}, nil
@@ -200,6 +206,7 @@ func (g *gateways) reconcileAnswer(ctx context.Context, req reconcile.Request) (
 	if !ok || !g.merge(next, said) {
 		return reconcile.Result{}, nil
 	}
+	ctx = trace.ContextWithSpanContext(ctx, within)
 	if err := g.patched(ctx, s.kind, s.name, o, next); err != nil {
 		return g.lost(err)
 	}

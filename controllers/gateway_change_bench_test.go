@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -90,7 +91,7 @@ func newScene(b *testing.B, n int, own bool) *scene {
 	gw.Spec.Listeners = []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}}
 	s := &scene{gw: gw, routes: newShelf(), services: newShelf()}
 	s.g = &gateways{
-		shell: &shell{client: cached{shelves: map[string]*shelf{"HTTPRoute": s.routes, "Service": s.services}}},
+		shell: &shell{Options: Options{Clock: clock.RealClock{}}, tracer: noop.Tracer{}, client: cached{shelves: map[string]*shelf{"HTTPRoute": s.routes, "Service": s.services}}},
 		fleet: fleet.Settings{Families: []corev1.IPFamily{corev1.IPv4Protocol}},
 		feed:  feed.New(logr.Discard(), clock.RealClock{}, feed.Options{}),
 		known: map[types.NamespacedName]*serving{}, said: map[subject]map[types.NamespacedName]answer{}, spoken: map[types.NamespacedName]spoken{},
@@ -149,14 +150,14 @@ func (s *scene) turn(b *testing.B, anew bool) {
 	if before != nil {
 		next.encoded, next.sent = before.encoded, before.sent
 	}
-	if err := s.g.publish(next, fleet.Config{}); err != nil {
+	if err := s.g.publish(b.Context(), next, fleet.Config{}, &change{span: noop.Span{}}); err != nil {
 		b.Fatal(err)
 	}
 	s.g.known[name] = next
 	s.g.users.end(name, built.Lookups, fresh)
 	for range 2 { // when it is built, and when it is acknowledged
 		said := built.Status(gateway.Progress{})
-		s.g.say(name, said.Routes, said.Policies)
+		s.g.say(b.Context(), name, said.Routes, said.Policies)
 	}
 	s.g.answers.early = nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -80,7 +81,17 @@ func infrastructureOf(gw *gatewayv1.Gateway) fleet.Metadata {
 
 // publish gives the Model to the Envoys of the fleet. What they were given before
 // stands in s, and is replaced.
-func (g *gateways) publish(s *serving, c fleet.Config) error {
+func (g *gateways) publish(ctx context.Context, s *serving, c fleet.Config, change *change) error {
+	g.encode(ctx, s, c)
+	gatewayBuild.WithLabelValues(s.scope()).Observe(s.spent.Seconds())
+	return g.deliver(ctx, s, change)
+}
+
+func (g *gateways) encode(ctx context.Context, s *serving, c fleet.Config) {
+	_, span := g.tracer.Start(ctx, "xds.encode")
+	defer span.End()
+	began := time.Now()
+	defer func() { s.spent += time.Since(began) }()
 	ports := map[fleet.PortKey]uint16{}
 	for _, p := range s.front.Ports {
 		ports[fleet.PortKey{Number: p.Number, Transport: p.Transport}] = p.Envoy
@@ -89,7 +100,6 @@ func (g *gateways) publish(s *serving, c fleet.Config) error {
 		return ports[fleet.PortKey{Number: number, Transport: t}]
 	}, settingsOf(c, g.fleet.Families))
 	s.sent, s.encoded = resourcesOf(next, s.encoded, s.sent), next
-	return g.feed.Set(s.fleet.Name(), gatewayName(s.name), s.sent)
 }
 
 // frontState is what became of a Gateway's Service.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -64,6 +66,7 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if s == nil {
 		return reconcile.Result{}, nil
 	}
+	ctx = g.within(ctx, s)
 	envoys, err := g.envoysOf(ctx, s)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -80,7 +83,8 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	said := s.built.Status(gateway.Progress{
 		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: g.waiting(s, envoys, assigned),
 	})
-	g.say(s.name, said.Routes, said.Policies)
+	g.noteState(s.name, said.Gateway.Conditions)
+	g.say(ctx, s.name, said.Routes, said.Policies)
 	if err := g.writeGateway(ctx, s, &said); err != nil {
 		return g.lost(err)
 	}
@@ -161,8 +165,10 @@ func generationOf(said *gateway.SetSaid) int64 {
 }
 
 // patched writes a status and counts it.
-func (g *gateways) patched(ctx context.Context, kind string, name types.NamespacedName, before, after client.Object) error {
-	err := g.patchStatus(ctx, before, after)
+func (g *gateways) patched(ctx context.Context, kind string, name types.NamespacedName, before, after client.Object) (err error) {
+	ctx, span := g.tracer.Start(ctx, "status.write", trace.WithAttributes(attribute.String("k8s.object.kind", kind)))
+	defer func() { ended(span, err) }()
+	err = g.patchStatus(ctx, before, after)
 	statusWrites.WithLabelValues(kind, resultOf(err)).Inc()
 	if err != nil {
 		return fmt.Errorf("writing the status of %s %s: %w", kind, name, err)

@@ -60,13 +60,15 @@ func (s *shell) addGateways(mgr manager.Manager) error {
 
 func (s *shell) newGateways(mgr manager.Manager) *gateways {
 	g := &gateways{
-		shell: s, fleet: s.Gateways.Fleet, known: map[types.NamespacedName]*serving{}, ports: map[string]*fleet.Ports{},
+		shell: s, fleet: s.Gateways.Fleet, known: map[types.NamespacedName]*serving{}, states: map[types.NamespacedName]string{}, ports: map[string]*fleet.Ports{},
 		said: map[subject]map[types.NamespacedName]answer{}, spoken: map[types.NamespacedName]spoken{},
 		noted: make(chan struct{}), opened: make(chan struct{}), settings: map[types.NamespacedName]fleet.Config{}, running: map[string]string{},
 	}
 	g.fleet.Namespace = s.Namespace
 	g.feed = feed.New(mgr.GetLogger().WithName("xds"), clock.RealClock{}, feed.Options{
 		Families: familiesForEnvoys(g.fleet.Families),
+		Sent:     func(kind string, n int) { xdsSent.WithLabelValues(kind).Add(float64(n)) },
+		Rejected: func(kind string) { xdsRejections.WithLabelValues(kind).Inc() },
 		Changed: func(_ string, names []gateway.Name) {
 			for _, n := range names {
 				g.progress.add(requestFor(n.Namespace, n.Name))

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -59,6 +62,12 @@ type gateways struct {
 	opening sync.Once
 	// running are the fingerprints of fleets as they were written last.
 	running map[string]string
+	// states are those of Gateways, for the metrics.
+	states map[types.NamespacedName]string
+	// changing is since when Gateways wait to be built anew.
+	changing since
+	// traces are those in which routes and policies are to be answered.
+	traces memory[trace.SpanContext]
 	// settings of classes and Gateways that were good last, for what runs.
 	settings map[types.NamespacedName]fleet.Config
 }
@@ -78,6 +87,13 @@ type serving struct {
 	decided decided
 	// generation of the Gateway that this was built from.
 	generation int64
+	// spent is how long it took to build and to encode it. Anew says that
+	// nothing was taken from what was built before.
+	spent time.Duration
+	anew  bool
+	// trace is of the change that this was built for, and builtAt when it was.
+	trace   trace.SpanContext
+	builtAt time.Time
 }
 
 // buildWorkers is how many Gateways are built at once.
@@ -98,9 +114,11 @@ func (g *gateways) add(mgr manager.Manager) error {
 
 func (g *gateways) addBuild(mgr manager.Manager) error {
 	b := builder.ControllerManagedBy(mgr).Named("gateways").
-		For(&gatewayv1.Gateway{}, builder.WithPredicates(specChanged)).
 		WatchesRawSource(g.build.source()).
-		Watches(&gatewayv1.ListenerSet{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		Watches(&gatewayv1.Gateway{}, g.asking(func(_ context.Context, o client.Object) []reconcile.Request {
+			return []reconcile.Request{requestFor(o.GetNamespace(), o.GetName())}
+		}), builder.WithPredicates(specChanged)).
+		Watches(&gatewayv1.ListenerSet{}, g.asking(func(_ context.Context, o client.Object) []reconcile.Request {
 			s, ok := o.(*gatewayv1.ListenerSet)
 			if !ok {
 				return nil
@@ -108,17 +126,17 @@ func (g *gateways) addBuild(mgr manager.Manager) error {
 			return []reconcile.Request{{NamespacedName: parentOfSet(s)}}
 		}), builder.WithPredicates(generationChanged)).
 		Watches(&gatewayv1.ReferenceGrant{}, g.usersOf("ReferenceGrant", func(o client.Object) (string, string) { return o.GetNamespace(), "" })).
-		Watches(&gatewayv1.BackendTLSPolicy{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfPolicy), builder.WithPredicates(generationChanged)).
+		Watches(&gatewayv1.BackendTLSPolicy{}, g.asking(g.gatewaysOfPolicy), builder.WithPredicates(generationChanged)).
 		Watches(&corev1.Secret{}, g.usersOf("Secret", named)).
 		Watches(&corev1.ConfigMap{}, g.usersOf("ConfigMap", named)).
 		Watches(&corev1.Service{}, g.usersOf("Service", named), builder.WithPredicates(portsChanged)).
 		WatchesMetadata(namespaceObject(), g.usersOf("Namespace", named), builder.WithPredicates(namespaceChanged)).
-		Watches(&v1alpha1.GatewayConfig{}, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfConfig), builder.WithPredicates(generationChanged))
+		Watches(&v1alpha1.GatewayConfig{}, g.asking(g.gatewaysOfConfig), builder.WithPredicates(generationChanged))
 	if g.bundle != nil {
 		b = b.Watches(g.bundle, g.usersOf("ClusterTrustBundle", named))
 	}
 	for _, kind := range routeKinds() {
-		b = b.Watches(kind, handler.EnqueueRequestsFromMapFunc(g.gatewaysOfRoute), builder.WithPredicates(generationChanged))
+		b = b.Watches(kind, g.asking(g.gatewaysOfRoute), builder.WithPredicates(generationChanged))
 	}
 	return b.WithOptions(working(buildWorkers)).Complete(reconcile.Func(g.reconcileBuild))
 }
@@ -170,9 +188,22 @@ func named(o client.Object) (namespace, name string) { return o.GetNamespace(), 
 // usersOf asks for the Gateways that have looked an object up, and notes for them
 // that it has changed.
 func (g *gateways) usersOf(kind string, key func(client.Object) (string, string)) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+	return g.asking(func(_ context.Context, o client.Object) []reconcile.Request {
 		namespace, name := key(o)
 		return requestsFor(g.users.changed(kind, namespace, name))
+	})
+}
+
+// asking asks for Gateways to be built, and remembers since when they wait for it.
+func (g *gateways) asking(of handler.MapFunc) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		out := of(ctx, o)
+		if g.isReady() {
+			for _, r := range out {
+				g.changing.see(r.NamespacedName, g.Clock.Now())
+			}
+		}
+		return out
 	})
 }
 
@@ -282,40 +313,52 @@ func (g *gateways) rebuild(ctx context.Context, gw *gatewayv1.Gateway) error {
 		return err
 	}
 	changed := g.users.begin(name)
-	s, anew, err := g.serve(ctx, class, gw, config, refused, changed)
+	ctx, change := g.beginChange(ctx, gw, changed)
+	s, err := g.serve(ctx, class, gw, config, refused, changed)
 	if err != nil {
 		g.users.fail(name, changed)
+		g.fail(change, err)
 		return err
 	}
 	// What cannot be encoded is left out, and the rest is served.
-	unsent := g.publish(s, config)
+	unsent := g.publish(ctx, s, config, change)
 	g.keep(s)
-	if g.users.end(name, s.built.Lookups, anew) {
+	if g.users.end(name, s.built.Lookups, s.anew) {
 		g.build.add(reconcile.Request{NamespacedName: name})
 	}
 	g.progress.add(reconcile.Request{NamespacedName: name})
 	return unsent
 }
 
-// serve builds a Gateway, and decides on its ports and addresses. Anew says that
-// nothing was taken from what was built before.
-func (g *gateways) serve(ctx context.Context, class *gatewayv1.GatewayClass, gw *gatewayv1.Gateway, config fleet.Config, refused *gateway.Problem, changed references) (s *serving, anew bool, err error) {
-	name := client.ObjectKeyFromObject(gw)
-	before := g.servingOf(name)
-	l := &lookup{ctx: ctx, client: g.client, bundle: g.bundle}
-	built, anew, err := l.build(gw, before, changed)
+// serve builds a Gateway, and decides on its ports and addresses.
+func (g *gateways) serve(ctx context.Context, class *gatewayv1.GatewayClass, gw *gatewayv1.Gateway, config fleet.Config, refused *gateway.Problem, changed references) (*serving, error) {
+	s, err := g.made(ctx, gw, changed)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	s = &serving{name: name, uid: gw.UID, built: built, generation: gw.Generation, fleet: fleetFor(class, gw, config)}
+	s.fleet, s.trace, s.builtAt = fleetFor(class, gw, config), trace.SpanContextFromContext(ctx), g.Clock.Now()
+	if s.front, err = g.frontFor(gw, s.built, config, s.fleet); err != nil {
+		return nil, err
+	}
+	s.decided, err = g.decide(ctx, gw, s.built, config, s.front.Name(), refused)
+	return s, err
+}
+
+// made builds a Gateway's Model, from what was built before if that will do.
+func (g *gateways) made(ctx context.Context, gw *gatewayv1.Gateway, changed references) (s *serving, err error) {
+	ctx, span := g.tracer.Start(ctx, "gateway.build")
+	defer func() { ended(span, err) }()
+	s = &serving{name: client.ObjectKeyFromObject(gw), uid: gw.UID, generation: gw.Generation}
+	before := g.servingOf(s.name)
 	if before != nil {
 		s.encoded, s.sent = before.encoded, before.sent
 	}
-	if s.front, err = g.frontFor(gw, built, config, s.fleet); err != nil {
-		return nil, false, err
-	}
-	s.decided, err = g.decide(ctx, gw, built, config, s.front.Name(), refused)
-	return s, anew, err
+	l := &lookup{ctx: ctx, client: g.client, bundle: g.bundle}
+	began := time.Now()
+	s.built, s.anew, err = l.build(gw, before, changed)
+	s.spent = time.Since(began)
+	span.SetAttributes(attribute.String("fairlead.scope", s.scope()))
+	return s, err
 }
 
 // keep remembers what was built, and what it says of others.
@@ -347,9 +390,11 @@ func (g *gateways) remove(ctx context.Context, name types.NamespacedName) error 
 	before := g.known[name]
 	delete(g.known, name)
 	delete(g.settings, name)
+	delete(g.states, name)
 	g.mu.Unlock()
 	g.users.forget(name)
-	g.say(name, nil, nil)
+	g.changing.forget(name)
+	g.say(ctx, name, nil, nil)
 	if before != nil {
 		g.feed.Remove(before.fleet.Name(), gatewayName(name))
 		g.releasePorts(before, nil)

@@ -37,6 +37,15 @@ func (m *memory[V]) forget(name types.NamespacedName) {
 	delete(m.of, name)
 }
 
+// take is get, and forget.
+func (m *memory[V]) take(name types.NamespacedName) V {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v := m.of[name]
+	delete(m.of, name)
+	return v
+}
+
 func (m *memory[V]) len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -71,10 +80,11 @@ func (c *contests) get(name types.NamespacedName) service.Contest {
 	return service.Contest{Pace: c.pace}
 }
 
-// asking is since when Services wait for an address, for the metric.
-type asking struct{ memory[time.Time] }
+// since is from when on something waits, for a metric.
+type since struct{ memory[time.Time] }
 
-func (a *asking) see(name types.NamespacedName, now time.Time) {
+// see takes when something has begun to wait, if it does not already.
+func (a *since) see(name types.NamespacedName, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.of == nil {
@@ -85,7 +95,7 @@ func (a *asking) see(name types.NamespacedName, now time.Time) {
 	}
 }
 
-func (a *asking) began(name types.NamespacedName) (time.Time, bool) {
+func (a *since) began(name types.NamespacedName) (time.Time, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t, ok := a.of[name]

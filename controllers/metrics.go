@@ -27,10 +27,19 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 	}))
 }
 
+func histogramBy(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return register(prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespaceOfMetrics, Subsystem: subsystemOfMetrics, Name: name, Help: help, Buckets: buckets,
+	}, labels))
+}
+
 func register[C prometheus.Collector](c C) C {
 	metrics.Registry.MustRegister(c)
 	return c
 }
+
+// latencies are the buckets of what takes from some milliseconds to a minute.
+var latencies = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
 var (
 	poolCapacity  = gauge("pool_capacity_addresses", "Addresses that a pool can hand out, in use or not.", "pool", "family")
@@ -40,7 +49,7 @@ var (
 
 	allocationLatency = histogram("allocation_seconds",
 		"Time from the first event of a Service that asks for an address to the write of the status that shows it.",
-		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60})
+		latencies)
 
 	decisions     = counter("decisions_total", "Decisions on claims, by result: given, kept, refused.", "result")
 	refusals      = counter("refusals_total", "Claims that were refused, by reason; counted when the reason changes.", "reason")

@@ -235,9 +235,14 @@ func (s *shell) decide(ctx context.Context, svc *corev1.Service, asking service.
 	if !asking.Decide {
 		return allocator.Decision{}, s.release(ctx, service.KeyOf(svc))
 	}
+	return s.allocate(ctx, asking.Claim)
+}
+
+// allocate asks the books for a decision on a claim.
+func (s *shell) allocate(ctx context.Context, claim allocator.Claim) (allocator.Decision, error) {
 	ctx, span := s.tracer.Start(ctx, "allocate")
 	defer span.End()
-	d, err := s.ledger.Decide(ctx, asking.Claim)
+	d, err := s.ledger.Decide(ctx, claim)
 	if err != nil {
 		span.RecordError(err)
 		return d, err

@@ -152,7 +152,8 @@ type shell struct {
 	configured   atomic.Pointer[configured]
 
 	contests contests
-	asking   asking
+	// asking is since when Services wait for an address.
+	asking since
 	// dark is since when an Address is not announced.
 	dark  memory[time.Time]
 	world indexOf

@@ -35,6 +35,15 @@ func kindOf(typeURL string) (kind, bool) {
 // String is the type's name as its users know it: Cluster, Listener.
 func (k kind) String() string { return typeURLs[k][strings.LastIndexByte(typeURLs[k], '.')+1:] }
 
+// Types are the names of all types.
+func Types() []string {
+	out := make([]string, kinds)
+	for k := range out {
+		out[k] = kind(k).String()
+	}
+	return out
+}
+
 // byName says that an Envoy asks for resources of this type by name, and drops
 // them by no longer asking. Of the other types it gets all there are.
 func (k kind) byName() bool { return k != clusters && k != listeners }
