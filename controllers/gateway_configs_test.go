@@ -94,7 +94,7 @@ func TestGatewayConfigSaysWhetherItCounts(t *testing.T) {
 		c.Spec.ParametersRef = &gatewayv1.ParametersReference{Group: "fairlead.dev", Kind: "GatewayConfig", Namespace: &namespace, Name: "wide"}
 		return w.c.Update(w.ctx(), c)
 	})
-	ready("wide", metav1.ConditionTrue, fleet.ReasonInUse, "spec.tracing yet")
+	ready("wide", metav1.ConditionTrue, fleet.ReasonInUse, "GatewayClass "+class)
 	if err := w.c.Delete(w.ctx(), gw); err != nil {
 		t.Fatal(err)
 	}

@@ -30,11 +30,18 @@ func settingsOf(c fleet.Config, families []corev1.IPFamily) xds.Settings {
 		SessionIdleTimeout:    unlimited(c.Timeouts.UDPIdle),
 		ConnectTimeout:        unlimited(c.Timeouts.Connect),
 	}
-	if l := c.AccessLog; l != nil && l.Sink == v1alpha1.LogStdout {
-		s.AccessLog = xds.AccessLogJSON
-		if l.Format == v1alpha1.LogText {
+	if l := c.AccessLog; l != nil {
+		switch {
+		case l.Sink == v1alpha1.LogOTLP:
+			s.AccessLogCollector = xds.Collector(l.Endpoint)
+		case l.Format == v1alpha1.LogText:
 			s.AccessLog = xds.AccessLogText
+		default:
+			s.AccessLog = xds.AccessLogJSON
 		}
+	}
+	if t := c.Tracing; t != nil {
+		s.TraceCollector, s.TraceRatio = xds.Collector(t.Endpoint), t.Ratio
 	}
 	return s
 }

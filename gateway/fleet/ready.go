@@ -36,9 +36,6 @@ func Ready(c *v1alpha1.GatewayConfig, u Use) *metav1.Condition {
 		return out
 	}
 	out.Message = u.words()
-	if idle := withoutEffect(&c.Spec); len(idle) > 0 {
-		out.Message += fmt.Sprintf(" This version does not know %s yet: without effect.", strings.Join(idle, ", "))
-	}
 	return out
 }
 
@@ -57,16 +54,4 @@ func (u Use) words() string {
 		by = append(by, fmt.Sprintf("%d Gateways", u.Gateways))
 	}
 	return strings.Join(by, " and ") + " use it."
-}
-
-// withoutEffect are the fields that are set and that nothing follows from.
-func withoutEffect(s *v1alpha1.GatewayConfigSpec) []string {
-	var out []string
-	if s.AccessLog != nil && s.AccessLog.Sink != "" && s.AccessLog.Sink != v1alpha1.LogStdout {
-		out = append(out, "spec.accessLog.sink "+string(s.AccessLog.Sink))
-	}
-	if s.Tracing != nil {
-		out = append(out, "spec.tracing")
-	}
-	return out
 }

@@ -11,9 +11,6 @@ import (
 
 func TestReady(t *testing.T) {
 	plain := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Generation: 4}}
-	idle := plain.DeepCopy()
-	idle.Spec.Tracing = &v1alpha1.GatewayTracing{Endpoint: "collector:4317"}
-	idle.Spec.AccessLog = &v1alpha1.AccessLog{Sink: v1alpha1.LogOTLP}
 	wrong := Problem{FromClass, "spec.image", "it is none"}
 	for name, tt := range map[string]struct {
 		config *v1alpha1.GatewayConfig
@@ -27,7 +24,6 @@ func TestReady(t *testing.T) {
 		"many":             {plain, Use{Classes: []string{"a", "b"}, Gateways: 3}, metav1.ConditionTrue, ReasonInUse, []string{"2 GatewayClasses and 3 Gateways use"}},
 		"a Gateway":        {plain, Use{Gateways: 1}, metav1.ConditionTrue, ReasonInUse, []string{"1 Gateway use"}},
 		"a problem, twice": {plain, Use{Gateways: 2, Problems: []Problem{wrong, wrong}}, metav1.ConditionFalse, ReasonInvalid, []string{"spec.image: it is none. What"}},
-		"without effect":   {idle, Use{Classes: []string{"edge"}}, metav1.ConditionTrue, ReasonInUse, []string{"spec.accessLog.sink OTLP", "spec.tracing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Ready(tt.config, tt.use)

@@ -23,6 +23,9 @@ const (
 	keepaliveProbes   = 3
 )
 
+// protocolOptions is where the options of HTTP stand in a cluster.
+const protocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
 // backend encodes a cluster and says of what its endpoints consist.
 func (e *encoder) backend(b *gateway.Backend) {
 	name := e.clusterName(b.ID)
@@ -35,7 +38,7 @@ func (e *encoder) backend(b *gateway.Backend) {
 	if options := httpOptions(b.Protocol); options != nil {
 		c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
-			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(options),
+			protocolOptions: pack(options),
 		}
 	}
 	if b.TLS != nil {

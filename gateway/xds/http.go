@@ -54,6 +54,7 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 		},
 		HttpFilters: httpFilters(mostAuths(t)),
 		AccessLog:   e.accessLog(requestLog),
+		Tracing:     e.tracing(),
 
 		UseRemoteAddress:  wrapperspb.Bool(true),
 		XffNumTrustedHops: e.settings.TrustedHops,

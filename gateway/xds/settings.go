@@ -14,6 +14,12 @@ type Settings struct {
 	NoIPv6 bool
 	// AccessLog is the format of the lines on standard output.
 	AccessLog AccessLog
+	// AccessLogCollector gets a record with the same fields.
+	AccessLogCollector Collector
+	// TraceCollector gets spans of requests: of those that bring a trace along,
+	// if that is sampled, and of others a share, TraceRatio, from 0 to 1.
+	TraceCollector Collector
+	TraceRatio     float64
 	// TrustedHops is how many proxies in front of Envoy append to
 	// X-Forwarded-For and are believed.
 	TrustedHops uint32

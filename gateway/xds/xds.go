@@ -88,6 +88,7 @@ func Update(before Resources, m *gateway.Model, port PortOf, s Settings) Resourc
 		e.bundles[a.ID] = a.Bundle
 	}
 	e.allBackends()
+	e.collectors()
 	for _, c := range m.Certificates {
 		e.certificate(c)
 	}
