@@ -18,6 +18,7 @@ import (
 func settingsOf(c fleet.Config, families []corev1.IPFamily) xds.Settings {
 	s := xds.Settings{
 		NoIPv6:                !slices.Contains(families, corev1.IPv6Protocol),
+		RouteMetrics:          c.RouteMetrics,
 		TrustedHops:           c.Client.TrustedHops,
 		ProxyProtocol:         c.Client.ProxyProtocol,
 		RequestHeadersKiB:     c.Limits.RequestHeadersKiB,

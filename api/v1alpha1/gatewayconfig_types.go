@@ -96,6 +96,10 @@ type GatewayConfigSpec struct {
 	// +optional
 	Tracing *GatewayTracing `json:"tracing,omitempty"`
 
+	// What Envoys count beside what they always do. Unset: nothing.
+	// +optional
+	Metrics *GatewayMetrics `json:"metrics,omitempty"`
+
 	// How Envoy learns who the client is. Unset: from the connection.
 	// +optional
 	ClientAddress *ClientAddress `json:"clientAddress,omitempty"`
@@ -128,7 +132,7 @@ type SourceRange string
 // GatewaySetting is a field of a GatewayConfig that a Gateway may have its own
 // of.
 //
-// +kubebuilder:validation:Enum=families;pools;externalTrafficPolicy;sourceRanges;serviceAnnotations;accessLog;tracing;clientAddress;limits;timeouts
+// +kubebuilder:validation:Enum=families;pools;externalTrafficPolicy;sourceRanges;serviceAnnotations;accessLog;tracing;metrics;clientAddress;limits;timeouts
 type GatewaySetting string
 
 // The settings that a class may leave to its Gateways.
@@ -140,6 +144,7 @@ const (
 	SettingServiceAnnotations    GatewaySetting = "serviceAnnotations"
 	SettingAccessLog             GatewaySetting = "accessLog"
 	SettingTracing               GatewaySetting = "tracing"
+	SettingMetrics               GatewaySetting = "metrics"
 	SettingClientAddress         GatewaySetting = "clientAddress"
 	SettingLimits                GatewaySetting = "limits"
 	SettingTimeouts              GatewaySetting = "timeouts"
@@ -294,6 +299,15 @@ type GatewayTracing struct {
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:Pattern=`^(0(\.[0-9]+)?|1(\.0+)?)$`
 	Ratio string `json:"ratio,omitempty"`
+}
+
+// GatewayMetrics say what Envoys count.
+type GatewayMetrics struct {
+	// Count the requests of each route (HTTPRoute, GRPCRoute) that go to a
+	// backend, by status, and how long they take; all rules and hostnames of a
+	// route together. That is some 30 time series for each route and Envoy.
+	// +optional
+	PerRoute bool `json:"perRoute,omitempty"`
 }
 
 // ClientAddress says how Envoy learns who the client is.

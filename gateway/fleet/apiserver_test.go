@@ -114,7 +114,7 @@ func configsAreValidated(t *testing.T, c client.Client) {
 		{`{"fleet":{"mode":"Dedicated","replicas":3}}`, ""},
 		{`{"fleet":{"workload":"Deployment","replicas":0,"image":"example.com/envoy@sha256:0123","drainTimeout":"1m30s"}}`, ""},
 		{`{"families":["IPv6","IPv4"],"pools":["a"],"sourceRanges":["192.0.2.0/24","2001:db8::/32"],"allow":[]}`, ""},
-		{`{"accessLog":{"sink":"OTLP","endpoint":"otel.monitoring.svc:4317"},"tracing":{"endpoint":"[2001:db8::7]:4317","ratio":"0.05"}}`, ""},
+		{`{"accessLog":{"sink":"OTLP","endpoint":"otel.monitoring.svc:4317"},"tracing":{"endpoint":"[2001:db8::7]:4317","ratio":"0.05"},"metrics":{"perRoute":true}}`, ""},
 		{`{"accessLog":{},"timeouts":{"idle":"0s","connect":"250ms"},"limits":{"requestHeadersKiB":64},"clientAddress":{"trustedHops":1}}`, ""},
 		{`{"fleet":{"replicas":3}}`, "workload: Deployment"},
 		{`{"fleet":{"mode":"Dedicated","workload":"DaemonSet","replicas":3}}`, "workload: Deployment"},

@@ -190,8 +190,8 @@ func layeredRuntime() object {
 func statsConfig() object {
 	patterns := list{}
 	for _, prefix := range []string{
-		"cluster." + XDSCluster + ".", "cluster_manager.", "control_plane.", "http.", "listener.", "listener_manager.",
-		"main_thread.", "overload.", "server.", "tcp.", "tls_inspector.", "udp.", "workers.",
+		"access_logs.", "cluster." + XDSCluster + ".", "cluster_manager.", "control_plane.", "http.", "listener.", "listener_manager.",
+		"main_thread.", "overload.", "server.", "tcp.", "tls_inspector.", "tracing.", "udp.", "workers.",
 	} {
 		patterns = append(patterns, object{"prefix": prefix})
 	}
@@ -206,7 +206,18 @@ func statsConfig() object {
 	} {
 		patterns = append(patterns, object{"safe_regex": object{"regex": regex}})
 	}
-	return object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}}
+	return object{"stats_matcher": object{"inclusion_list": object{"patterns": patterns}}, "stats_tags": statsTags()}
+}
+
+// statsTags read labels out of the names that the encoder gives: NAMESPACE/GATEWAY
+// and, of listeners, PORT/TRANSPORT. Envoy's own labels stay as they are.
+func statsTags() list {
+	tag := func(name, regex string) object { return object{"tag_name": "fairlead." + name, "regex": regex} }
+	return list{
+		tag("namespace", `^(?:cluster|http|listener|tcp|udp|vhost)\.(([^./]+)/)`),
+		tag("gateway", `^(?:cluster|http|listener|tcp|udp|vhost)\.[^./]+/(([^./]+)[./])`),
+		tag("port", `^(?:http|listener|tcp|udp)\.[^./]+/[^./]+/(([0-9]+/(?:tcp|udp))\.)`),
+	}
 }
 
 func typed(kind string, fields object) object {

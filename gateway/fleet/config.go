@@ -30,9 +30,11 @@ type Config struct {
 	// AccessLog, Tracing: nil is none.
 	AccessLog *AccessLog
 	Tracing   *Tracing
-	Client    Client
-	Limits    Limits
-	Timeouts  Timeouts
+	// RouteMetrics counts requests by route.
+	RouteMetrics bool
+	Client       Client
+	Limits       Limits
+	Timeouts     Timeouts
 }
 
 // Workload says how the Envoys of a fleet run.

@@ -128,6 +128,9 @@ func (m *merger) settings(s *v1alpha1.GatewayConfigSpec) {
 	if m.may(v1alpha1.SettingTracing, s.Tracing != nil) {
 		m.tracing(s.Tracing)
 	}
+	if m.may(v1alpha1.SettingMetrics, s.Metrics != nil) {
+		c.RouteMetrics = s.Metrics.PerRoute
+	}
 	if m.may(v1alpha1.SettingClientAddress, s.ClientAddress != nil) {
 		c.Client = Client{TrustedHops: uint32(max(0, s.ClientAddress.TrustedHops)), ProxyProtocol: s.ClientAddress.ProxyProtocol}
 	}

@@ -51,7 +51,7 @@ func TestAGatewayGoesBeforeItsClass(t *testing.T) {
 		s.Families, s.Pools = []corev1.IPFamily{corev1.IPv4Protocol}, []string{"public"}
 		s.SourceRanges = []v1alpha1.SourceRange{"192.0.2.0/24", "2001:db8::/32"}
 		s.ServiceAnnotations = map[string]string{"example.com/a": "class", "example.com/b": "class"}
-		s.Allow = append(DefaultAllow(), v1alpha1.SettingServiceAnnotations, v1alpha1.SettingTimeouts)
+		s.Allow = append(DefaultAllow(), v1alpha1.SettingServiceAnnotations, v1alpha1.SettingTimeouts, v1alpha1.SettingMetrics)
 		s.Timeouts = &v1alpha1.GatewayTimeouts{Idle: &metav1.Duration{Duration: time.Minute}}
 	})
 	gw := gc(func(s *v1alpha1.GatewayConfigSpec) {
@@ -59,6 +59,7 @@ func TestAGatewayGoesBeforeItsClass(t *testing.T) {
 		s.SourceRanges = []v1alpha1.SourceRange{"192.0.2.64/26"}
 		s.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 		s.ServiceAnnotations = map[string]string{"example.com/b": "gateway"}
+		s.Metrics = &v1alpha1.GatewayMetrics{PerRoute: true}
 		s.Timeouts = &v1alpha1.GatewayTimeouts{Connect: &metav1.Duration{Duration: time.Second}}
 	})
 	got, problems := Merge(class, gw)
@@ -68,6 +69,7 @@ func TestAGatewayGoesBeforeItsClass(t *testing.T) {
 	want.TrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	want.ServiceAnnotations = map[string]string{"example.com/a": "class", "example.com/b": "gateway"}
 	want.Timeouts.Idle, want.Timeouts.Connect = time.Minute, time.Second
+	want.RouteMetrics = true
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" || len(problems) > 0 {
 		t.Errorf("%v %s", problems, d)
 	}

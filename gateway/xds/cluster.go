@@ -81,7 +81,7 @@ func (e *encoder) unreachable(name string) *clusterv3.Cluster {
 }
 
 func (e *encoder) bare(name string) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	c := &clusterv3.Cluster{
 		Name:           name,
 		ConnectTimeout: bounded(e.settings.ConnectTimeout, 5*time.Second),
 		// In turn: a TCP connection that one endpoint refuses is tried at the
@@ -97,6 +97,10 @@ func (e *encoder) bare(name string) *clusterv3.Cluster {
 			},
 		},
 	}
+	if counted := statName(name); counted != name {
+		c.AltStatName = counted
+	}
+	return c
 }
 
 // unlimited lifts Envoy's limits of 1024 connections and requests and of 3

@@ -39,7 +39,7 @@ var everySetting = xds.Settings{
 	NoIPv6: true, AccessLog: xds.AccessLogJSON, TrustedHops: 2, ProxyProtocol: true,
 	RequestHeadersKiB: 7, ConcurrentStreams: 8, RequestsPerConnection: 9,
 	HeaderTimeout: 1e9, StreamIdleTimeout: 2e9, ConnectionIdleTimeout: 3e9, TCPIdleTimeout: 10e9, SessionIdleTimeout: 4e9,
-	AccessLogCollector: "collector.example.com:4317", TraceCollector: "[2001:db8::7]:4317", TraceRatio: 0.25,
+	AccessLogCollector: "collector.example.com:4317", TraceCollector: "[2001:db8::7]:4317", TraceRatio: 0.25, RouteMetrics: true,
 	ConnectTimeout: 5e9, AuthTimeout: 6e9, SystemAuthorities: "/ca.pem",
 }
 

@@ -21,11 +21,12 @@ func (e *encoder) listenerName(p *gateway.Port) string {
 	return e.name(number(p.Number), strings.ToLower(string(p.Transport)))
 }
 
-// statPrefix bounds statistics to one set per port of a Gateway. A dot would
-// start a new part of the name.
-func (e *encoder) statPrefix(p *gateway.Port) string {
-	return strings.ReplaceAll(e.listenerName(p), ".", "_")
-}
+// statPrefix bounds statistics to one set per port of a Gateway.
+func (e *encoder) statPrefix(p *gateway.Port) string { return statName(e.listenerName(p)) }
+
+// statName is a name in the names of statistics, where a dot would start a new part.
+// No two objects differ by this alone: their names have no underscores.
+func statName(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 func (e *encoder) tableName(t *gateway.Table) string { return e.name("table", t.Name) }
 

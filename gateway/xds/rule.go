@@ -54,10 +54,14 @@ func failure(r *gateway.Rule) uint32 {
 // route is one with a name and a match.
 func (e *encoder) route(r *gateway.Rule) *routev3.Route {
 	o := r.Origin
-	return &routev3.Route{
+	route := &routev3.Route{
 		Name:  fmt.Sprintf("%s/%s/%s/%d/%d", o.Kind, o.Namespace, o.Name.Name, o.Rule, o.Match),
 		Match: match(r.Match),
 	}
+	if e.settings.RouteMetrics {
+		route.StatPrefix = statName(fmt.Sprintf("%s/%s/%s", o.Kind, o.Namespace, o.Name.Name))
+	}
+	return route
 }
 
 func (e *encoder) failed(r *gateway.Rule, status uint32) *routev3.Route {

@@ -20,6 +20,9 @@ type Settings struct {
 	// if that is sampled, and of others a share, TraceRatio, from 0 to 1.
 	TraceCollector Collector
 	TraceRatio     float64
+	// RouteMetrics has Envoy count the requests of each route of the Gateway API,
+	// all of its rules together.
+	RouteMetrics bool
 	// TrustedHops is how many proxies in front of Envoy append to
 	// X-Forwarded-For and are believed.
 	TrustedHops uint32

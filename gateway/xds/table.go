@@ -57,7 +57,7 @@ func (e *encoder) guardOf(auth []gateway.ExternalAuth) guard {
 // a route: a path that nobody serves is asked about too, and then answered with
 // 404 by a route.
 func (e *encoder) host(h *gateway.Host) *routev3.VirtualHost {
-	v := &routev3.VirtualHost{Name: h.Hostname, Domains: []string{h.Hostname}}
+	v := &routev3.VirtualHost{Name: e.hostName(h), Domains: []string{h.Hostname}}
 	g := e.guardOf(h.Auth)
 	switch {
 	case h.Misdirected:
@@ -77,6 +77,15 @@ func (e *encoder) host(h *gateway.Host) *routev3.VirtualHost {
 		}
 	}
 	return v
+}
+
+// hostName is where a host's requests are counted, if they are counted by route: all
+// of a Gateway in one place, or each route would be counted once per hostname.
+func (e *encoder) hostName(h *gateway.Host) string {
+	if e.settings.RouteMetrics {
+		return statName(e.model.Gateway.String())
+	}
+	return h.Hostname
 }
 
 // rule gives the routes of a rule, which most hosts share.

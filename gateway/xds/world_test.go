@@ -29,6 +29,8 @@ type world struct {
 	settings xds.Settings
 	where    envoytest.Endpoints
 	envoy    *envoytest.Envoy
+	// bootstrap is what Envoy starts with beside what it always does.
+	bootstrap map[string]any
 }
 
 func newWorld(t *testing.T) *world {
@@ -40,7 +42,7 @@ func newWorld(t *testing.T) *world {
 // start runs the Envoy.
 func (w *world) start() {
 	w.t.Helper()
-	w.envoy = envoytest.Start(w.t, w.encode(), w.where)
+	w.envoy = envoytest.Start(w.t, w.encode(), w.where, w.bootstrap)
 }
 
 func (w *world) encode() xds.Resources { return xds.Encode(w.model, envoytest.AnyPort, w.settings) }
@@ -143,7 +145,13 @@ func (w *world) address(number uint16, transport gateway.Transport) string {
 // client sends every request to a TCP port, whatever its host.
 func (w *world) client(number uint16, protocols func(*http.Protocols), config *tls.Config) *http.Client {
 	w.t.Helper()
-	address := w.address(number, gateway.TCP)
+	return w.clientOf(fmt.Sprintf("test/gw/%d/tcp", number), protocols, config)
+}
+
+// clientOf sends every request to a listener.
+func (w *world) clientOf(listener string, protocols func(*http.Protocols), config *tls.Config) *http.Client {
+	w.t.Helper()
+	address := w.envoy.Address(listener)
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer

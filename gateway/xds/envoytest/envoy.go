@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -35,8 +36,8 @@ type Envoy struct {
 }
 
 // Start runs an Envoy that has taken the resources. The test fails if Envoy
-// refuses any, now or later.
-func Start(t testing.TB, r xds.Resources, where Endpoints) *Envoy {
+// refuses any, now or later. More goes into the bootstrap.
+func Start(t testing.TB, r xds.Resources, where Endpoints, more map[string]any) *Envoy {
 	t.Helper()
 	binary := Binary(t)
 	e := &Envoy{t: t, source: newSource(t), client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
@@ -44,7 +45,9 @@ func Start(t testing.TB, r xds.Resources, where Endpoints) *Envoy {
 	dir := t.TempDir()
 	e.log = filepath.Join(dir, "log")
 	admin := filepath.Join(dir, "admin")
-	e.run(exec.Command(binary, "-c", write(t, bootstrap("127.0.0.1", e.source.port)),
+	config := bootstrap("127.0.0.1", e.source.port)
+	maps.Copy(config, more)
+	e.run(exec.Command(binary, "-c", write(t, config),
 		"--admin-address-path", admin, "--disable-hot-restart", "--concurrency", "1",
 		"--log-level", "info", "--log-path", e.log))
 	e.Await("its admin address", func() error {
