@@ -207,7 +207,7 @@ func spansOf(spans tracetest.SpanStubs, name string) tracetest.SpanStubs {
 func attributesOf(s tracetest.SpanStub) map[string]string {
 	out := map[string]string{}
 	for _, a := range s.Attributes {
-		out[string(a.Key)] = a.Value.Emit()
+		out[string(a.Key)] = a.Value.String()
 	}
 	return out
 }

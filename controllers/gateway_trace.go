@@ -53,7 +53,7 @@ func (g *gateways) beginChange(ctx context.Context, gw *gatewayv1.Gateway, of re
 func (r references) some(n int) []string {
 	out := make([]string, 0, len(r))
 	for ref := range r {
-		out = append(out, ref.Kind+" "+ref.Name.String())
+		out = append(out, ref.Kind+" "+ref.String())
 	}
 	slices.Sort(out)
 	return out[:min(n, len(out))]

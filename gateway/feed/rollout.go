@@ -133,7 +133,7 @@ func (r *rollout) make(now time.Time) {
 	for name := range r.work[clusters] {
 		e := r.target.entries[clusters][name]
 		if e == nil {
-			if ch.items[name] != nil && !(r.orphans && r.stream.owned(ref{clusters, name})) {
+			if ch.items[name] != nil && (!r.orphans || !r.stream.owned(ref{clusters, name})) {
 				r.dropped[name] = time.Time{}
 			}
 			delete(r.late, ref{clusters, name})
