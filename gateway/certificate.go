@@ -2,8 +2,7 @@ package gateway
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,8 +94,8 @@ func (k groupKind) String() string {
 }
 
 // readCertificate reads a Secret as the API server types kubernetes.io/tls. What
-// is not PEM, or a key of another certificate, Envoy would reject with the whole
-// listener.
+// is not PEM, a key of another certificate, or a kind that it does not support,
+// Envoy would reject with the whole listener.
 func readCertificate(s *corev1.Secret) (certificate, error) {
 	chain, key := s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]
 	switch {
@@ -105,39 +104,43 @@ func readCertificate(s *corev1.Secret) (certificate, error) {
 	case len(key) == 0:
 		return certificate{}, fmt.Errorf("%s is missing", corev1.TLSPrivateKeyKey)
 	}
-	pair, err := tls.X509KeyPair(chain, key)
+	all, err := certificatesIn(chain)
 	if err != nil {
+		return certificate{}, fmt.Errorf("%s: %w", corev1.TLSCertKey, err)
+	}
+	if _, err := pemBlocks(key); err != nil {
+		return certificate{}, fmt.Errorf("%s: %w", corev1.TLSPrivateKeyKey, err)
+	}
+	if _, err := tls.X509KeyPair(chain, key); err != nil {
 		return certificate{}, fmt.Errorf("%s and %s do not make a pair: %s", corev1.TLSCertKey, corev1.TLSPrivateKeyKey, strings.TrimPrefix(err.Error(), "tls: "))
 	}
+	leaf := all[0]
+	if err := servable(leaf); err != nil {
+		return certificate{}, err
+	}
 	c := certificate{Certificate: Certificate{Chain: chain, Key: key}}
-	if pair.Leaf != nil {
-		for _, n := range pair.Leaf.DNSNames {
-			c.names = append(c.names, strings.ToLower(n))
-		}
+	for _, n := range leaf.DNSNames {
+		c.names = append(c.names, strings.ToLower(n))
 	}
 	return c, nil
 }
 
 // readBundle says what is wrong with PEM that should hold CA certificates.
 func readBundle(text string) error {
-	rest, found := []byte(text), 0
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
+	blocks, err := pemBlocks([]byte(text))
+	if err != nil {
+		return err
+	}
+	for _, block := range blocks {
 		if block.Type != "CERTIFICATE" {
 			return fmt.Errorf("it holds a %s where only certificates belong", block.Type)
 		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("certificate %d cannot be read: %s", found+1, strings.TrimPrefix(err.Error(), "x509: "))
-		}
-		found++
 	}
-	if found == 0 {
-		return fmt.Errorf("it holds no PEM certificate")
+	if len(blocks) == 0 {
+		return errors.New("it holds no PEM certificate")
 	}
-	return nil
+	_, err = certificatesIn([]byte(text))
+	return err
 }
 
 // The two ways in which a reference to CA certificates is wrong; the reasons for

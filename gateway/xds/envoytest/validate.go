@@ -2,6 +2,7 @@ package envoytest
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os/exec"
 	"slices"
@@ -19,6 +20,14 @@ import (
 // Validate has Envoy load everything at once, as if it stood in its bootstrap,
 // and fails the test if Envoy refuses any of it.
 func Validate(t testing.TB, r xds.Resources) {
+	t.Helper()
+	if refusal := Refusal(t, r); refusal != "" {
+		t.Errorf("Envoy refuses it: %s", refusal)
+	}
+}
+
+// Refusal is what Envoy says against it; empty: nothing.
+func Refusal(t testing.TB, r xds.Resources) string {
 	t.Helper()
 	binary := Binary(t)
 	listeners, clusters, secrets := []json.RawMessage{}, []json.RawMessage{}, []json.RawMessage{}
@@ -42,8 +51,9 @@ func Validate(t testing.TB, r xds.Resources) {
 	delete(config["dynamic_resources"].(map[string]any), "cds_config")
 	out, err := exec.Command(binary, "--mode", "validate", "--log-level", "warning", "-c", write(t, config)).CombinedOutput()
 	if err != nil {
-		t.Errorf("Envoy refuses it: %v\n%s", err, out)
+		return fmt.Sprintf("%v\n%s", err, out)
 	}
+	return ""
 }
 
 // static puts route tables where they are named, and takes secrets from the
