@@ -88,5 +88,9 @@ func (r *ranked) grpcExpressions(service, method string) string {
 	}
 	r.Match.Path, r.path = PathRegex, 1
 	r.Match.Value = "/" + part("service", service) + "/" + part("method", method)
+	if problem == "" {
+		// A \Q without an end reaches into what is put behind it.
+		_, problem = parsed("path that service and method make", r.Match.Value)
+	}
 	return problem
 }

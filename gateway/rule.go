@@ -3,7 +3,7 @@ package gateway
 import (
 	"cmp"
 	"fmt"
-	"regexp/syntax"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -169,7 +169,7 @@ const defaultAttempts = 1
 func retry(s *gatewayv1.HTTPRouteRetry, problem string) (*Retry, string) {
 	out := &Retry{Attempts: defaultAttempts}
 	if s.Attempts != nil {
-		out.Attempts = uint32(max(*s.Attempts, 0))
+		out.Attempts = uint32(min(max(*s.Attempts, 0), math.MaxInt32))
 	}
 	for _, c := range s.Codes {
 		out.Codes = appendNew(out.Codes, uint32(c))
@@ -266,24 +266,4 @@ func (m *Match) addHeader(name, value string, regex bool, problem string) string
 		return expression("header "+name, value, problem)
 	}
 	return problem
-}
-
-// maxProgram is how big a regular expression may be when it is compiled. Envoy
-// is started with the same limit, and would reject a whole table for one more.
-const maxProgram = 1000
-
-// expression says what is wrong with a regular expression, in RE2's syntax.
-func expression(where, text, problem string) string {
-	if problem != "" {
-		return problem
-	}
-	parsed, err := syntax.Parse(text, syntax.Perl)
-	if err != nil {
-		return fmt.Sprintf("the regular expression for the %s cannot be read: %s (RE2 syntax; no look-around, no back-references)", where, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil || len(program.Inst) > maxProgram {
-		return fmt.Sprintf("the regular expression for the %s is too big", where)
-	}
-	return ""
 }
