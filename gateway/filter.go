@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"k8s.io/utils/ptr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -56,9 +58,9 @@ func (b *builder) readFilters(r *route, list []gatewayv1.HTTPRouteFilter) filter
 		case f.Type == gatewayv1.HTTPRouteFilterRequestHeaderModifier && f.RequestHeaderModifier != nil:
 			out.changeRequest(f.RequestHeaderModifier)
 		case f.Type == gatewayv1.HTTPRouteFilterResponseHeaderModifier && f.ResponseHeaderModifier != nil:
-			out.responseHeaders, out.unusable = headerChange(f.ResponseHeaderModifier, out.unusable)
+			out.changeResponse(f.ResponseHeaderModifier)
 		case f.Type == gatewayv1.HTTPRouteFilterRequestRedirect && f.RequestRedirect != nil:
-			out.redirect = f.RequestRedirect
+			out.addRedirect(f.RequestRedirect)
 		case f.Type == gatewayv1.HTTPRouteFilterURLRewrite && f.URLRewrite != nil:
 			out.addRewrite(f.URLRewrite)
 		case f.Type == gatewayv1.HTTPRouteFilterRequestMirror && f.RequestMirror != nil:
@@ -88,7 +90,7 @@ func (f *filters) changeRequest(h *gatewayv1.HTTPHeaderFilter) {
 	host := ""
 	take := func(list []gatewayv1.HTTPHeader) []gatewayv1.HTTPHeader {
 		return slices.DeleteFunc(slices.Clone(list), func(h gatewayv1.HTTPHeader) bool {
-			is := strings.EqualFold(string(h.Name), "host")
+			is := isHost(string(h.Name))
 			if is {
 				host = h.Value
 			}
@@ -96,25 +98,58 @@ func (f *filters) changeRequest(h *gatewayv1.HTTPHeaderFilter) {
 		})
 	}
 	kept.Set, kept.Add = take(h.Set), take(h.Add)
-	kept.Remove = slices.DeleteFunc(slices.Clone(h.Remove), func(n string) bool { return strings.EqualFold(n, "host") })
+	kept.Remove = withoutHost(h.Remove)
 	if host != "" {
-		if f.rewrite == nil {
-			f.rewrite = &Rewrite{}
-		}
-		if f.rewrite.Hostname == "" {
-			f.rewrite.Hostname = host
-		}
+		f.renameHost(host)
 	}
 	f.requestHeaders, f.unusable = headerChange(&kept, f.unusable)
 }
 
-// headerChange reads a change of headers. Envoy takes no control characters.
+// renameHost is a change of the header Host. A URLRewrite goes before it.
+func (f *filters) renameHost(host string) {
+	if !authority(host) {
+		f.refuse("the value for header Host, %q, is no host", host)
+	}
+	if f.rewrite == nil {
+		f.rewrite = &Rewrite{}
+	}
+	if f.rewrite.Hostname == "" {
+		f.rewrite.Hostname = host
+	}
+}
+
+// refuse notes why the rule cannot be followed.
+func (f *filters) refuse(format string, args ...any) {
+	f.unusable = cmp.Or(f.unusable, fmt.Sprintf(format, args...))
+}
+
+// changeResponse takes a change of response headers, of which Host is none.
+func (f *filters) changeResponse(h *gatewayv1.HTTPHeaderFilter) {
+	kept := *h
+	kept.Remove = withoutHost(h.Remove)
+	if slices.ContainsFunc(slices.Concat(h.Set, h.Add), func(h gatewayv1.HTTPHeader) bool { return isHost(string(h.Name)) }) {
+		f.refuse("a response has no header Host that could be changed")
+	}
+	f.responseHeaders, f.unusable = headerChange(&kept, f.unusable)
+}
+
+func isHost(name string) bool { return strings.EqualFold(name, "host") }
+
+func withoutHost(names []string) []string { return slices.DeleteFunc(slices.Clone(names), isHost) }
+
+// headerChange reads a change of headers. Envoy takes no control characters, and
+// no names that are none: ":path" is not a header.
 func headerChange(h *gatewayv1.HTTPHeaderFilter, unusable string) (*HeaderChange, string) {
 	out := &HeaderChange{Remove: slices.Clone(h.Remove)}
+	for _, name := range h.Remove {
+		if !token(name) {
+			unusable = fmt.Sprintf("%.80q is no header that could be removed", name)
+		}
+	}
 	read := func(list []gatewayv1.HTTPHeader) []Header {
 		var got []Header
 		for _, e := range list {
-			if strings.ContainsFunc(e.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			if controlled(e.Value) {
 				unusable = fmt.Sprintf("the value for header %s has control characters", e.Name)
 			}
 			got = append(got, Header{Name: string(e.Name), Value: e.Value})
@@ -129,6 +164,7 @@ func headerChange(h *gatewayv1.HTTPHeaderFilter, unusable string) (*HeaderChange
 }
 
 func (f *filters) addRewrite(u *gatewayv1.HTTPURLRewriteFilter) {
+	f.checkPath(u.Path)
 	if f.rewrite == nil {
 		f.rewrite = &Rewrite{}
 	}
@@ -138,14 +174,32 @@ func (f *filters) addRewrite(u *gatewayv1.HTTPURLRewriteFilter) {
 	f.rewrite.Path = pathChange(u.Path)
 }
 
+func (f *filters) addRedirect(r *gatewayv1.HTTPRequestRedirectFilter) {
+	f.checkPath(r.Path)
+	f.redirect = r
+}
+
+// checkPath says what is wrong with a path that takes the place of another. It
+// has no query: that of the request stays.
+func (f *filters) checkPath(p *gatewayv1.HTTPPathModifier) {
+	if p == nil {
+		return
+	}
+	for _, path := range []string{ptr.Deref(p.ReplaceFullPath, ""), ptr.Deref(p.ReplacePrefixMatch, "")} {
+		if !plainPath(path) {
+			f.refuse("the new path %.80q has control characters, a \"?\" or a \"#\", which no path has", path)
+		}
+	}
+}
+
 func pathChange(p *gatewayv1.HTTPPathModifier) *PathChange {
 	switch {
 	case p == nil:
 		return nil
 	case p.Type == gatewayv1.FullPathHTTPPathModifier && p.ReplaceFullPath != nil:
-		return &PathChange{Full: p.ReplaceFullPath}
+		return &PathChange{Full: new(encoded(*p.ReplaceFullPath))}
 	case p.Type == gatewayv1.PrefixMatchHTTPPathModifier && p.ReplacePrefixMatch != nil:
-		return &PathChange{Prefix: p.ReplacePrefixMatch}
+		return &PathChange{Prefix: new(encoded(*p.ReplacePrefixMatch))}
 	}
 	return nil
 }

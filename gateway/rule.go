@@ -197,6 +197,9 @@ func session(r *route, s *gatewayv1.SessionPersistence, problem string) (*Sessio
 	if c := s.Cookie; c != nil {
 		out.Cookie = cmp.Or(string(ptr.Deref(c.Name, "")), out.Cookie)
 		out.Path = cmp.Or(ptr.Deref(c.Path, ""), out.Path)
+		if !strings.HasPrefix(out.Path, "/") || strings.ContainsFunc(out.Path, func(r rune) bool { return control(r) || r == ';' || r > 0x7f }) {
+			problem = cmp.Or(problem, fmt.Sprintf("sessionPersistence.cookie.path %.80q is no path of a cookie", out.Path))
+		}
 		if c.LifetimeType != nil && *c.LifetimeType == gatewayv1.PermanentCookieLifetimeType {
 			life, why := duration(s.AbsoluteTimeout, "sessionPersistence.absoluteTimeout", problem)
 			problem = why

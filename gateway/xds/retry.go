@@ -87,6 +87,7 @@ func backoff(base time.Duration) *routev3.RetryPolicy_RetryBackOff {
 		return nil
 	}
 	base = max(base, time.Millisecond) // Envoy counts in these
+	base = min(base, forever)          // so that there is room above
 	return &routev3.RetryPolicy_RetryBackOff{
 		BaseInterval: durationpb.New(base),
 		MaxInterval:  durationpb.New(backoffGrowth * base),
