@@ -119,7 +119,7 @@ func (b *builder) allPolicies() map[Name][]*policy {
 	}
 	add(b.findings.policies)
 	for _, r := range b.routes {
-		add(r.policies)
+		add(r.governing())
 	}
 	return out
 }

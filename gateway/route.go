@@ -22,9 +22,9 @@ type route struct {
 	routed  bool     // HTTP and gRPC: it has rules of requests
 
 	// rules of a route of requests, in the order of precedence; stream of
-	// the others.
-	rules  []ranked
-	stream *Stream
+	// the others, and passed what stream is for TLS that is passed through.
+	rules          []ranked
+	stream, passed *Stream
 
 	// unresolved is the first reference that cannot be followed; dropped says
 	// which rules are left out, and nothing says that all are.
@@ -132,6 +132,7 @@ func (b *builder) readRoute(o metav1.Object) *route {
 		return b.finishRoute(r, &o.Spec.CommonRouteSpec, func() {
 			if len(o.Spec.Rules) > 0 {
 				b.readStream(r, o.Spec.Rules[0].Name, o.Spec.Rules[0].BackendRefs)
+				r.passed = b.withoutTLS(r.stream)
 			}
 		})
 	case *gatewayv1.TCPRoute:
@@ -194,6 +195,42 @@ func (b *builder) readStream(r *route, name *gatewayv1.SectionName, refs []gatew
 	for _, ref := range refs {
 		r.stream.Backends = append(r.stream.Backends, b.destination(r, ref))
 	}
+}
+
+// withoutTLS is a stream that no BackendTLSPolicy applies to: what is passed
+// through is encrypted already, for the backend itself (GEP-1897).
+func (b *builder) withoutTLS(s *Stream) *Stream {
+	out := &Stream{Origin: s.Origin}
+	for _, d := range s.Backends {
+		i := slices.IndexFunc(b.reading.backends, func(k Backend) bool { return k.ID == d.Backend })
+		if i >= 0 && b.reading.backends[i].TLS != nil {
+			plain := b.reading.backends[i]
+			plain.TLS = nil
+			d.Backend = b.addBackend(plain)
+		}
+		out.Backends = append(out.Backends, d)
+	}
+	return out
+}
+
+// streamOn is what a route forwards that comes in on a listener.
+func (r *route) streamOn(l *listener) *Stream {
+	switch {
+	case r.stream == nil:
+		return &Stream{}
+	case r.passed != nil && !l.terminates():
+		return r.passed
+	}
+	return r.stream
+}
+
+// governing are the policies that apply to what the route leads to: none does
+// where all TLS is passed through.
+func (r *route) governing() []governed {
+	if r.passed != nil && !slices.ContainsFunc(r.on, func(p place) bool { return p.listener.terminates() }) {
+		return nil
+	}
+	return r.policies
 }
 
 func sectionOf(s *gatewayv1.SectionName) string {

@@ -320,10 +320,7 @@ func streamServers(l *listener, routes []attachment, siblings []*listener) []TLS
 	var out []TLSServer
 	for r, names := range hosts {
 		slices.Sort(names)
-		s := TLSServer{Name: tableName("tls", l.port(), l.name()+"/"+r.name.String()), Hostnames: names, Stream: r.stream}
-		if s.Stream == nil {
-			s.Stream = &Stream{}
-		}
+		s := TLSServer{Name: tableName("tls", l.port(), l.name()+"/"+r.name.String()), Hostnames: names, Stream: r.streamOn(l)}
 		if l.terminates() {
 			s.Certificates = slices.Clone(l.certificates)
 		}
