@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -148,9 +149,11 @@ func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.UTC().Truncate(t
 // maxMessage is the most bytes that a condition may say.
 const maxMessage = 32768
 
+// bounded ends with a whole character: half of one would come back from the API
+// server as another, and be written again for ever.
 func bounded(s string) string {
 	if len(s) > maxMessage {
-		return s[:maxMessage]
+		return strings.ToValidUTF8(s[:maxMessage], "")
 	}
 	return s
 }

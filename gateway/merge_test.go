@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +91,23 @@ func TestMergeParents(t *testing.T) {
 	}
 	if _, differs := MergeParents(nil, nil, later); differs {
 		t.Error("nothing said of nothing differs")
+	}
+}
+
+// TestMergeLongMessage has a message that is cut be the same when it comes back.
+func TestMergeLongMessage(t *testing.T) {
+	now := time.Now()
+	said := gatewayv1.GatewayStatus{Conditions: []metav1.Condition{{Type: "Accepted", Message: "a" + strings.Repeat("\U0001f600", maxMessage)}}}
+	have, _ := MergeGateway(gatewayv1.GatewayStatus{}, said, now)
+	text, err := json.Marshal(have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back gatewayv1.GatewayStatus
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if _, again := MergeGateway(back, said, now); again || len(back.Conditions[0].Message) > maxMessage {
+		t.Errorf("written again, with %d bytes", len(back.Conditions[0].Message))
 	}
 }
