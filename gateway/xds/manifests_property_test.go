@@ -26,7 +26,7 @@ import (
 
 // TestManifests holds for whatever the CRDs let through.
 func TestManifests(t *testing.T) {
-	c := newCluster(t)
+	c, crds := newCluster(t), readSchemas(t)
 	rapid.Check(t, func(t *rapid.T) {
 		in := input(t, c)
 		built := gateway.Build(in)
@@ -38,6 +38,7 @@ func TestManifests(t *testing.T) {
 		if status, other := said(t, built), said(t, again); status != other {
 			t.Errorf("another order gives another status:\n%s\n%s", status, other)
 		}
+		crds.checkAll(t, in, built.Status(gateway.Progress{}))
 		checkNames(t, built.Model, r)
 		checkReferences(t, r)
 		for _, l := range r.Listeners {

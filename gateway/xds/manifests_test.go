@@ -79,7 +79,7 @@ func (m *manifests) precise() gatewayv1.PreciseHostname {
 
 func (m *manifests) gateway() *gatewayv1.Gateway {
 	g := &gatewayv1.Gateway{ObjectMeta: m.meta("gw")}
-	g.Namespace = "infra"
+	g.Namespace, g.Spec.GatewayClassName = "infra", "fairlead"
 	g.Spec.Listeners = m.listeners()
 	g.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{
 		From: new(usually(m, "sets from", []gatewayv1.FromNamespaces{gatewayv1.NamespacesFromAll}, []gatewayv1.FromNamespaces{gatewayv1.NamespacesFromNone, gatewayv1.NamespacesFromSelector})),
@@ -277,12 +277,13 @@ func (m *manifests) headerValue() string {
 
 // regex is what somebody takes for a regular expression.
 func (m *manifests) regex(most int) string {
-	return usually(m, "expression", []string{"/a.*", "a|b", "[a-z]+", "(?i)x", ".{1,100}"}, []string{
+	text := []rune(usually(m, "expression", []string{"/a.*", "a|b", "[a-z]+", "(?i)x", ".{1,100}"}, []string{
 		"(", ")", "[", "*", "a**", "a{1001}", "(a{100}){100}", "(?=a)", "(?!a)", `(a)\1`, `\Qa`, `\Qa\E`, `\E`, `a\`, "(?i", "(?<n>a)", "(?P<n>a)", "(?P<n>a)(?P<n>b)",
 		`\p{Greek}`, `\pL`, `\p{Letter}`, `\p{greek}`, `\p{Any}`, `\p{ASCII}`, `\p{Assigned}`, `\p{Cn}`, `\p{LC}`, `\p{Kawi}`, `\P{Han}`, `\C`, `\z`, `\Z`, `\A`, `\G`, `\R`, `\X`, `\K`, `\h`, `\cA`, `\x{10FFFF}`, `\x{110000}`, `\777`, `\_`, `[[:word:]]`, `[[:^alpha:]]`, "[z-a]", "[]a]", "[^]", "x*+", "(?s-i:.)", "(?U)a+", "(?x) a", "(?m)^a$", "(?#a)", "a{,2}", "a{2,1}", "\x00", "ä", "\n", "$^",
 		"(.{1,100}){1,10}", `\pL{1,1000}`, `(?i)\pL{100}`, `(\pL|\pN){500}`, ".{1000}", `[^a]{1000}`, `[\pL\pN\p{Han}]{300}`, strings.Repeat("(", 500) + strings.Repeat(")", 500), strings.Repeat("(", 1500), strings.Repeat("a|", 400) + "b",
 		strings.Repeat("a", most), strings.Repeat("ä", most), strings.Repeat("(?:", 300) + strings.Repeat(")", 300), strings.Repeat(`\pL`, most/3), strings.Repeat("a*", 900/2),
-	})
+	}))
+	return string(text[:min(len(text), most)])
 }
 
 func (m *manifests) httpMatch() gatewayv1.HTTPRouteMatch {
@@ -301,7 +302,7 @@ func (m *manifests) httpMatch() gatewayv1.HTTPRouteMatch {
 			if rapid.Bool().Draw(m.T, "regex") {
 				return gatewayv1.HTTPQueryParamMatch{Type: new(gatewayv1.QueryParamMatchRegularExpression), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: m.regex(1024)}
 			}
-			return gatewayv1.HTTPQueryParamMatch{Type: new(gatewayv1.QueryParamMatchExact), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: one(m.source, "value", "", "a", "%", "a&b=c", "\x00")}
+			return gatewayv1.HTTPQueryParamMatch{Type: new(gatewayv1.QueryParamMatchExact), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: one(m.source, "value", "a", "%", "a&b=c", "\x00")}
 		}),
 	}
 }
