@@ -31,6 +31,17 @@ func usually[T any](m *manifests, what string, plain, hostile []T) T {
 	return one(m.source, what, hostile...)
 }
 
+// apartBy leaves out values of a name that is there before: the CRDs want names to
+// differ, if only in case.
+func apartBy[T any, N comparable](list []T, name func(T) N) []T {
+	seen := map[N]bool{}
+	return slices.DeleteFunc(list, func(v T) bool {
+		had := seen[name(v)]
+		seen[name(v)] = true
+		return had
+	})
+}
+
 // input draws a Gateway with all that belongs to it.
 func input(t *rapid.T, c *cluster) gateway.Input {
 	m := &manifests{source: &source{T: t}, cluster: c}
@@ -173,6 +184,9 @@ func (m *manifests) listener() gatewayv1.Listener {
 		l.TLS = new(m.listenerTLS(one(m.source, "TLS mode", gatewayv1.TLSModeTerminate, gatewayv1.TLSModePassthrough)))
 	}
 	l.AllowedRoutes.Kinds = usually(m, "kinds", [][]gatewayv1.RouteGroupKind{nil}, [][]gatewayv1.RouteGroupKind{{{Kind: "GRPCRoute"}}, {{Kind: "What"}}})
+	if l.Protocol != "HTTP" && l.Protocol != "HTTPS" {
+		return l
+	}
 	l.Filters = maybe(m.source, "listener filters", func() gatewayv1.ListenerFilters {
 		return gatewayv1.ListenerFilters{Requests: several(m.source, "requests", 2, func() gatewayv1.ListenerFilter {
 			return gatewayv1.ListenerFilter{Type: gatewayv1.ListenerFilterExternalAuth, ExternalAuth: m.externalAuth()}
@@ -292,18 +306,18 @@ func (m *manifests) httpMatch() gatewayv1.HTTPRouteMatch {
 		Method: maybe(m.source, "method", func() gatewayv1.HTTPMethod {
 			return one(m.source, "which", gatewayv1.HTTPMethodGet, gatewayv1.HTTPMethodConnect, gatewayv1.HTTPMethodOptions)
 		}),
-		Headers: several(m.source, "headers", 2, func() gatewayv1.HTTPHeaderMatch {
+		Headers: apartBy(several(m.source, "headers", 2, func() gatewayv1.HTTPHeaderMatch {
 			if rapid.Bool().Draw(m.T, "regex") {
 				return gatewayv1.HTTPHeaderMatch{Type: new(gatewayv1.HeaderMatchRegularExpression), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: m.regex(4096)}
 			}
 			return gatewayv1.HTTPHeaderMatch{Type: new(gatewayv1.HeaderMatchExact), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: m.headerValue()}
-		}),
-		QueryParams: several(m.source, "query", 2, func() gatewayv1.HTTPQueryParamMatch {
+		}), func(v gatewayv1.HTTPHeaderMatch) gatewayv1.HTTPHeaderName { return v.Name }),
+		QueryParams: apartBy(several(m.source, "query", 2, func() gatewayv1.HTTPQueryParamMatch {
 			if rapid.Bool().Draw(m.T, "regex") {
 				return gatewayv1.HTTPQueryParamMatch{Type: new(gatewayv1.QueryParamMatchRegularExpression), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: m.regex(1024)}
 			}
 			return gatewayv1.HTTPQueryParamMatch{Type: new(gatewayv1.QueryParamMatchExact), Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: one(m.source, "value", "a", "%", "a&b=c", "\x00")}
-		}),
+		}), func(v gatewayv1.HTTPQueryParamMatch) gatewayv1.HTTPHeaderName { return v.Name }),
 	}
 }
 
@@ -355,11 +369,9 @@ func (m *manifests) filters(prefixed bool) []gatewayv1.HTTPRouteFilter {
 
 func (m *manifests) modifier() *gatewayv1.HTTPHeaderFilter {
 	headers := func() []gatewayv1.HTTPHeader {
-		list := several(m.source, "headers", 2, func() gatewayv1.HTTPHeader {
+		return apartBy(several(m.source, "headers", 2, func() gatewayv1.HTTPHeader {
 			return gatewayv1.HTTPHeader{Name: gatewayv1.HTTPHeaderName(m.headerName()), Value: m.headerValue()}
-		})
-		slices.SortFunc(list, func(a, b gatewayv1.HTTPHeader) int { return strings.Compare(string(a.Name), string(b.Name)) })
-		return slices.CompactFunc(list, func(a, b gatewayv1.HTTPHeader) bool { return a.Name == b.Name })
+		}), func(h gatewayv1.HTTPHeader) gatewayv1.HTTPHeaderName { return h.Name })
 	}
 	return &gatewayv1.HTTPHeaderFilter{Set: headers(), Add: headers(), Remove: m.words("removed")}
 }
@@ -483,12 +495,12 @@ func (m *manifests) grpcMatch() gatewayv1.GRPCRouteMatch {
 			}
 			return one(m.source, "exact", gatewayv1.GRPCMethodMatch{Service: new("a.B"), Method: new("C")}, gatewayv1.GRPCMethodMatch{Service: new(".a")}, gatewayv1.GRPCMethodMatch{Method: new(strings.Repeat("a", 1024))}, gatewayv1.GRPCMethodMatch{Service: new("_")})
 		}),
-		Headers: several(m.source, "headers", 2, func() gatewayv1.GRPCHeaderMatch {
+		Headers: apartBy(several(m.source, "headers", 2, func() gatewayv1.GRPCHeaderMatch {
 			if rapid.Bool().Draw(m.T, "regex") {
 				return gatewayv1.GRPCHeaderMatch{Type: new(gatewayv1.GRPCHeaderMatchRegularExpression), Name: gatewayv1.GRPCHeaderName(m.headerName()), Value: m.regex(4096)}
 			}
 			return gatewayv1.GRPCHeaderMatch{Name: gatewayv1.GRPCHeaderName(m.headerName()), Value: m.headerValue()}
-		}),
+		}), func(v gatewayv1.GRPCHeaderMatch) gatewayv1.GRPCHeaderName { return v.Name }),
 	}
 }
 
