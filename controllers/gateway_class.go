@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -105,7 +106,7 @@ func (g *gateways) reconcileClass(ctx context.Context, req reconcile.Request) (r
 	if err := g.finalize(ctx, class); err != nil {
 		return g.lost(err)
 	}
-	g.wakeGateways(ctx, class.Name)
+	g.wakeGateways(ctx, class)
 	if problem != nil {
 		return reconcile.Result{}, nil // what runs goes on as it is
 	}
@@ -116,20 +117,28 @@ func (g *gateways) reconcileClass(ctx context.Context, req reconcile.Request) (r
 	return g.orLater(look, nil)
 }
 
-// wakeGateways asks for the Gateways of a class that were not built under it
-// yet: it may have come after them.
-func (g *gateways) wakeGateways(ctx context.Context, class string) {
+// wakeGateways asks for the Gateways of a class that were not built under it as it
+// is: it may have come after them, or refer to other parameters now.
+func (g *gateways) wakeGateways(ctx context.Context, class *gatewayv1.GatewayClass) {
 	var list gatewayv1.GatewayList
-	if err := g.client.List(ctx, &list, client.MatchingFields{byClass: class}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := g.client.List(ctx, &list, client.MatchingFields{byClass: class.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return
 	}
 	for i := range list.Items {
 		name := client.ObjectKeyFromObject(&list.Items[i])
-		if s := g.servingOf(name); s == nil || s.fleet.Class != class {
+		if s := g.servingOf(name); s == nil || s.fleet.Class != class.Name || s.class != revisionOf(class) {
 			g.build.add(reconcile.Request{NamespacedName: name})
 		}
 	}
 }
+
+// revision is which spec of which object something follows from.
+type revision struct {
+	uid    types.UID
+	number int64
+}
+
+func revisionOf(o client.Object) revision { return revision{o.GetUID(), o.GetGeneration()} }
 
 // writeClass writes the status of a class, and gives back what is wrong with its
 // parameters.

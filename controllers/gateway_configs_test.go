@@ -109,3 +109,54 @@ func TestGatewayConfigSaysWhetherItCounts(t *testing.T) {
 		}
 	}
 }
+
+// A class whose parameters are of a kind that is not known, or are not there, says so
+// and what to do, and so do its Gateways, until it is mended.
+func TestUnknownParametersOfClass(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", nil, "192.0.2.0/29")
+	serve, _ := w.withGateways()
+	w.start(serve)
+	class := w.class()
+	refer := func(ref *gatewayv1.ParametersReference) {
+		t.Helper()
+		w.eventually("the class has other parameters", func() error {
+			c := &gatewayv1.GatewayClass{}
+			if err := w.c.Get(w.ctx(), client.ObjectKey{Name: class}, c); err != nil {
+				return err
+			}
+			c.Spec.ParametersRef = ref
+			return w.c.Update(w.ctx(), c)
+		})
+	}
+	namespace := gatewayv1.Namespace(w.ns)
+	refer(&gatewayv1.ParametersReference{Group: "example.com", Kind: "What", Namespace: &namespace, Name: "none"})
+	w.create(w.newGateway("web", class))
+	for words, ref := range map[string]*gatewayv1.ParametersReference{
+		`a What of group "example.com", which is not supported`: {Group: "example.com", Kind: "What", Namespace: &namespace, Name: "none"},
+		`Refer to a GatewayConfig of group fairlead.dev, with`:  {Group: "fairlead.dev", Kind: "GatewayConfig", Name: "none"},
+		"none does not exist": {Group: "fairlead.dev", Kind: "GatewayConfig", Namespace: &namespace, Name: "none"},
+	} {
+		refer(ref)
+		w.eventually("the class says "+words, func() error {
+			c := &gatewayv1.GatewayClass{}
+			if err := w.c.Get(w.ctx(), client.ObjectKey{Name: class}, c); err != nil {
+				return err
+			}
+			is := meta.FindStatusCondition(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted))
+			if is == nil || is.Status != metav1.ConditionFalse || is.Reason != string(gatewayv1.GatewayClassReasonInvalidParameters) || !strings.Contains(is.Message, words) {
+				return fmt.Errorf("it says %+v", is)
+			}
+			return nil
+		})
+		w.eventually("its Gateway says "+words, func() error {
+			gw := w.says("web", gatewayv1.GatewayConditionAccepted, metav1.ConditionFalse, gatewayv1.GatewayReasonInvalidParameters)
+			if is := meta.FindStatusCondition(gw.Status.Conditions, string(gatewayv1.GatewayConditionAccepted)); !strings.Contains(is.Message, words) {
+				return fmt.Errorf("it says %q", is.Message)
+			}
+			return nil
+		})
+	}
+	refer(nil)
+	w.says("web", gatewayv1.GatewayConditionAccepted, metav1.ConditionTrue, gatewayv1.GatewayReasonAccepted)
+}

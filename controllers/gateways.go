@@ -94,6 +94,8 @@ type serving struct {
 	// trace is of the change that this was built for, and builtAt when it was.
 	trace   trace.SpanContext
 	builtAt time.Time
+	// class is the GatewayClass as it was then.
+	class revision
 }
 
 // buildWorkers is how many Gateways are built at once.
@@ -336,7 +338,7 @@ func (g *gateways) serve(ctx context.Context, class *gatewayv1.GatewayClass, gw 
 	if err != nil {
 		return nil, err
 	}
-	s.fleet, s.trace, s.builtAt = fleetFor(class, gw, config), trace.SpanContextFromContext(ctx), g.Clock.Now()
+	s.class, s.fleet, s.trace, s.builtAt = revisionOf(class), fleetFor(class, gw, config), trace.SpanContextFromContext(ctx), g.Clock.Now()
 	if s.front, err = g.frontFor(gw, s.built, config, s.fleet); err != nil {
 		return nil, err
 	}
