@@ -40,15 +40,10 @@ func (d *decided) addresses() []netip.Addr {
 // decide asks the allocator for what a Gateway wants. One that is refused as a
 // whole, and one without a listener, keep what they have and get nothing new.
 func (g *gateways) decide(ctx context.Context, gw *gatewayv1.Gateway, built *gateway.Built, c fleet.Config, service string, refused *gateway.Problem) (decided, error) {
-	labels, err := g.namespaceLabels(ctx, gw.Namespace)
+	asked, problem, err := g.ask(ctx, gw, built, c, service)
 	if err != nil {
 		return decided{}, err
 	}
-	asked, problem := built.Ask(gateway.Wishes{
-		Families: g.familiesOf(c), Required: len(c.Families) > 0, Cluster: allocatorFamilies(g.fleet.Families),
-		Pools: c.Pools, Local: c.TrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-		NamespaceLabels: labels, Endpoints: service,
-	})
 	if refused == nil {
 		refused = problem
 	}
@@ -71,6 +66,20 @@ func (g *gateways) decide(ctx context.Context, gw *gatewayv1.Gateway, built *gat
 		return decided{}, fmt.Errorf("deciding on the addresses of Gateway %s/%s: %w", gw.Namespace, gw.Name, err)
 	}
 	return decided{Decision: d, asked: asked}, nil
+}
+
+// ask reads what a Gateway asks for. Service is the one whose endpoints are its.
+func (g *gateways) ask(ctx context.Context, gw *gatewayv1.Gateway, built *gateway.Built, c fleet.Config, service string) (*gateway.Asked, *gateway.Problem, error) {
+	labels, err := g.namespaceLabels(ctx, gw.Namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	asked, problem := built.Ask(gateway.Wishes{
+		Families: g.familiesOf(c), Required: len(c.Families) > 0, Cluster: allocatorFamilies(g.fleet.Families),
+		Pools: c.Pools, Local: c.TrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		NamespaceLabels: labels, Endpoints: service,
+	})
+	return asked, problem, nil
 }
 
 // assign says which addresses a Gateway has, those of its Service included; nil:

@@ -101,6 +101,7 @@ func (g *gateways) start(mgr manager.Manager) error {
 	if err := g.add(mgr); err != nil {
 		return err
 	}
+	g.watching.Store(true)
 	return g.addServer(mgr, g.Gateways.Listen)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -45,6 +46,8 @@ type gateways struct {
 
 	// bundle is an empty ClusterTrustBundle; nil: the API server has none.
 	bundle client.Object
+	// watching is set once all kinds are served and watched.
+	watching atomic.Bool
 
 	users users
 	mu    sync.Mutex

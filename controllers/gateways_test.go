@@ -298,3 +298,42 @@ func TestGatewayIsProgrammedInOrder(t *testing.T) {
 		return client.IgnoreNotFound(err)
 	})
 }
+
+// Gateways that come from a backup have their status and no Address in the ledger:
+// they keep what their status shows, before anybody new is given it.
+func TestStatusesOfGatewaysAreAdoptedFirst(t *testing.T) {
+	w := newWorld(t)
+	class := w.class()
+	restored := func(name string, addresses ...string) {
+		t.Helper()
+		gw := w.newGateway(name, class)
+		w.create(gw)
+		for _, a := range addresses {
+			gw.Status.Addresses = append(gw.Status.Addresses, gatewayv1.GatewayStatusAddress{Type: new(gatewayv1.IPAddressType), Value: a})
+		}
+		if err := w.c.Status().Update(w.ctx(), gw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restored("old", "10.0.0.7", "192.0.2.0") // one of no pool, and the lowest, which a new one would get
+	restored("older", "192.0.2.2")
+	restored("twin", "192.0.2.2") // shows what another one has
+	w.create(w.newGateway("new", class))
+	w.service("service")
+	w.pool("public", nil, "192.0.2.0/29")
+	serve, _ := w.withGateways()
+	w.start(serve)
+	w.addressIs("192.0.2.0", v1alpha1.AddressBound, "old")
+	w.addressIs("192.0.2.2", v1alpha1.AddressBound, "older")
+	taken := map[string]string{}
+	for _, name := range []string{"old", "older", "twin", "new"} {
+		gw := w.says(name, "AddressesAssigned", metav1.ConditionTrue, gatewayv1.GatewayReasonAddressesAssigned)
+		if len(gw.Status.Addresses) != 1 || taken[gw.Status.Addresses[0].Value] != "" {
+			t.Fatalf("%s has %+v; %v", name, gw.Status.Addresses, taken)
+		}
+		taken[gw.Status.Addresses[0].Value] = name
+	}
+	if taken["192.0.2.0"] != "old" || taken["192.0.2.2"] != "older" {
+		t.Errorf("%v", taken)
+	}
+}

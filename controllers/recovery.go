@@ -60,11 +60,21 @@ func (s *shell) rebuild(ctx context.Context) error {
 	return nil
 }
 
-// adoptions are the Services of ours whose status shows addresses of a pool
+// adoptions are those of Services, and of Gateways where these are served.
+func (s *shell) adoptions(ctx context.Context, inPool func(netip.Addr) bool) ([]Adoption, error) {
+	out, err := s.serviceAdoptions(ctx, inPool)
+	if g := s.gateways.Load(); err == nil && g != nil && g.watching.Load() {
+		more, err := g.gatewayAdoptions(ctx, inPool)
+		return append(out, more...), err
+	}
+	return out, err
+}
+
+// serviceAdoptions are the Services of ours whose status shows addresses of a pool
 // while the ledger has nothing for them: an earlier controller's, or ours whose
 // Addresses were lost. Where the cache shows one, the API server is asked, as a
 // late cache may show what an earlier leader has taken back.
-func (s *shell) adoptions(ctx context.Context, inPool func(netip.Addr) bool) ([]Adoption, error) {
+func (s *shell) serviceAdoptions(ctx context.Context, inPool func(netip.Addr) bool) ([]Adoption, error) {
 	var cached corev1.ServiceList
 	if err := s.client.List(ctx, &cached, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Services: %w", err)
