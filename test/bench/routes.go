@@ -30,8 +30,8 @@ type pace struct {
 }
 
 var paces = []pace{
-	{"one a second", time.Second, 40, 3},
-	{"ten a second", 100 * time.Millisecond, 200, 10},
+	{"one a second", time.Second, 60, 3},
+	{"ten a second", 100 * time.Millisecond, 300, 10},
 }
 
 // routesPart adds routes at some sizes of the table and paces, while clients ask
@@ -60,7 +60,7 @@ func routesPart(ctx context.Context, b *bench) (rows []row, err error) {
 // routesAt measures at one size. What a process uses while no route changes is
 // measured with the same load, and taken off.
 func (w *web) routesAt(ctx context.Context, n int) ([]row, error) {
-	rest, err := w.changeRoutes(ctx, n, pace{what: "none", every: time.Second}, w.pick(15, 3))
+	rest, err := w.changeRoutes(ctx, n, pace{what: "none", every: time.Second}, w.pick(30, 3))
 	if err != nil {
 		return nil, err
 	}
