@@ -11,7 +11,8 @@ import (
 )
 
 // maxProgram is how big a regular expression may be when it is compiled. Envoy
-// is started with the same limit, and would reject a whole table for one more.
+// counts otherwise, and is started with a limit that none of these comes near: it
+// would reject a whole table for one that is bigger.
 const maxProgram = 1000
 
 // expression says what is wrong with a regular expression, in RE2's syntax.

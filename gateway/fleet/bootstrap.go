@@ -175,13 +175,21 @@ func overloadManager(w Workload) object {
 	return out
 }
 
-// layeredRuntime lifts Envoy's own bound on regular expressions (100), which the
-// Gateway API does not know; RE2 bounds their memory itself.
 func layeredRuntime() object {
-	return object{"layers": list{object{"name": "fairlead", "static_layer": object{
+	return object{"layers": list{object{"name": "fairlead", "static_layer": Runtime()}}}
+}
+
+// Runtime is what an Envoy must be started with for what package xds encodes, in a
+// static layer of its runtime.
+func Runtime() map[string]any {
+	return object{
+		// Envoy refuses a regular expression whose program is bigger than 100
+		// instructions, which a long literal path already is, and with it the
+		// whole route table. RE2 runs in linear time, so the size of one is
+		// harmless; that of all is bounded by the size of the objects.
 		"re2.max_program_size.error_level": 1 << 20,
 		"re2.max_program_size.warn_level":  1 << 20,
-	}}}}
+	}
 }
 
 // statsConfig bounds what is counted. Of what grows with the number of clusters

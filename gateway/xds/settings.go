@@ -117,16 +117,3 @@ func limit(n uint32) *wrapperspb.UInt32Value {
 	}
 	return wrapperspb.UInt32(n)
 }
-
-// Runtime is what the bootstrap's static runtime layer must hold for what Encode
-// gives.
-func Runtime() map[string]any {
-	return map[string]any{
-		// Envoy refuses a regular expression whose program is bigger than 100
-		// instructions, which a long literal path already is, and with it the
-		// whole route table. RE2 runs in linear time, so the size of one is
-		// harmless; that of all is bounded by the size of the objects.
-		"re2.max_program_size.error_level": 1 << 20,
-		"re2.max_program_size.warn_level":  1 << 20,
-	}
-}

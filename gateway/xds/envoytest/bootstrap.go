@@ -1,6 +1,6 @@
 package envoytest
 
-import "github.com/fairlead/fairlead/gateway/xds"
+import "github.com/fairlead/fairlead/gateway/fleet"
 
 // server is the name of the cluster of the xDS server.
 const server = "xds"
@@ -15,7 +15,7 @@ func bootstrap(host string, port int) map[string]any {
 		"node":  map[string]any{"id": "test", "cluster": "test"},
 		"admin": map[string]any{"address": socket("127.0.0.1", 0)},
 		"layered_runtime": map[string]any{"layers": []any{
-			map[string]any{"name": "static", "static_layer": xds.Runtime()},
+			map[string]any{"name": "static", "static_layer": fleet.Runtime()},
 		}},
 		"dynamic_resources": map[string]any{
 			"ads_config": map[string]any{
