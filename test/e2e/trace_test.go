@@ -70,6 +70,51 @@ func TestTraceGoesFromServiceToAnnouncement(t *testing.T) {
 	if write.End > status.Start || announce.Start < write.Start {
 		t.Errorf("not in order: ledger %d to %d, status from %d, announcement from %d", write.Start, write.End, status.Start, announce.Start)
 	}
+	w.traceOfGateway(traces)
+}
+
+// traceOfGateway wants one trace from the event of a new Gateway over the ledger and
+// the Envoys to its status, and to the announcement.
+func (w *world) traceOfGateway(traces *lab.Traces) {
+	w.Helper()
+	class := w.class()
+	w.gateway("first", class) // so that there are Envoys
+	w.allListed("first", class)
+	a := w.gateway("web", class)[0]
+	var of map[string]lab.Span
+	w.await("the trace of a Gateway", func(context.Context) error {
+		change := lab.Span{}
+		for _, s := range traces.Spans() {
+			if s.Name == "gateway.change" && s.Attributes["fairlead.gateway"] == "web" && (change.ID == "" || s.Start < change.Start) {
+				change = s
+			}
+		}
+		of = map[string]lab.Span{}
+		for _, s := range traces.Spans() {
+			if s.Trace == change.Trace && change.ID != "" {
+				of[s.ID] = s
+			}
+		}
+		for _, name := range []string{"gateway.change", "gateway.build", "allocate", "ledger.write", "xds.encode", "xds.deliver", "status.write", "announce"} {
+			if _, ok := named(of, name); !ok {
+				return fmt.Errorf("the trace %q has no span %s: it has %v", change.Trace, name, of)
+			}
+		}
+		return nil
+	})
+	change, _ := named(of, "gateway.change")
+	deliver, _ := named(of, "xds.deliver")
+	announce, _ := named(of, "announce")
+	if deliver.Parent != change.ID || deliver.Attributes["fairlead.envoys"] != "3" {
+		w.Errorf("the change %+v was brought to %+v, want 3 Envoys", change, deliver)
+	}
+	if announce.Service != "fairlead-speaker" || announce.Attributes["fairlead.address"] != a.String() {
+		w.Errorf("it was announced as %+v, want %s", announce, a)
+	}
+	after := func(at uint64) float64 { return float64(int64(at)-int64(change.Start)) / 1e6 }
+	for _, s := range of {
+		w.Logf("%8.1f ms to %8.1f ms: %s %s %v", after(s.Start), after(s.End), s.Service, s.Name, s.Attributes)
+	}
 }
 
 func named(spans map[string]lab.Span, name string) (lab.Span, bool) {

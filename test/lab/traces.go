@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -113,12 +114,15 @@ func (t *Traces) add(request *collector.ExportTraceServiceRequest) {
 	}
 }
 
-// attributesOf are the attributes that are strings.
+// attributesOf are the attributes that are strings or whole numbers, as text.
 func attributesOf(list []*commonv1.KeyValue) map[string]string {
 	all := map[string]string{}
 	for _, kv := range list {
-		if s, ok := kv.GetValue().GetValue().(*commonv1.AnyValue_StringValue); ok {
-			all[kv.Key] = s.StringValue
+		switch v := kv.GetValue().GetValue().(type) {
+		case *commonv1.AnyValue_StringValue:
+			all[kv.Key] = v.StringValue
+		case *commonv1.AnyValue_IntValue:
+			all[kv.Key] = strconv.FormatInt(v.IntValue, 10)
 		}
 	}
 	return all
