@@ -524,6 +524,43 @@ func TestClusterThatOvertakesTheEndpointsOfAReturningEnvoy(t *testing.T) {
 	s.progresses("two", "a acknowledged serving")
 }
 
+// What an Envoy brings along and no Gateway has goes in order too, also where it tells
+// of its listeners after all else was dealt with.
+func TestWhatNobodyHasGoesInOrder(t *testing.T) {
+	ca := newAuthority(t)
+	before := startScene(t, ca, fast())
+	before.set("past", web("past", "old"))
+	before.Ready(testFleet)
+	e := before.envoy(t, "a")
+	e.gets(web("past", "old"))
+	before.stop()
+	e.disconnect()
+
+	after := startScene(t, ca, fast())
+	t.Cleanup(after.stop)
+	after.Ready(testFleet)
+	e.asking = func(k kind) {
+		if k != assignments {
+			return
+		}
+		eventually(t, "the cluster to be given up", func() (bool, string) { return after.givesUp("past/old"), "it is not" })
+	}
+	e.connect(after.addr, ca.client(testFleet))
+	e.gets()
+}
+
+// givesUp says whether a cluster that an Envoy brought along is to go.
+func (s *scene) givesUp(cluster string) bool {
+	s.Feed.mu.Lock()
+	defer s.Feed.mu.Unlock()
+	for str := range s.fleets[testFleet].streams {
+		if _, ok := str.orphans.dropped[cluster]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // flies says whether a resource is on its way to an Envoy.
 func (s *scene) flies(k kind, name string) bool {
 	s.Feed.mu.Lock()

@@ -128,12 +128,15 @@ func (r *rollout) make(now time.Time) {
 	r.work = r.dirty
 	for k := range kinds {
 		r.dirty[k] = map[string]struct{}{}
+		if r.orphans {
+			r.stream.disown(k, r.work[k])
+		}
 	}
 	ch := r.stream.types[clusters]
 	for name := range r.work[clusters] {
 		e := r.target.entries[clusters][name]
 		if e == nil {
-			if ch.items[name] != nil && (!r.orphans || !r.stream.owned(ref{clusters, name})) {
+			if ch.items[name] != nil {
 				r.dropped[name] = time.Time{}
 			}
 			delete(r.late, ref{clusters, name})
@@ -161,7 +164,7 @@ func (r *rollout) turn(now time.Time) {
 		for name := range r.work[k] {
 			e := r.target.entries[k][name]
 			id := ref{k, name}
-			if e == nil && ch.items[name] == nil || r.orphans && r.stream.owned(id) {
+			if e == nil && ch.items[name] == nil {
 				continue
 			}
 			it := ch.item(name)
@@ -243,6 +246,11 @@ func (r *rollout) clean() bool {
 		}
 	}
 	if r.orphans {
+		// Its target has no listeners; those that the Envoy told of last are yet
+		// to be taken away.
+		if r.isDirty() {
+			return false
+		}
 		for _, other := range r.stream.rollouts {
 			if other != r && !other.clean() {
 				return false

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -83,33 +84,34 @@ func (s *stream) change(gw gateway.Name, d diff) {
 	s.active[r] = struct{}{}
 }
 
-// adopt leads away what the Envoy brought along and no Gateway has.
+// adopt leads away what the Envoy has and no Gateway does: it brought it along. Which
+// that is, is seen when its wave begins.
 func (s *stream) adopt(k kind) {
 	if !s.begun || !s.types[k].asked || k.straight() {
 		return
 	}
 	for name := range s.types[k].items {
-		if !s.owned(ref{k, name}) {
-			s.orphans.dirty[k][name] = struct{}{}
-			s.active[s.orphans] = struct{}{}
-		}
+		s.orphans.dirty[k][name] = struct{}{}
+		s.active[s.orphans] = struct{}{}
 	}
 }
 
-// owned says whether a Gateway has a resource or, if it is no more, its rollout is
-// yet to take the resource away.
-func (s *stream) owned(id ref) bool {
+// disown takes out of names what a Gateway has or, if it is no more, what its rollout
+// is yet to take away.
+func (s *stream) disown(k kind, names map[string]struct{}) {
 	for _, t := range s.fleet.gateways {
-		if t.has(id) {
-			return true
+		for name := range t.entries[k] {
+			delete(names, name)
 		}
 	}
-	for _, r := range s.rollouts {
-		if r.owns(id) {
-			return true
+	maps.DeleteFunc(names, func(name string, _ struct{}) bool {
+		for _, r := range s.rollouts {
+			if r.owns(ref{k, name}) {
+				return true
+			}
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // next is the next response that the Envoy should get, or nil.
