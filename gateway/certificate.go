@@ -104,7 +104,11 @@ func readCertificate(s *corev1.Secret) (certificate, error) {
 	case len(key) == 0:
 		return certificate{}, fmt.Errorf("%s is missing", corev1.TLSPrivateKeyKey)
 	}
-	all, err := certificatesIn(chain)
+	blocks, err := pemBlocks(chain)
+	if err != nil {
+		return certificate{}, fmt.Errorf("%s: %w", corev1.TLSCertKey, err)
+	}
+	all, err := certificatesIn(blocks)
 	if err != nil {
 		return certificate{}, fmt.Errorf("%s: %w", corev1.TLSCertKey, err)
 	}
@@ -139,7 +143,7 @@ func readBundle(text string) error {
 	if len(blocks) == 0 {
 		return errors.New("it holds no PEM certificate")
 	}
-	_, err = certificatesIn([]byte(text))
+	_, err = certificatesIn(blocks)
 	return err
 }
 

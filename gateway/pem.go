@@ -35,12 +35,8 @@ func pemBlocks(text []byte) ([]*pem.Block, error) {
 	return out, nil
 }
 
-// certificatesIn reads the certificates of a text, which may have other blocks too.
-func certificatesIn(text []byte) ([]*x509.Certificate, error) {
-	blocks, err := pemBlocks(text)
-	if err != nil {
-		return nil, err
-	}
+// certificatesIn reads the certificates among some blocks.
+func certificatesIn(blocks []*pem.Block) ([]*x509.Certificate, error) {
 	var out []*x509.Certificate
 	for _, block := range blocks {
 		if block.Type != "CERTIFICATE" {
