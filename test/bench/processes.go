@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -54,22 +55,46 @@ func cpuTime(pid int) (time.Duration, error) {
 	return readCPUTime(string(text))
 }
 
+// age is how long ago a process was started.
+func age(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading the start of process %d: %w", pid, err)
+	}
+	began, err := readStart(string(text))
+	if err != nil {
+		return 0, err
+	}
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return 0, fmt.Errorf("reading the time since boot: %w", err)
+	}
+	return time.Duration(up.Nano()) - began, nil
+}
+
+// readCPUTime reads utime and stime of /proc/PID/stat, readStart starttime, which is
+// the time since boot.
+func readCPUTime(stat string) (time.Duration, error) { return ticksIn(stat, 14, 15) }
+func readStart(stat string) (time.Duration, error)   { return ticksIn(stat, 22, 22) }
+
 // ticksPerSecond is USER_HZ, which is 100 on every Linux that Go runs on.
 const ticksPerSecond = 100
 
-// readCPUTime reads utime and stime, fields 14 and 15 of /proc/PID/stat (proc(5)).
-func readCPUTime(stat string) (time.Duration, error) {
+// ticksIn adds up fields of /proc/PID/stat that are times, by their numbers in
+// proc(5).
+func ticksIn(stat string, first, last int) (time.Duration, error) {
 	// The second field is a name in parentheses that may hold anything.
+	const behind = 3
 	end := strings.LastIndexByte(stat, ')')
 	fields := strings.Fields(stat[end+1:])
-	if end < 0 || len(fields) < 13 {
+	if end < 0 || len(fields) <= last-behind {
 		return 0, fmt.Errorf("%q is not the text of /proc/PID/stat", stat)
 	}
 	var ticks uint64
-	for _, f := range fields[11:13] {
+	for _, f := range fields[first-behind : last-behind+1] {
 		n, err := strconv.ParseUint(f, 10, 63)
 		if err != nil {
-			return 0, fmt.Errorf("CPU time in %q: %w", stat, err)
+			return 0, fmt.Errorf("a time in %q: %w", stat, err)
 		}
 		ticks += n
 	}

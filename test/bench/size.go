@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/test/lab"
 )
@@ -160,38 +155,6 @@ func workedAt(p lab.Process, at time.Time) (time.Duration, float64, error) {
 	}
 	mib, err := residentMiB(p.PID)
 	return age - now.Sub(at), mib, err
-}
-
-// age is how long ago a process was started.
-func age(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading the start of process %d: %w", pid, err)
-	}
-	began, err := readStart(string(text))
-	if err != nil {
-		return 0, err
-	}
-	var up unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
-		return 0, fmt.Errorf("reading the time since boot: %w", err)
-	}
-	return time.Duration(up.Nano()) - began, nil
-}
-
-// readStart reads starttime, field 22 of /proc/PID/stat (proc(5)), as the time
-// since boot.
-func readStart(stat string) (time.Duration, error) {
-	end := strings.LastIndexByte(stat, ')') // of the name, which may hold anything
-	fields := strings.Fields(stat[end+1:])
-	if end < 0 || len(fields) < 20 {
-		return 0, fmt.Errorf("%q is not the text of /proc/PID/stat", stat)
-	}
-	ticks, err := strconv.ParseUint(fields[19], 10, 63)
-	if err != nil {
-		return 0, fmt.Errorf("start in %q: %w", stat, err)
-	}
-	return time.Duration(ticks) * (time.Second / ticksPerSecond), nil
 }
 
 func coldRows(what string, n int, all []coldStart) []row {
