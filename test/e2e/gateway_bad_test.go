@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -101,8 +102,8 @@ func (w *world) badCertificates(class gatewayv1.ObjectName) {
 		Data: map[string][]byte{"tls.crt": []byte("no PEM")},
 	})
 	mode := gatewayv1.TLSModeTerminate
-	gw := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "tls"}}
-	gw.Spec.GatewayClassName = class
+	gw := lab.Gateway(w.namespace, "tls", string(class))
+	gw.Spec.Listeners = nil
 	for _, name := range []gatewayv1.ObjectName{"keyless", "missing"} {
 		host := gatewayv1.Hostname(name + ".example.com")
 		gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{
@@ -120,22 +121,13 @@ func (w *world) badCertificates(class gatewayv1.ObjectName) {
 			return fmt.Errorf("it tells of %d listeners", len(have.Status.Listeners))
 		}
 		for _, l := range have.Status.Listeners {
-			c := metaCondition(l.Conditions, string(gatewayv1.ListenerConditionResolvedRefs))
-			if c.Reason != string(gatewayv1.ListenerReasonInvalidCertificateRef) || !strings.Contains(c.Message, w.namespace+"/"+string(l.Name)) {
+			c := meta.FindStatusCondition(l.Conditions, string(gatewayv1.ListenerConditionResolvedRefs))
+			if c == nil || c.Reason != string(gatewayv1.ListenerReasonInvalidCertificateRef) || !strings.Contains(c.Message, w.namespace+"/"+string(l.Name)) {
 				return fmt.Errorf("listener %s has %+v", l.Name, l.Conditions)
 			}
 		}
 		return nil
 	})
-}
-
-func metaCondition(list []metav1.Condition, kind string) metav1.Condition {
-	for _, c := range list {
-		if c.Type == kind {
-			return c
-		}
-	}
-	return metav1.Condition{}
 }
 
 // manyListeners is no error: 64 are what the API admits.
@@ -161,7 +153,7 @@ func (w *world) classSays(name string, status metav1.ConditionStatus, reason str
 		if err := w.Client.Get(ctx, client.ObjectKey{Name: name}, &c); err != nil {
 			return err
 		}
-		if got := metaCondition(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)); got.Status != status || got.Reason != reason {
+		if got := meta.FindStatusCondition(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)); got == nil || got.Status != status || got.Reason != reason {
 			return fmt.Errorf("it has %+v", c.Status.Conditions)
 		}
 		return nil
@@ -171,8 +163,7 @@ func (w *world) classSays(name string, status metav1.ConditionStatus, reason str
 func (w *world) unknownParameters() {
 	w.Helper()
 	namespace := gatewayv1.Namespace(lab.Namespace)
-	c := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-lost"}}
-	c.Spec.ControllerName = "fairlead.dev/gateway-controller"
+	c := lab.GatewayClass(w.namespace + "-lost")
 	c.Spec.ParametersRef = &gatewayv1.ParametersReference{Group: "fairlead.dev", Kind: "GatewayConfig", Name: "nothing-of-this-name", Namespace: &namespace}
 	w.apply(c)
 	defer w.Client.Delete(w.ctx, c)
@@ -182,16 +173,15 @@ func (w *world) unknownParameters() {
 // foreignClass wants nothing of ours on what another controller serves.
 func (w *world) foreignClass() {
 	w.Helper()
-	c := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-foreign"}}
+	c := lab.GatewayClass(w.namespace + "-foreign")
 	c.Spec.ControllerName = "example.com/other"
-	gw := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "foreign"}}
-	gw.Spec.GatewayClassName = gatewayv1.ObjectName(c.Name)
-	gw.Spec.Listeners = []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}}
-	w.apply(c, gw, w.httpRoute("foreign", "foreign", "echo"))
+	gw := lab.Gateway(w.namespace, "foreign", c.Name)
+	route := w.httpRoute("foreign", "foreign", "echo")
+	w.apply(c, gw, route)
 	defer w.Client.Delete(w.ctx, c)
 	// A Gateway made later is served, so the controller has seen the foreign one.
 	w.gateway("after", gatewayv1.ObjectName(w.namespace))
-	for _, o := range []client.Object{gw, &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "foreign"}}, c} {
+	for _, o := range []client.Object{gw, route, c} {
 		if err := w.Client.Get(w.ctx, client.ObjectKeyFromObject(o), o); err != nil {
 			w.Fatal(err)
 		}

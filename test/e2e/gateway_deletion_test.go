@@ -36,8 +36,8 @@ func (w *world) deleteGatewayIn(t *testing.T, order []string) {
 	defer func() { w.T = outer }()
 	class := w.class()
 	objects := map[string]client.Object{
-		"class":   &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: string(class)}},
-		"gateway": &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "web"}},
+		"class":   lab.GatewayClass(string(class)),
+		"gateway": lab.Gateway(w.namespace, "web", string(class)),
 		"route":   w.httpRoute("all", "web", "echo"),
 		"service": w.clusterIP("echo", "echo"),
 	}

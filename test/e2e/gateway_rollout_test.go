@@ -3,13 +3,7 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"testing"
-
-	appsv1 "k8s.io/api/apps/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/test/lab"
@@ -26,7 +20,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 	w.answers(a, 80)
 	before := w.allListed("web", class)
 	w.none(w.probing(a, func() {
-		w.rollOut(w.fleetOf(class))
+		w.rollOut("daemonset/" + fleet.ID{Class: string(class)}.Name())
 		w.allListed("web", class)
 	}), "a rolling update of the Envoys")
 	after, err := w.envoys(w.ctx, class)
@@ -40,25 +34,6 @@ func TestGatewayThroughRollouts(t *testing.T) {
 	}
 	w.none(w.probing(a, func() { w.rollOut("deployment/fairlead-controller") }), "a rolling update of the controllers")
 	w.answers(a, 80)
-}
-
-// fleetOf is the workload of a class's Envoys, as kubectl calls it.
-func (w *world) fleetOf(class gatewayv1.ObjectName) string {
-	w.Helper()
-	var name string
-	w.await("the fleet of "+string(class), func(ctx context.Context) error {
-		var list appsv1.DaemonSetList
-		of := client.MatchingLabels{fleet.FleetLabel: fleet.ID{Class: string(class)}.Name()}
-		if err := w.Client.List(ctx, &list, client.InNamespace(lab.Namespace), of); err != nil {
-			return err
-		}
-		if len(list.Items) != 1 {
-			return fmt.Errorf("it has %d DaemonSets", len(list.Items))
-		}
-		name = "daemonset/" + list.Items[0].Name
-		return nil
-	})
-	return name
 }
 
 // rollOut replaces the pods of a workload as an update does, and waits for the last. It
