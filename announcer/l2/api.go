@@ -40,8 +40,15 @@ type Clock interface {
 type Timings struct {
 	// ProbeCount is how many probes are sent before an address counts as free (default 3).
 	ProbeCount int
-	// ProbeInterval is the wait after each probe (default 150 ms). RFC 5227 takes seconds; a new Service should not.
+	// ProbeInterval is the wait after each probe (default 25 ms). RFC 5227 takes seconds; a new Service should not. A host
+	// that answers later than that is found by the late probes.
 	ProbeInterval time.Duration
+	// LateProbes are the moments, counted from the first announcement of an address that was probed for, at which it is
+	// asked for again (default 100 ms, 500 ms, 1.5 s). An empty, non-nil slice means never.
+	LateProbes []time.Duration
+	// Probation is for how long, counted as LateProbes are, an address is given up for a host that claims it: that host
+	// had it before us and was slow to say so (default 2 s). After that it is defended.
+	Probation time.Duration
 	// Repeats are the moments, counted from the first one, at which gratuitous packets are sent again
 	// (default 200 ms, 1 s, 2 s, 4 s). An empty, non-nil slice means never.
 	Repeats []time.Duration
@@ -74,7 +81,11 @@ func (t Timings) withDefaults() Timings {
 	if t.Repeats == nil {
 		t.Repeats = []time.Duration{200 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 	}
-	def(&t.ProbeInterval, 150*time.Millisecond)
+	if t.LateProbes == nil {
+		t.LateProbes = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond}
+	}
+	def(&t.ProbeInterval, 25*time.Millisecond)
+	def(&t.Probation, 2*time.Second)
 	def(&t.ConflictRetryMin, time.Second)
 	def(&t.ConflictRetryMax, 30*time.Second)
 	def(&t.DefendInterval, 10*time.Second)
@@ -109,7 +120,8 @@ const (
 	Announced EventKind = iota + 1
 	// Withdrawn: the address is no longer answered for on the interface.
 	Withdrawn
-	// Conflict: another host, MAC, has the address. Event.Held tells whether we announce it all the same.
+	// Conflict: another host, MAC, has the address. Event.Held tells whether we announce it all the same; if not, it is not
+	// answered for, whether or not it was before.
 	Conflict
 	// ConflictGone: nobody else has the address any more.
 	ConflictGone

@@ -52,6 +52,9 @@ type claim struct {
 	told   bool      // Announced has been emitted for the present role
 	said   bool      // any event has been emitted
 	first  time.Time // when the first gratuitous packet went out
+	// probed: it was asked for before it was announced, first at trial, which is zero before that.
+	probed bool
+	trial  time.Time
 	// epoch ends timers and queued packets of an earlier phase.
 	epoch int
 	// series ends the rest of an earlier series of gratuitous packets.
@@ -70,6 +73,7 @@ type timerKind int
 const (
 	probeTimer  timerKind = iota // the wait after a probe is over
 	retryTimer                   // ask again for an address that somebody else has
+	lateTimer                    // ask once more for what is announced already
 	repeatTimer                  // a gratuitous packet is due again
 	quietTimer                   // see whether a rival is still there
 )
@@ -250,7 +254,7 @@ func (m *machine) drop(c *claim) {
 }
 
 func (m *machine) enter(now time.Time, c *claim, p Phase) {
-	c.phase, c.since, c.asking = p, now, false
+	c.phase, c.since, c.asking, c.probed = p, now, false, false
 	c.epoch++
 }
 
@@ -304,8 +308,12 @@ func (m *machine) rivalSeen(now time.Time, link int, a netip.Addr, hw mac) {
 	changed := !c.contested || c.rival != hw
 	c.rival, c.rivalAt = hw, now
 	if c.phase == Answering {
-		m.defend(now, c, changed)
-		return
+		if !m.onProbation(now, c) {
+			m.defend(now, c, changed)
+			return
+		}
+		m.fx.watch(link, a)
+		c.told = false
 	}
 	if c.phase == Contested && !c.asking {
 		return // it is known and will be asked for again
@@ -321,6 +329,12 @@ func (m *machine) rivalSeen(now time.Time, link int, a netip.Addr, hw mac) {
 		m.emit(c, Event{Kind: Conflict, MAC: hw.hw()})
 	}
 	m.after(now, c, retryTimer, 0, c.backoff)
+}
+
+// onProbation tells whether a host that claims an announced address may have had it before us. Before the first packet has
+// gone out nobody can have taken it from us.
+func (m *machine) onProbation(now time.Time, c *claim) bool {
+	return c.probed && (c.trial.IsZero() || now.Before(c.trial.Add(m.t.Probation)))
 }
 
 // defend keeps an announced address: RFC 5227 section 2.4 (c), at most one packet per interval.
@@ -377,8 +391,11 @@ func (m *machine) fire(now time.Time, t timer) {
 		}
 		c.backoff = 0
 		m.announce(now, c)
+		c.probed, c.trial = true, time.Time{}
 	case retryTimer:
 		m.ask(c)
+	case lateTimer:
+		m.enqueue(2, c, probePacket, t.round)
 	case repeatTimer:
 		if t.series != c.series {
 			return

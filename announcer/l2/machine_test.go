@@ -144,14 +144,62 @@ func TestAskFirst(t *testing.T) {
 	if !w.table[entry(1, addr4)].silent {
 		t.Error("it answers before it has asked")
 	}
-	w.pass(440 * ms)
+	w.pass(74 * ms)
 	w.wantLog(t)
-	w.pass(time.Second)
-	w.wantSent(t, probePacket, 0, 150*ms, 300*ms)
-	w.wantLog(t, "450ms Announced eth0")
+	w.pass(ms)
+	w.wantLog(t, "75ms Announced eth0")
 	if w.table[entry(1, addr4)] != (answer{hw: me}) {
 		t.Error("it does not answer")
 	}
+	w.m.refresh(addr4) // asks for nothing more
+	w.pass(time.Minute)
+	w.wantSent(t, probePacket, 0, 25*ms, 50*ms, 175*ms, 575*ms, 1575*ms)
+	w.wantLog(t, "75ms Announced eth0")
+}
+
+// A host that had the address before and answers late gets it back; one that comes later does not.
+func TestSlowHostKeepsItsAddress(t *testing.T) {
+	for _, c := range []struct {
+		after time.Duration
+		want  []string
+	}{
+		{75 * ms, []string{"75ms Announced eth0", "75ms Conflict eth0"}},
+		{2074 * ms, []string{"75ms Announced eth0", "2.074s Conflict eth0"}},
+		{2075 * ms, []string{"75ms Announced eth0", "2.075s Conflict eth0 held"}},
+	} {
+		w := newWorld(eth0)
+		w.set(&Announcement{Address: addr4, Probe: true})
+		w.pass(c.after)
+		w.m.refresh(addr4) // does not begin anew
+		w.m.rivalSeen(w.now, 1, addr4, peer)
+		w.wantLog(t, c.want...)
+		held := c.after > 2074*ms
+		if got := w.table[entry(1, addr4)]; got.silent == held {
+			t.Errorf("after %v: the answer is %+v", c.after, got)
+		}
+		if held {
+			continue
+		}
+		w.sent = nil
+		w.pass(900 * ms)
+		if len(w.sent) != 0 {
+			t.Errorf("after %v: sent %+v although another host has it", c.after, w.sent)
+		}
+		w.pass(time.Minute)
+		if n := len(w.log); n != 4 || w.m.states(addr4)[0].Phase != Answering {
+			t.Errorf("after %v: the other is gone, and the events are %v", c.after, w.log)
+		}
+	}
+}
+
+// Who took an address over from another speaker has nothing to fear from who comes after.
+func TestTakeoverIsNotOnProbation(t *testing.T) {
+	w := newWorld(eth0)
+	w.set(&Announcement{Address: addr4})
+	w.m.rivalSeen(w.now, 1, addr4, peer)
+	w.wantLog(t, "0s Announced eth0", "0s Conflict eth0 held")
+	w.pass(10 * time.Second)
+	w.wantSent(t, probePacket)
 }
 
 func TestProbesThatAreNotSentDoNotCount(t *testing.T) {
@@ -170,16 +218,16 @@ func TestProbesThatAreNotSentDoNotCount(t *testing.T) {
 func TestSomebodyElseHasIt(t *testing.T) {
 	w := newWorld(eth0)
 	w.set(&Announcement{Address: addr4, Probe: true})
-	w.pass(100 * ms)
+	w.pass(10 * ms)
 	// A host that answers every probe for two minutes.
 	for end := w.now.Add(2 * time.Minute); w.now.Before(end); {
 		n := len(w.sent)
 		w.pass(10 * ms)
-		if len(w.sent) > n || w.now.Sub(w.start) == 110*ms {
+		if len(w.sent) > n || w.now.Sub(w.start) == 20*ms {
 			w.m.rivalSeen(w.now, 1, addr4, peer)
 		}
 	}
-	w.wantLog(t, "110ms Conflict eth0")
+	w.wantLog(t, "20ms Conflict eth0")
 	var probes []time.Duration
 	for _, s := range w.sent {
 		if s.kind != probePacket {

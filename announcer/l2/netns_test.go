@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -109,6 +110,30 @@ func TestAnotherHostHasTheAddress(t *testing.T) {
 		if got := n.happened(Conflict, a); got != 1 {
 			t.Errorf("%s: %d conflicts were told, want 1", a, got)
 		}
+	}
+}
+
+// A host that has the address and does not answer in time gets it back when it does.
+func TestSlowHostIsGivenItsAddress(t *testing.T) {
+	s := newSegment(t)
+	timings := fast()
+	timings.ProbeInterval, timings.Probation = 10*time.Millisecond, time.Minute
+	for i := range 600 {
+		timings.LateProbes = append(timings.LateProbes, time.Duration(i)*100*time.Millisecond)
+	}
+	n := s.host().run(Config{Timings: timings})
+	slow := s.host()
+	slow.sysctl("net/ipv4/conf/eth0/arp_ignore", "8") // it answers nobody
+	slow.give(vip4 + "/16")
+	n.e.Apply(both(true))
+	n.await(Announced, vip4)
+	slow.sysctl("net/ipv4/conf/eth0/arp_ignore", "0")
+	n.await(Conflict, vip4)
+	if st := n.e.States(netip.MustParseAddr(vip4)); len(st) != 1 || st[0].Phase != Contested || st[0].Rival.String() != hwOf(2).String() {
+		t.Errorf("states are %+v", st)
+	}
+	if n.happened(Conflict, vip6) != 0 {
+		t.Errorf("nobody has %s: %+v", vip6, n.events)
 	}
 }
 

@@ -51,6 +51,9 @@ func (m *machine) drain(now time.Time) bool {
 func (m *machine) sent(now time.Time, p parcel, err error) {
 	c := p.c
 	switch {
+	case p.kind == probePacket && p.round > 0:
+		m.askLater(now, c, p.round)
+		return
 	case p.kind == probePacket:
 		if err == nil {
 			c.probes++
@@ -62,6 +65,10 @@ func (m *machine) sent(now time.Time, p parcel, err error) {
 	case p.kind == announcePacket && p.round == 0:
 		c.first = now
 		m.tell(c)
+		if c.probed && c.trial.IsZero() {
+			c.trial = now
+			m.askLater(now, c, 0)
+		}
 	}
 	if p.kind == announcePacket && c.addr.Is4() {
 		m.enqueue(min(p.round, 1)+1, c, replyPacket, p.round)
@@ -69,5 +76,12 @@ func (m *machine) sent(now time.Time, p parcel, err error) {
 	}
 	if p.round < len(m.t.Repeats) {
 		m.after(c.first, c, repeatTimer, p.round+1, m.t.Repeats[p.round])
+	}
+}
+
+// askLater sets the timer for the late probe after some others.
+func (m *machine) askLater(now time.Time, c *claim, sent int) {
+	if sent < len(m.t.LateProbes) {
+		m.after(now, c, lateTimer, sent+1, c.trial.Add(m.t.LateProbes[sent]).Sub(now))
 	}
 }
