@@ -47,7 +47,7 @@ func (c backendChange) host() string { return c.route + ".bench.example" }
 // backendsPart moves routes between two backends that both serve all the time,
 // while clients ask for them.
 func backendsPart(ctx context.Context, b *bench) (rows []row, err error) {
-	w, clear, err := b.stageWeb(ctx, "backends", scene{addresses: []string{segmentIPv4}, backends: backendNodes})
+	w, clear, err := b.stageWeb(ctx, "backends", scene{addresses: []string{segmentIPv4}, backends: backendNodes, envoys: 1})
 	if err != nil {
 		return nil, err
 	}

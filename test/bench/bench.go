@@ -129,6 +129,7 @@ type scene struct {
 	addresses []string
 	backends  []string // nodes with a backend; each has one
 	from      []string // nodes that announce; empty: all
+	envoys    int      // of a class of Gateways; 0: one on each node, as by default
 }
 
 // stage sets a scene, and returns what clears it.

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/test/lab"
 )
@@ -24,7 +25,8 @@ const mainGateway = "main"
 // Gateway that answers, and a Service that it leads to.
 type web struct {
 	*bench
-	class string
+	class  string
+	envoys int // 0: one on each node
 	*asker
 }
 
@@ -35,7 +37,7 @@ func (b *bench) stageWeb(ctx context.Context, class string, s scene) (w *web, cl
 	if err != nil {
 		return nil, nil, err
 	}
-	w = &web{bench: b, class: class}
+	w = &web{bench: b, class: class, envoys: s.envoys}
 	clear = func() error {
 		if ctx.Err() != nil { // interrupted: the cluster goes as a whole
 			return nil
@@ -49,7 +51,17 @@ func (b *bench) stageWeb(ctx context.Context, class string, s scene) (w *web, cl
 }
 
 func (w *web) set(ctx context.Context) error {
-	err := w.lab.Apply(ctx, lab.GatewayClass(w.class), lab.ClusterIP(namespace, backend, backend),
+	class := lab.GatewayClass(w.class)
+	if w.envoys > 0 {
+		config := w.config()
+		class.Spec.ParametersRef = &gatewayv1.ParametersReference{
+			Group: gatewayv1.Group(v1alpha1.GroupVersion.Group), Kind: "GatewayConfig", Name: config.Name, Namespace: new(gatewayv1.Namespace(config.Namespace)),
+		}
+		if err := w.lab.Apply(ctx, config); err != nil {
+			return err
+		}
+	}
+	err := w.lab.Apply(ctx, class, lab.ClusterIP(namespace, backend, backend),
 		lab.Gateway(namespace, mainGateway, w.class), w.route(0))
 	if err != nil {
 		return err
@@ -64,6 +76,13 @@ func (w *web) set(ctx context.Context) error {
 	w.asker = w.newAsker(a)
 	_, err = w.until(ctx, hostOf(0), served)
 	return err
+}
+
+// config asks for as many Envoys as the scene has.
+func (w *web) config() *v1alpha1.GatewayConfig {
+	c := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Namespace: lab.Namespace, Name: w.class}}
+	c.Spec.Fleet = &v1alpha1.FleetConfig{Workload: v1alpha1.FleetDeployment, Replicas: new(int32(w.envoys))}
+	return c
 }
 
 // hostOf is the hostname of route i; all are as long, for equal work.
@@ -160,9 +179,13 @@ func (w *web) envoyPods(ctx context.Context) ([]corev1.Pod, error) {
 	return pods.Items, nil
 }
 
-// awaitEnvoys waits until a ready Envoy is on every node.
+// awaitEnvoys waits until all of the class's Envoys are ready.
 func (w *web) awaitEnvoys(ctx context.Context) error {
-	return lab.Await(ctx, 2*time.Minute, "an Envoy on every node", func(ctx context.Context) error {
+	wanted := w.envoys
+	if wanted == 0 {
+		wanted = clusterNodes
+	}
+	return lab.Await(ctx, 2*time.Minute, "the class's Envoys", func(ctx context.Context) error {
 		pods, err := w.envoyPods(ctx)
 		if err != nil {
 			return err
@@ -173,8 +196,8 @@ func (w *web) awaitEnvoys(ctx context.Context) error {
 				ready++
 			}
 		}
-		if ready != clusterNodes {
-			return fmt.Errorf("%d of %d are ready", ready, clusterNodes)
+		if ready != wanted {
+			return fmt.Errorf("%d of %d are ready", ready, wanted)
 		}
 		return nil
 	})
@@ -212,6 +235,9 @@ func (w *web) clear(ctx context.Context) error {
 	class := lab.GatewayClass(w.class)
 	if err := w.lab.Client.Delete(ctx, class); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the class: %w", err)
+	}
+	if err := w.lab.Client.Delete(ctx, w.config()); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("removing the class's GatewayConfig: %w", err)
 	}
 	return awaitSlowly(ctx, 3*time.Minute, time.Second, "the class and its Envoys to be gone", func(ctx context.Context) error {
 		pods, err := w.envoyPods(ctx)
