@@ -154,15 +154,16 @@ func (m *Members) left(life int, node string, address netip.AddrPort) {
 	m.ask(node, address)
 }
 
-// ask gets a second opinion on a speaker.
+// ask gets a second opinion on a speaker, unless one is on its way: where it takes
+// long, more of them would make it longer.
 func (m *Members) ask(node string, address netip.AddrPort) {
 	m.mu.Lock()
-	if m.stopped {
-		m.mu.Unlock()
+	defer m.mu.Unlock()
+	if m.stopped || m.asking[node] {
 		return
 	}
+	m.asking[node] = true
 	m.wg.Add(1)
-	m.mu.Unlock()
 	go func() {
 		defer m.wg.Done()
 		answered := m.cfg.Reach(m.ctx, address)
@@ -170,6 +171,7 @@ func (m *Members) ask(node string, address netip.AddrPort) {
 			return
 		}
 		m.mu.Lock()
+		delete(m.asking, node)
 		before := lost(m.roster.seats[node])
 		m.roster.opinion(time.Now(), node, answered)
 		after := lost(m.roster.seats[node])
@@ -329,17 +331,23 @@ func (m *Members) firstRound() {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	m.mu.Lock()
-	left := m.peers
-	m.mu.Unlock()
 	// One exchange tells of everybody whom the other knows, so most need not be
-	// tried themselves.
-	for left = m.unheard(left); len(left) > 0 && m.ctx.Err() == nil; left = m.unheard(left) {
-		n := min(len(left), firstJoins)
+	// tried themselves. Many that start at once each begin with others.
+	left := m.unheard(m.peersAfterUs())
+	for n := 1; len(left) > 0 && m.ctx.Err() == nil; left = m.unheard(left) {
+		n = min(2*n, firstJoins, len(left))
 		m.join(left[:n])
 		left = left[n:]
 	}
 	close(m.tried)
+}
+
+// peersAfterUs are the peers, from the one that follows us on.
+func (m *Members) peersAfterUs() []Peer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	us := slices.IndexFunc(m.peers, func(p Peer) bool { return p.Node == m.cfg.Node })
+	return slices.Concat(m.peers[us+1:], m.peers[:us+1])
 }
 
 // join tries peers at once and waits for all.

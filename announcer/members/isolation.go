@@ -45,8 +45,8 @@ const deafIntervals = 5
 
 // mindSilence finds out whether we are cut off. Gossip would find the others
 // dead one after the other, for as long as there are others, and tell each of
-// them so as soon as they hear us again. So when nobody is heard at all, all of
-// them are dialled at once, and if none answers they are all lost at once.
+// them so as soon as they hear us again. So when nobody is heard at all, they are
+// dialled, and if none answers they are all lost at once.
 func (m *Members) mindSilence() {
 	deaf := deafIntervals * probeInterval(m.cfg.Expected)
 	if m.ear.quiet(time.Now()) < deaf {
@@ -55,7 +55,11 @@ func (m *Members) mindSilence() {
 	m.mu.Lock()
 	seen := m.roster.seen()
 	m.mu.Unlock()
-	if len(seen) == 0 || m.anyAnswers(seen) {
+	if len(seen) == 0 {
+		return
+	}
+	if m.anyAnswers(seen) {
+		m.ear.note() // a node, if not its speaker
 		return
 	}
 	m.mu.Lock()
@@ -72,8 +76,26 @@ func (m *Members) mindSilence() {
 	}
 }
 
-// anyAnswers dials nodes at once and waits for all.
+// firstDialled is how many nodes are dialled before all are. A process that hears
+// nobody because it does not get a core dials in vain, and many of them on busy
+// machines would keep each other from hearing.
+const firstDialled = 3
+
+// anyAnswers dials some nodes and, if none of them answers, all others.
 func (m *Members) anyAnswers(nodes map[string]netip.AddrPort) bool {
+	first, others := map[string]netip.AddrPort{}, map[string]netip.AddrPort{}
+	for node, to := range nodes { // in no order, so that it is others each time
+		if len(first) < firstDialled {
+			first[node] = to
+		} else {
+			others[node] = to
+		}
+	}
+	return m.anyOfThese(first) || m.anyOfThese(others)
+}
+
+// anyOfThese dials nodes at once and waits for all.
+func (m *Members) anyOfThese(nodes map[string]netip.AddrPort) bool {
 	answers := make(chan bool, len(nodes))
 	for _, to := range nodes {
 		go func() { answers <- m.cfg.Reach(m.ctx, to) }()

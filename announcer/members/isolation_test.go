@@ -3,9 +3,11 @@ package members
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +68,7 @@ func quietMembers(reach Reach) *Members {
 		cfg:    Config{Log: logr.Discard(), Node: "me", Reach: reach, OnChange: func() {}},
 		ear:    &ear{start: time.Now().Add(-time.Hour)},
 		roster: newRoster("me", time.Minute),
+		asking: map[string]bool{},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	for _, node := range []string{"a", "b"} {
@@ -109,6 +112,34 @@ func TestSilenceIsNotBelievedWithoutASecondOpinion(t *testing.T) {
 				t.Errorf("%d lost and %d alive, want %d and %d", got.Lost, got.Alive, c.lost, 3-c.lost)
 			}
 		})
+	}
+}
+
+// Of many others only a few are dialled when one of these answers, and all when none does.
+func TestSilenceDialsFewFirst(t *testing.T) {
+	const others = 50
+	for _, answer := range []bool{true, false} {
+		var dialled atomic.Int32
+		m := quietMembers(func(context.Context, netip.AddrPort) bool {
+			dialled.Add(1)
+			return answer
+		})
+		defer m.cancel()
+		for i := range others - 2 {
+			m.roster.heard(t0, fmt.Sprint("other", i), addr, serving)
+		}
+		m.mindSilence()
+		want, alive := int32(firstDialled), 1+others
+		if !answer {
+			want, alive = others, 1
+		}
+		if got := m.Stats(); dialled.Load() != want || got.Alive != alive {
+			t.Errorf("%v: %d dialled and %d alive, want %d and %d", answer, dialled.Load(), got.Alive, want, alive)
+		}
+		m.mindSilence() // the answer counts as having been heard
+		if dialled.Load() != want {
+			t.Errorf("%v: dialled again", answer)
+		}
 	}
 }
 

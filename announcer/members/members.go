@@ -116,8 +116,9 @@ type Members struct {
 	peers    []Peer
 	next     int // the peer to be tried next
 	rotation *rotation
-	tried    chan struct{} // closed when every peer was tried once
-	reached  int           // peers that answered in the first round
+	asking   map[string]bool // of whom a second opinion is on its way
+	tried    chan struct{}   // closed when every peer was tried once
+	reached  int             // peers that answered in the first round
 	stats    Stats
 	stopped  bool
 }
@@ -157,6 +158,7 @@ func Start(ctx context.Context, cfg Config) (*Members, error) {
 		publish:  make(chan struct{}, 1),
 		roster:   newRoster(cfg.Node, cfg.Grace),
 		rotation: newRotation(cfg.Keys),
+		asking:   map[string]bool{},
 		tried:    make(chan struct{}),
 		self:     self{meta: Meta{Incarnation: uint64(time.Now().UnixNano()), Version: cfg.Version}},
 	}
@@ -222,9 +224,14 @@ func (m *Members) config(life int) *memberlist.Config {
 		c.SuspicionMult = 3
 	}
 	c.SuspicionMaxTimeoutMult = 2
-	c.AwarenessMaxMultiplier = 4
+	// One that finds many wrongly suspect is slow itself, and probes less often: to
+	// object to a suspicion costs all of them more than a probe does.
+	c.AwarenessMaxMultiplier = 8
 	c.GossipInterval = 50 * time.Millisecond
 	c.GossipNodes = 4
+	// Each passes what is new on to so many (times log10 of the number of
+	// speakers): with 150 one in e^9 does not hear of it, until the next exchange.
+	c.RetransmitMult = 3
 	// The dead are forgotten soon: a list of them makes their return noisy. They
 	// are found again by trying, not by gossip.
 	c.GossipToTheDeadTime = time.Second

@@ -335,10 +335,12 @@ func (r *roster) tries(peer string) bool {
 	mine, before := closeness(r.me, peer), 0
 	for node, s := range r.seats {
 		if s.alive && closeness(node, peer) > mine {
-			before++
+			if before++; before == triers {
+				return false
+			}
 		}
 	}
-	return before < triers
+	return true
 }
 
 func closeness(a, b string) uint64 {
@@ -347,10 +349,19 @@ func closeness(a, b string) uint64 {
 	return h.Sum64()
 }
 
-// toVerify lists the speakers that are away and whose nodes have to be asked.
+// verifiedAtATime bounds how many are asked at once. More than a few are away at a
+// time when gossip is wrong about many, for want of cores or of network, and to ask
+// all of them would take more of both.
+const verifiedAtATime = 2
+
+// toVerify lists speakers that are away and whose nodes have to be asked, others
+// each time if there are many.
 func (r *roster) toVerify() map[string]netip.AddrPort {
 	out := map[string]netip.AddrPort{}
 	for node, s := range r.seats {
+		if len(out) == verifiedAtATime {
+			break
+		}
 		if !s.alive && !s.held.IsZero() || s.alive && s.lost {
 			out[node] = s.address
 		}
