@@ -14,6 +14,7 @@ import (
 // and maps that go in or come out are shared and must not be changed.
 type Books struct {
 	scratch      scratch
+	slabs        slabs
 	given        []Pool
 	cluster      []ClusterRange
 	problems     []PoolProblem
@@ -34,49 +35,6 @@ type Books struct {
 	departing
 
 	waiting
-}
-
-// holder is what the books know of a Key.
-type holder struct {
-	// addrs has it, in no particular order. Replaced or appended to, never
-	// changed in place: the list may be that of a Holding's Needs.
-	addrs []netip.Addr
-	// needs are the addresses of the last decision; nil before the first.
-	needs []netip.Addr
-}
-
-// inOrder are the addresses that the holder has, sorted.
-func (h *holder) inOrder() []netip.Addr {
-	if len(h.addrs) < 2 {
-		return h.addrs // nearly always
-	}
-	return slices.SortedFunc(slices.Values(h.addrs), netip.Addr.Compare)
-}
-
-// roll finds holders by key. It remembers the answer it gave last, as one decision
-// asks for the same holder several times and hashing a Key is not cheap.
-type roll struct {
-	byKey map[Key]*holder
-	key   Key
-	last  *holder
-}
-
-// of gives the holder of that key; nil: there is none.
-func (r *roll) of(k Key) *holder {
-	if r.key != k {
-		r.key, r.last = k, r.byKey[k]
-	}
-	return r.last
-}
-
-func (r *roll) add(k Key, h *holder) {
-	r.byKey[k] = h
-	r.key, r.last = k, h
-}
-
-func (r *roll) remove(k Key) {
-	delete(r.byKey, k)
-	r.key, r.last = k, nil
 }
 
 type strayKey struct {
@@ -115,7 +73,7 @@ type entry struct {
 func New() *Books {
 	b := &Books{
 		entries:      map[netip.Addr]*entry{},
-		holders:      roll{byKey: map[Key]*holder{}},
+		holders:      newRoll(),
 		strays:       map[strayKey]uint64{},
 		reservations: map[Key][]netip.Addr{},
 		retained:     map[Key][]netip.Addr{},
@@ -143,14 +101,7 @@ func (e *entry) state() state {
 	return stateFree
 }
 
-func (e *entry) holding(k Key) *Holding {
-	for i := range e.holders {
-		if e.holders[i].Key == k {
-			return &e.holders[i]
-		}
-	}
-	return nil
-}
+func (e *entry) holding(k Key) *Holding { return find(e.holders, k) }
 
 // confirmed tells whether the ledger is known to have k on this address.
 func (e *entry) confirmed(k Key) bool {
@@ -212,7 +163,7 @@ func (b *Books) All() iter.Seq[Entry] {
 // Holders gives everybody who has an address, ordered by kind, namespace and name.
 func (b *Books) Holders() iter.Seq[Key] {
 	return func(yield func(Key) bool) {
-		for _, k := range slices.SortedFunc(maps.Keys(b.holders.byKey), compareKeys) {
+		for _, k := range slices.SortedFunc(b.holders.keys(), compareKeys) {
 			if !yield(k) {
 				return
 			}
@@ -228,7 +179,8 @@ func compareKeys(a, b Key) int {
 func (b *Books) at(a netip.Addr) *entry {
 	e := b.entries[a]
 	if e == nil {
-		e = &entry{address: a}
+		e = &b.slabs.entries.take(1)[0]
+		e.address = a
 		e.bucket, e.pool = b.whereIs(a)
 		b.entries[a] = e
 	}
@@ -484,7 +436,8 @@ func (b *Books) indexHolders(e *entry, before []Holding) {
 	}
 	b.countNamespaces(e, before, -1)
 	b.countNamespaces(e, e.holders, 1)
-	for _, h := range before {
+	for i := range before {
+		h := &before[i]
 		if h.SharingKey != "" {
 			b.unshare(h.SharingKey, e)
 		}
@@ -492,11 +445,12 @@ func (b *Books) indexHolders(e *entry, before []Holding) {
 			b.unhold(h.Key, e.address)
 		}
 	}
-	for _, h := range e.holders {
+	for i := range e.holders {
+		h := &e.holders[i]
 		if h.SharingKey != "" {
 			b.share(h.SharingKey, e.address)
 		}
-		if !slices.ContainsFunc(before, func(o Holding) bool { return o.Key == h.Key }) {
+		if find(before, h.Key) == nil {
 			b.hold(h.Key, e.address, h.Needs)
 		}
 	}
@@ -504,15 +458,18 @@ func (b *Books) indexHolders(e *entry, before []Holding) {
 
 // hold notes that k has a, of all the addresses that it needs.
 func (b *Books) hold(k Key, a netip.Addr, needs []netip.Addr) {
-	h := b.holders.of(k)
-	switch {
-	case h != nil:
+	if h := b.holders.of(k); h != nil {
 		h.addrs = append(h.addrs, a)
-	case len(needs) == 1 && needs[0] == a:
-		b.holders.add(k, &holder{addrs: slices.Clip(needs)})
-	default:
-		b.holders.add(k, &holder{addrs: []netip.Addr{a}})
+		return
 	}
+	h := &b.slabs.holders.take(1)[0]
+	h.key = k
+	if len(needs) == 1 && needs[0] == a {
+		h.addrs = slices.Clip(needs)
+	} else {
+		h.addrs = []netip.Addr{a}
+	}
+	b.holders.add(h)
 }
 
 func (b *Books) unhold(k Key, a netip.Addr) {
@@ -545,4 +502,4 @@ func (b *Books) unshare(key string, e *entry) {
 }
 
 // second is the time to the ledger's precision.
-func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+func second(t time.Time) time.Time { return time.Unix(t.Unix(), 0).UTC() }

@@ -173,7 +173,10 @@ func (b *Books) retainedUntil(now time.Time, e *entry) (time.Time, bool) {
 // noteDraining tells a holder that its pool is draining and that it stays there
 // because it asked for it.
 func (b *Books) noteDraining(p *plan, a netip.Addr, origin string) {
-	if pool := b.poolAt(a); origin != "" && pool != nil && pool.Draining && p.note == nil {
+	if origin == "" || p.note != nil {
+		return
+	}
+	if pool := b.poolAt(a); pool != nil && pool.Draining {
 		p.note = &Refusal{Reason: PoolDraining, Address: a, Family: FamilyOf(a), Pool: pool.Name, Origin: origin, Kept: true}
 	}
 }

@@ -34,12 +34,12 @@ type wanted struct {
 
 // addresses are the needs without their origins, in the list of the last decision
 // if that had the same.
-func (p *plan) addresses() []netip.Addr {
+func (p *plan) addresses(s *slab[netip.Addr]) []netip.Addr {
 	same := func(a netip.Addr, w wanted) bool { return a == w.address }
 	if h := p.holder; h != nil && h.needs != nil && slices.EqualFunc(h.needs, p.needs, same) {
 		return h.needs
 	}
-	out := make([]netip.Addr, len(p.needs))
+	out := s.take(len(p.needs))
 	for i, w := range p.needs {
 		out[i] = w.address
 	}
@@ -245,7 +245,7 @@ func poolOrigin(c *Claim, pool string) string {
 // carryOut changes the books as planned.
 func (b *Books) carryOut(p *plan, c *Claim) Decision {
 	var d Decision
-	needs := p.addresses()
+	needs := p.addresses(&b.slabs.needs)
 	assigned := b.give(p, c, needs, &d)
 	if h := p.holder; h != nil {
 		h.needs = needs
@@ -298,11 +298,11 @@ func (b *Books) give(p *plan, c *Claim, needs []netip.Addr, d *Decision) (assign
 func (b *Books) answer(p *plan, c *Claim, d *Decision) {
 	entries := b.scratch.entries
 	if len(entries) > 0 {
-		d.Addresses = make([]Assigned, 0, len(entries))
+		d.Addresses = b.slabs.assigned.take(len(entries))
 	}
 	for i, w := range p.needs {
 		b.noteDraining(p, w.address, w.origin)
-		d.Addresses = append(d.Addresses, Assigned{w.address, entries[i].pool, w.origin, entries[i].holding(c.Key).Since})
+		d.Addresses[i] = Assigned{w.address, entries[i].pool, w.origin, entries[i].holding(c.Key).Since}
 	}
 	d.Bound = len(entries) > 0
 	d.Touched = b.touched(c.Key, entries, d.Leaving)
@@ -345,17 +345,17 @@ func leaving(h *holder) []netip.Addr {
 
 // assign gives the address of e to the claim's holder.
 func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
-	h := holdingOf(c)
-	h.Since, h.Needs, h.Bound = now, needs, len(needs) == 1
 	b.arrived(e.address, c.Key)
 	e.soil()
 	before, pool := e.holders, e.pool
 	if len(before) == 0 {
 		e.pool = b.surrounding(e)
 	}
-	e.holders = make([]Holding, len(before)+1)
+	e.holders = b.slabs.holdings.take(len(before) + 1)
 	copy(e.holders, before)
-	e.holders[len(before)] = h
+	h := &e.holders[len(before)]
+	*h = holdingOf(c)
+	h.Since, h.Needs, h.Bound = now, needs, len(needs) == 1
 	e.released = nil
 	b.derive(e, before, e.reserved, pool)
 }

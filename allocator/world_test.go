@@ -537,8 +537,8 @@ func checkBooks(t interface{ Fatalf(string, ...any) }, b *Books) {
 	if !reflect.DeepEqual(strays, b.strays) {
 		t.Fatalf("strays %v, want %v", b.strays, strays)
 	}
-	if len(held) != len(b.holders.byKey) {
-		t.Fatalf("holders %v, want %v", b.holders.byKey, held)
+	if len(held) != b.holders.count {
+		t.Fatalf("holders %v, want %v", slices.Collect(b.holders.keys()), held)
 	}
 	for k, want := range held {
 		if got := b.Held(k); !slices.Equal(got, want) {
