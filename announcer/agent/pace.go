@@ -13,15 +13,20 @@ const (
 	calmArrivals, calmBurst = 10, 20
 	// busyFor is how long after such an address another one is expected.
 	busyFor = time.Second
-	// trickle is how many statuses are written in a second meanwhile.
-	trickle = 5
+	// trickle is how many statuses a speaker writes in a second meanwhile: that it
+	// works can be seen, and what it costs cannot.
+	trickle = 1
 	// lookAgain is how long a write waits before it looks whether it may.
 	lookAgain = 100 * time.Millisecond
+	// gathering is how long what happens to addresses is gathered meanwhile before
+	// the loop takes it up, all at once.
+	gathering = 50 * time.Millisecond
 )
 
 // pace lets the writes of statuses wait while addresses are given or freed by the
 // hundreds: who asks for an address waits for those writes at the API server, and
-// for a status nobody does. It has no clock: the times of what happens go in.
+// for a status nobody does. Announcing then goes on by the handful. It has no
+// clock: the times of what happens go in.
 type pace struct {
 	mu        sync.Mutex
 	calm      *rate.Limiter
@@ -40,6 +45,13 @@ func (p *pace) arrived(now time.Time) {
 	if !p.calm.AllowN(now, 1) {
 		p.busyUntil = now.Add(busyFor)
 	}
+}
+
+// busy says whether addresses are being given or freed by the hundreds.
+func (p *pace) busy(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return now.Before(p.busyUntil)
 }
 
 // wait is how long a write of a status has to wait before it asks again; 0: it

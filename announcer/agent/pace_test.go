@@ -3,6 +3,8 @@ package agent
 import (
 	"testing"
 	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
 )
 
 func TestPace(t *testing.T) {
@@ -44,5 +46,41 @@ func TestPace(t *testing.T) {
 	}
 	if n := passes(many, last+busyFor); n != 200 {
 		t.Errorf("after the last of many, %d of 200 writes pass", n)
+	}
+}
+
+func TestManyAddressesAreTakenUpTogether(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	a := &Agent{cfg: Config{Clock: clock}, pending: newPending(), status: &statusWriter{pace: newPace()}, stopped: make(chan struct{})}
+	defer a.wg.Wait()
+	defer close(a.stopped)
+	arrives := func() (woken bool) {
+		a.status.pace.arrived(clock.Now())
+		a.noteAddress(func() {})
+		select {
+		case <-a.pending.wake:
+			return true
+		default:
+			return false
+		}
+	}
+	for i := range calmBurst {
+		if !arrives() {
+			t.Fatalf("address %d of a few waits for others", i+1)
+		}
+	}
+	for range 2 {
+		for i := range 10 {
+			if arrives() {
+				t.Fatalf("address %d of many wakes the loop", i+1)
+			}
+		}
+		clock.Step(gathering)
+		<-a.pending.wake
+		a.pending.take()
+	}
+	clock.Step(time.Minute)
+	if !arrives() {
+		t.Error("when it is calm again, an address waits for others")
 	}
 }

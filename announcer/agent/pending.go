@@ -33,6 +33,8 @@ type pending struct {
 	messages []members.Message
 	// due: a deadline has passed.
 	due bool
+	// gathered: the loop is woken soon for what has been gathered.
+	gathered bool
 
 	wake chan struct{}
 }
@@ -52,6 +54,17 @@ func (p *pending) note(change func()) {
 	}
 }
 
+// gather changes what is pending, without waking the loop. It returns whether
+// nobody sees to that yet.
+func (p *pending) gather(change func()) (first bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+	first = !p.gathered
+	p.gathered = true
+	return first
+}
+
 // taken is what one pass works on.
 type taken struct {
 	addresses              map[string]time.Time
@@ -66,7 +79,7 @@ func (p *pending) take() taken {
 	defer p.mu.Unlock()
 	t := taken{p.addresses, p.services, p.world, p.members, p.secret, p.events, p.messages}
 	p.addresses, p.services = map[string]time.Time{}, map[types.NamespacedName]bool{}
-	p.world, p.members, p.secret, p.due = false, false, false, false
+	p.world, p.members, p.secret, p.due, p.gathered = false, false, false, false, false
 	p.events, p.messages = nil, nil
 	return t
 }
@@ -84,7 +97,7 @@ func (a *Agent) addressEvents() toolscache.ResourceEventHandler {
 	note := func(o any) {
 		if c, ok := object(o); ok {
 			a.status.pace.arrived(a.cfg.Clock.Now())
-			a.pending.note(func() {
+			a.noteAddress(func() {
 				if _, known := a.pending.addresses[c.GetName()]; !known {
 					a.pending.addresses[c.GetName()] = a.cfg.Clock.Now()
 				}
@@ -162,6 +175,18 @@ func (a *Agent) secretEvents() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{AddFunc: note, DeleteFunc: note, UpdateFunc: func(_, after any) { note(after) }}
 }
 
+// noteAddress changes what is pending of an address. While that happens by the
+// hundreds, the loop takes up several at once.
+func (a *Agent) noteAddress(change func()) {
+	if !a.status.pace.busy(a.cfg.Clock.Now()) {
+		a.pending.note(change)
+		return
+	}
+	if a.pending.gather(change) {
+		a.later(gathering)
+	}
+}
+
 func (a *Agent) onMembers() { a.pending.note(func() { a.pending.members = true }) }
 
 func (a *Agent) onMessage(m members.Message) {
@@ -169,7 +194,11 @@ func (a *Agent) onMessage(m members.Message) {
 }
 
 func (a *Agent) onEngine(e l2.Event) {
-	a.pending.note(func() { a.pending.events = append(a.pending.events, e) })
+	note := a.pending.note
+	if e.Address.IsValid() {
+		note = a.noteAddress
+	}
+	note(func() { a.pending.events = append(a.pending.events, e) })
 }
 
 // later wakes the loop after a time.
