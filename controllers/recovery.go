@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -8,8 +9,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/service"
@@ -57,7 +60,37 @@ func (s *shell) rebuild(ctx context.Context) error {
 		return err
 	}
 	s.wake(s.ledger.Holders())
+	return s.queueBacklog(ctx)
+}
+
+// queueBacklog has the Services that wait for an address served in the order in
+// which they began to: who waits longest is first, and two starts give the same
+// addresses.
+func (s *shell) queueBacklog(ctx context.Context) error {
+	var all corev1.ServiceList
+	if err := s.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing Services: %w", err)
+	}
+	waiting := slices.DeleteFunc(all.Items, func(svc corev1.Service) bool {
+		return !service.Ours(&svc, s.Service) || len(svc.Status.LoadBalancer.Ingress) > 0
+	})
+	slices.SortFunc(waiting, compareAges)
+	requests := make([]reconcile.Request, 0, len(waiting))
+	for i := range waiting {
+		requests = append(requests, requestFor(waiting[i].Namespace, waiting[i].Name))
+	}
+	s.services.addBacklog(requests...)
 	return nil
+}
+
+// compareAges puts the older Service first. Times of creation are told to the
+// second: within one, the one that was not written for longer counts as older.
+func compareAges(a, b corev1.Service) int {
+	written, _ := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	return cmp.Or(
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time), written,
+		cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+	)
 }
 
 // adoptions are those of Services, and of Gateways where these are served.
@@ -99,7 +132,7 @@ func (s *shell) serviceAdoptions(ctx context.Context, inPool func(netip.Addr) bo
 			break
 		}
 	}
-	slices.SortStableFunc(found, func(a, b corev1.Service) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	slices.SortFunc(found, compareAges)
 	for i := range found {
 		claim, err := s.claimOf(ctx, &found[i])
 		if err != nil {

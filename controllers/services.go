@@ -32,11 +32,14 @@ import (
 const conflictPause = 200 * time.Millisecond
 
 func (s *shell) addServices(mgr manager.Manager) error {
+	options := working(s.Workers)
+	options.CacheSyncTimeout = noTimeout // recovery may take as long as the API server is away
 	return builder.ControllerManagedBy(mgr).Named("services").
 		For(&corev1.Service{}, builder.WithPredicates(s.serviceEvents())).
 		WatchesMetadata(namespaceObject(), handler.EnqueueRequestsFromMapFunc(s.servicesOfNamespace), builder.WithPredicates(labelsChanged)).
 		WatchesRawSource(s.services.source()).
-		WithOptions(working(s.Workers)).
+		WatchesRawSource(recovered(s.ready)).
+		WithOptions(options).
 		Complete(reconcile.Func(s.reconcileService))
 }
 

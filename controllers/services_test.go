@@ -46,6 +46,19 @@ func TestServiceGetsAnAddressAndGivesItBack(t *testing.T) {
 	}
 }
 
+func TestBacklogIsServedOldestFirst(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", nil, "192.0.2.10-192.0.2.40")
+	names := []string{"m", "a", "z", "c", "y", "b", "x"} // in no order of their own
+	for _, name := range names {
+		w.service(name)
+	}
+	w.start(func(o *Options, _ *manager.Options) { o.Workers = 1 })
+	for i, name := range names {
+		w.has(name, fmt.Sprintf("192.0.2.%d", 10+i))
+	}
+}
+
 func TestDualStackIsBoundInThreeWrites(t *testing.T) {
 	w := newWorld(t)
 	r := w.start()
