@@ -16,7 +16,7 @@ import (
 
 func sampleMeta() Meta {
 	return Meta{
-		Incarnation: 1<<63 + 7, Serving: true, Leaving: true, Version: "v1.2.3",
+		Incarnation: 1<<63 + 7, Serving: true, Leaving: true, Founding: true, Version: "v1.2.3",
 		Interfaces: []announcer.Interface{
 			{Name: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, ARP: true, NDP: true},
 			{Name: "bond0.1234", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, NDP: true},

@@ -252,20 +252,26 @@ func (m *Members) addressOfPeer(node string) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// settle makes us settled when it is time; it returns whether it did.
+// settle makes us settled when it is time, and a founder one like the others; it
+// returns whether we have settled.
 func (m *Members) settle(now time.Time) bool {
 	s := &m.self
-	if s.meta.Settled || !s.meta.Serving {
+	if !s.meta.Serving {
 		return false
 	}
-	if m.roster.isolated() {
+	if !s.meta.Settled && m.roster.isolated() {
 		s.since = now
 	}
 	if now.Sub(s.since) < m.cfg.Settle {
 		return false
 	}
+	if s.meta.Founding {
+		s.meta.Founding = false
+		m.republish()
+	}
+	settled := !s.meta.Settled
 	s.meta.Settled = true
-	return true
+	return settled
 }
 
 // resettle makes us unsettled when most of the others fall silent: then it is
@@ -276,7 +282,7 @@ func (m *Members) resettle(now time.Time) {
 	}
 	m.self.since = now
 	if m.self.meta.Settled {
-		m.self.meta.Settled = false
+		m.self.meta.Settled, m.self.meta.Founding = false, false
 		m.republish()
 	}
 }

@@ -125,9 +125,8 @@ type Members struct {
 
 // self is what we tell of ourselves.
 type self struct {
-	meta    Meta
-	since   time.Time // of serving, or of being back from isolation
-	founder bool
+	meta  Meta
+	since time.Time // of serving, or of being back from isolation
 }
 
 // Stats counts what membership saw.
@@ -355,14 +354,14 @@ func (m *Members) Joined(ctx context.Context) {
 }
 
 // Prepare settles what we are before we serve: at once settled if our seat was
-// held for us, or if nobody else serves. From then on Members counts us among
+// held for us, if nobody else serves, or if those who do began just now. From then on Members counts us among
 // those who answer, but the others are not told before Serve.
 func (m *Members) Prepare() {
 	m.mu.Lock()
 	m.self.since = time.Now()
 	// Nobody answering at all may mean that our own network is not up yet.
-	m.self.founder = !m.roster.others() && (m.reached > 0 || len(m.peers) <= 1)
-	m.self.meta.Settled = m.roster.selfHeld || m.self.founder
+	m.self.meta.Founding = !m.roster.others() && (m.reached > 0 || len(m.peers) <= 1)
+	m.self.meta.Settled = m.roster.selfHeld || m.self.meta.Founding || m.roster.founding()
 	held, settled := m.roster.selfHeld, m.self.meta.Settled
 	m.mu.Unlock()
 	m.cfg.Log.V(1).Info("Ready to serve", "settled", settled, "seatHeld", held)

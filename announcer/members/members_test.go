@@ -113,11 +113,29 @@ func TestOrderlyStop(t *testing.T) {
 	}
 }
 
+func TestSpeakersOfAFreshClusterSettleTogether(t *testing.T) {
+	f := newFabric(t)
+	for i := range 3 {
+		f.speakers = append(f.speakers, f.run(i+1, 3))
+	}
+	for i, s := range f.speakers {
+		s.Joined(t.Context())
+		for j := range i {
+			f.await(s, "to see who serves", func() bool { return s.presence(peerOf(j+1).Node) == announcer.Alive })
+		}
+		s.serve()
+		if !s.settledSelf() {
+			t.Errorf("speaker %d of a fresh cluster is not settled at once: those before it would announce everything", i+1)
+		}
+	}
+}
+
 func TestLateComerIsNotSettledAtOnce(t *testing.T) {
 	f := newFabric(t)
 	f.start(2)
 	for _, s := range f.speakers {
 		f.await(s, "to settle", s.settledSelf)
+		f.await(s, "to take nobody for a founder", func() bool { return !s.sees(func(m Meta) bool { return m.Founding }) })
 	}
 	late := f.run(3, 3)
 	late.serve()
@@ -194,6 +212,18 @@ func (s *speaker) settled(node string) bool {
 		}
 	}
 	return false
+}
+
+// sees says whether a speaker that it knows, itself included, is as asked.
+func (s *speaker) sees(is func(Meta) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seat := range s.roster.seats {
+		if is(seat.meta) {
+			return true
+		}
+	}
+	return is(s.self.meta)
 }
 
 func (s *speaker) interfacesOf(node string) []announcer.Interface {

@@ -18,6 +18,9 @@ type Meta struct {
 	Serving bool
 	// Settled: it has been serving for a while, so that addresses may move to it.
 	Settled bool
+	// Founding: nobody served when it began, and it has not served for long. Who
+	// begins beside it is as new as everybody, and has nothing to prove.
+	Founding bool
 	// Leaving: it is about to stop and will probably be back at once.
 	Leaving bool
 	// Version of the speaker; cut off after 32 bytes.
@@ -30,9 +33,10 @@ const (
 	metaVersion = 1
 	maxVersion  = 32
 
-	flagServing = 1 << 0
-	flagSettled = 1 << 1
-	flagLeaving = 1 << 2
+	flagServing  = 1 << 0
+	flagSettled  = 1 << 1
+	flagLeaving  = 1 << 2
+	flagFounding = 1 << 3
 
 	flagARP = 1 << 0
 	flagNDP = 1 << 1
@@ -73,6 +77,9 @@ func (m Meta) flags() (f byte) {
 	if m.Leaving {
 		f |= flagLeaving
 	}
+	if m.Founding {
+		f |= flagFounding
+	}
 	return f
 }
 
@@ -97,7 +104,7 @@ func DecodeMeta(in []byte) (Meta, error) {
 	}
 	f := r.byte()
 	m := Meta{
-		Serving: f&flagServing != 0, Settled: f&flagSettled != 0, Leaving: f&flagLeaving != 0,
+		Serving: f&flagServing != 0, Settled: f&flagSettled != 0, Leaving: f&flagLeaving != 0, Founding: f&flagFounding != 0,
 		Incarnation: r.uint64(), Version: r.short(),
 	}
 	for range r.byte() {

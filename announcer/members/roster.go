@@ -229,6 +229,16 @@ func (r *roster) others() bool {
 	return false
 }
 
+// founding says whether one of those who answer founds.
+func (r *roster) founding() bool {
+	for _, s := range r.seats {
+		if s.presence() == announcer.Alive && s.meta.Founding {
+			return true
+		}
+	}
+	return false
+}
+
 // isolated says whether more speakers have gone silent than are still seen, us
 // included: we are then on the smaller side of a split, and it is us who
 // return when it heals.
