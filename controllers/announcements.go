@@ -58,13 +58,14 @@ type indexOf struct {
 
 type worldIndex struct {
 	*announcer.Index
-	// living are the nodes that are there, and Ready.
+	// living are the nodes that are there and Ready, and whose speaker is.
 	living map[string]bool
 }
 
 // lost tells whether the node that an Address names as its announcer is gone or
-// not Ready. Speakers go by the same: one that lives, and hears of it, announces
-// nothing on such a node, so that it does not write against us.
+// not Ready, or its speaker is not. Speakers go by the same: one that lives, and
+// hears of it, announces nothing on such a node, and one that announces is ready,
+// so that it does not write against us.
 func (x *worldIndex) lost(o *v1alpha1.Address) bool {
 	return o.Status.Layer2 != nil && !x.living[o.Status.Layer2.Node]
 }
@@ -125,8 +126,13 @@ var endpointsAppeared = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bo
 	return ok1 && ok2 && !equality.Semantic.DeepEqual(was.Endpoints, is.Endpoints)
 }}
 
-// addressesOfSlice are the addresses of the Service that a slice belongs to.
-func (s *shell) addressesOfSlice(_ context.Context, o client.Object) []reconcile.Request {
+// addressesOfSlice are the addresses of the Service that a slice belongs to. For
+// one of the speakers' they are those that a speaker has left.
+func (s *shell) addressesOfSlice(ctx context.Context, o client.Object) []reconcile.Request {
+	if s.ofSpeakers(o) {
+		s.world.forget()
+		return s.left(ctx)
+	}
 	var out []reconcile.Request
 	for _, name := range serviceOfSlice(o) {
 		for _, a := range s.ledger.Held(allocator.Key{Kind: service.KindService, Namespace: o.GetNamespace(), Name: name}) {
@@ -134,6 +140,52 @@ func (s *shell) addressesOfSlice(_ context.Context, o client.Object) []reconcile
 		}
 	}
 	return out
+}
+
+// componentLabel and speakerComponent mark the Service of the speakers in the
+// chart, and thereby its EndpointSlices.
+const componentLabel, speakerComponent = "app.kubernetes.io/component", "speaker"
+
+func (s *shell) ofSpeakers(slice client.Object) bool {
+	return slice.GetNamespace() == s.Namespace && slice.GetLabels()[componentLabel] == speakerComponent
+}
+
+// left are the Addresses that name a node which cannot take itself out.
+func (s *shell) left(ctx context.Context) []reconcile.Request {
+	if !s.isReady() {
+		return nil // all Addresses are looked at once that is over
+	}
+	index, err := s.announcerIndex(ctx)
+	if err != nil {
+		return nil
+	}
+	var out []reconcile.Request
+	for _, a := range s.ledger.Announceable() {
+		if o := s.ledger.Object(a); o != nil && index.lost(o) {
+			out = append(out, requestFor("", o.Name))
+		}
+	}
+	return out
+}
+
+// readySpeakers are the nodes whose speaker is ready; nil: it is not known, as
+// without the speakers' Service.
+func (s *shell) readySpeakers(ctx context.Context) (map[string]bool, error) {
+	var list discoveryv1.EndpointSliceList
+	if s.Namespace == "" {
+		return nil, nil
+	}
+	if err := s.client.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels{componentLabel: speakerComponent}); err != nil {
+		return nil, fmt.Errorf("listing the EndpointSlices of the speakers: %w", err)
+	}
+	if len(list.Items) == 0 {
+		return nil, nil
+	}
+	ready := announcer.FromEndpointSlices(list.Items).ReadyOn
+	if ready == nil {
+		ready = map[string]bool{}
+	}
+	return ready, nil
 }
 
 // announceable are the Addresses that are, or could be, announced.
@@ -166,12 +218,16 @@ func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 			return nil, fmt.Errorf("listing what decides on announcements: %w", err)
 		}
 	}
+	ready, err := s.readySpeakers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var w announcer.World
 	living := map[string]bool{}
 	for i := range nodes.Items {
 		n := announcer.FromNode(&nodes.Items[i])
 		w.Nodes = append(w.Nodes, n)
-		living[n.Name] = n.Ready && !n.Deleting
+		living[n.Name] = n.Ready && !n.Deleting && (ready == nil || ready[n.Name])
 	}
 	for i := range pools.Items {
 		w.Pools = append(w.Pools, announcer.FromPool(&pools.Items[i]))
@@ -243,8 +299,8 @@ func (s *shell) reconcileAnnouncement(ctx context.Context, req reconcile.Request
 type standing struct {
 	// announced is the condition Announced=False; nil: none of ours.
 	announced *metav1.Condition
-	// lost: the entry in status.layer2 names a node that is gone, and whose
-	// speaker cannot take it out.
+	// lost: the entry in status.layer2 names a node that is gone, or whose speaker
+	// is, and that cannot take it out.
 	lost bool
 }
 

@@ -2,11 +2,13 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,13 +31,18 @@ func (w *world) announces(ip, node string) {
 }
 
 // announcedBy is a controller with one address that node1 announces.
-func announcedBy(t *testing.T) (*world, *replica) {
+func announcedBy(t *testing.T, change ...func(*world, *Options)) (*world, *replica) {
 	w := newWorld(t)
 	w.pool("public", nil, "192.0.2.10-192.0.2.20")
 	w.advertisement("all", v1alpha1.L2AdvertisementSpec{})
 	w.node("node1", nil)
 	w.endpoint("a", "node1")
-	r := w.start(func(o *Options, _ *manager.Options) { o.Settle = 30 * time.Millisecond })
+	r := w.start(func(o *Options, _ *manager.Options) {
+		o.Settle = 30 * time.Millisecond
+		for _, f := range change {
+			f(w, o)
+		}
+	})
 	w.service("a")
 	w.has("a", "192.0.2.10")
 	w.announces("192.0.2.10", "node1")
@@ -90,6 +97,41 @@ func TestWhatALostNodeLeavesIsTakenOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// speakers says on which nodes a speaker is ready, as Kubernetes does for the
+// Service of the speakers.
+func (w *world) speakers(nodes ...string) {
+	w.t.Helper()
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "speaker-1", Labels: map[string]string{
+			discoveryv1.LabelServiceName: "speaker", componentLabel: speakerComponent,
+		}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	for _, n := range []string{"node1", "node2"} {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{"10.0.0.1"}, NodeName: new(n), Conditions: discoveryv1.EndpointConditions{Ready: new(slices.Contains(nodes, n))},
+		})
+	}
+	err := w.c.Create(w.ctx(), slice)
+	if apierrors.IsAlreadyExists(err) {
+		err = w.c.Update(w.ctx(), slice)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestWhatADeadSpeakerLeavesIsTakenOut(t *testing.T) {
+	w, _ := announcedBy(t, func(w *world, o *Options) { o.Namespace = w.ns })
+	w.speakers("node1", "node2")
+	// What an Address says while the speaker is ready stays; what it says then does not.
+	w.speakers("node2")
+	w.takenOut("192.0.2.10")
+	w.dark("192.0.2.10", reasonNoSpeaker)
+	w.speakers("node1", "node2")
+	w.announces("192.0.2.10", "node1")
 }
 
 func TestWhatALostNodeLeavesOnAFreedAddress(t *testing.T) {

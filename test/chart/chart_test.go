@@ -55,6 +55,10 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("controller has %v replicas, want 2", got)
 	}
 	find(t, objects, "PodDisruptionBudget", "fairlead-controller")
+	speakers := find(t, objects, "Service", "fairlead-speaker")
+	if got := speakers["metadata"].(map[string]any)["labels"].(map[string]any)["app.kubernetes.io/component"]; got != "speaker" {
+		t.Errorf("the speakers' Service is labelled %v: the controller does not know its EndpointSlices", got)
+	}
 	find(t, objects, "ValidatingAdmissionPolicy", "fairlead-ledger")
 	for _, o := range []map[string]any{find(t, objects, "Deployment", "fairlead-controller"), find(t, objects, "DaemonSet", "fairlead-speaker")} {
 		s := container(t, o)["securityContext"].(map[string]any)
