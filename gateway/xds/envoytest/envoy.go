@@ -28,26 +28,50 @@ func AnyPort(uint16, gateway.Transport) uint16 { return 0 }
 
 // Envoy is a running one. It ends with the test.
 type Envoy struct {
-	t      testing.TB
-	source *source
-	admin  string
-	client *http.Client
-	log    string
+	t       testing.TB
+	source  *source // nil: another xDS server feeds it
+	process *os.Process
+	admin   string
+	client  *http.Client
+	log     string
 }
 
 // Start runs an Envoy that has taken the resources. The test fails if Envoy
 // refuses any, now or later. More goes into the bootstrap.
 func Start(t testing.TB, r xds.Resources, where Endpoints, more map[string]any) *Envoy {
 	t.Helper()
-	binary := Binary(t)
-	e := &Envoy{t: t, source: newSource(t), client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	Binary(t)
+	e := &Envoy{t: t, source: newSource(t)}
 	e.source.set(t, r, where)
-	dir := t.TempDir()
+	e.start(e.source.port, more)
+	e.Await("all its listeners", func() error {
+		if n := e.Stat("listener_manager.total_listeners_active"); n != len(r.Listeners) {
+			return fmt.Errorf("%d of %d", n, len(r.Listeners))
+		}
+		return nil
+	})
+	return e
+}
+
+// Follow runs an Envoy that takes everything from an xDS server of the test's own, at
+// a port of loopback. Nothing fails if it refuses something.
+func Follow(t testing.TB, port int) *Envoy {
+	t.Helper()
+	e := &Envoy{t: t}
+	e.start(port, nil)
+	return e
+}
+
+// start waits until Envoy is ready.
+func (e *Envoy) start(port int, more map[string]any) {
+	e.t.Helper()
+	e.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	dir := e.t.TempDir()
 	e.log = filepath.Join(dir, "log")
 	admin := filepath.Join(dir, "admin")
-	config := bootstrap("127.0.0.1", e.source.port)
+	config := bootstrap("127.0.0.1", port)
 	maps.Copy(config, more)
-	e.run(exec.Command(binary, "-c", write(t, config),
+	e.run(exec.Command(Binary(e.t), "-c", write(e.t, config),
 		"--admin-address-path", admin, "--disable-hot-restart", "--concurrency", "1",
 		"--log-level", "info", "--log-path", e.log))
 	e.Await("its admin address", func() error {
@@ -62,13 +86,17 @@ func Start(t testing.TB, r xds.Resources, where Endpoints, more map[string]any) 
 		_, err := e.Admin("/ready")
 		return err
 	})
-	e.Await("all its listeners", func() error {
-		if n := e.Stat("listener_manager.total_listeners_active"); n != len(r.Listeners) {
-			return fmt.Errorf("%d of %d", n, len(r.Listeners))
-		}
+}
+
+// PID is that of its process.
+func (e *Envoy) PID() int { return e.process.Pid }
+
+// refusals are what it refused of its own source.
+func (e *Envoy) refusals() []string {
+	if e.source == nil {
 		return nil
-	})
-	return e
+	}
+	return e.source.refusals()
 }
 
 // run ends the process whatever becomes of the test, and shows the log if it
@@ -79,10 +107,11 @@ func (e *Envoy) run(cmd *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		e.t.Fatalf("starting Envoy: %v", err)
 	}
+	e.process = cmd.Process
 	e.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		for _, refused := range e.source.refusals() {
+		for _, refused := range e.refusals() {
 			e.t.Errorf("Envoy refused %s", refused)
 		}
 		if e.t.Failed() {
@@ -108,7 +137,7 @@ func (e *Envoy) Await(what string, try func() error) {
 			return
 		}
 		if time.Now().After(end) {
-			e.t.Fatalf("waiting for %s: %v (refused: %v)", what, err, e.source.refusals())
+			e.t.Fatalf("waiting for %s: %v (refused: %v)", what, err, e.refusals())
 		}
 		time.Sleep(10 * time.Millisecond) // another process: there is nothing to wait on
 	}
