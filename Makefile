@@ -69,7 +69,7 @@ format: ## Format the code
 	$(GOFUMPT) -w .
 
 .PHONY: images
-images: ## OCI archives of the images for amd64 and arm64, into dist/
+images: ## OCI archives of the images for amd64 and arm64, and of Envoy for tests, into dist/
 	$(GO) run ./release images --version $(VERSION) --out dist
 
 .PHONY: dist

@@ -5,10 +5,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -48,7 +48,7 @@ func command() *cobra.Command {
 		}
 		return o.testEnvoy(c.Context())
 	}}
-	images.Flags().BoolVar(&o.envoy, "envoy", true, "write the test image of Envoy too, for this machine's architecture")
+	images.Flags().BoolVar(&o.envoy, "envoy", true, "write the test image of Envoy too")
 	root.AddCommand(
 		images,
 		&cobra.Command{Use: "all", Short: "Write images, chart and checksums", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
@@ -95,37 +95,32 @@ func (o options) images(ctx context.Context) error {
 }
 
 // testEnvoy writes an image of the real Envoy under the official one's name. It is
-// no part of a release: users take the official image.
+// no part of a release: users take the official image. An architecture whose
+// libraries are not to be had here is left out, and told, unless it is this
+// machine's.
 func (o options) testEnvoy(ctx context.Context) error {
 	cache, err := envoyimage.CacheDir(os.Getenv)
 	if err != nil {
 		return err
 	}
-	files, err := envoyimage.Get(ctx, cache)
-	if err != nil {
-		return err
+	images := map[string]v1.Image{}
+	for _, arch := range o.archs {
+		files, err := envoyimage.Get(ctx, cache, arch)
+		if err != nil && arch != runtime.GOARCH && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "The test image of Envoy is written without %s: %v\n", arch, err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if images[arch], err = files.Image(); err != nil {
+			return err
+		}
 	}
-	out := filepath.Join(o.out, fmt.Sprintf("envoy-%s-test.tar", envoyimage.Version))
-	if err := copyFile(files.Archive, out); err != nil {
+	out := filepath.Join(o.out, fmt.Sprintf("envoy-%s-test.oci.tar", envoyimage.Version))
+	if err := writeArchive(out, envoyimage.Reference, images); err != nil {
 		return err
 	}
 	fmt.Println(out)
 	return nil
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return fmt.Errorf("copying %s: %w", from, err)
-	}
-	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		return fmt.Errorf("copying %s: %w", from, err)
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return fmt.Errorf("copying %s to %s: %w", from, to, err)
-	}
-	return out.Close()
 }

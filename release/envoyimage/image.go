@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -26,15 +25,15 @@ const authorities = "/etc/ssl/certs/ca-certificates.crt"
 // writeImage writes an image with the binary, the libraries that it links to, and
 // the system's certificate authorities. Layers are not compressed: they go to this
 // machine only.
-func writeImage(binary, to string) error {
-	libraries, err := dependencies(binary, searchDirs(runtime.GOARCH))
+func writeImage(binary, arch string, libraries library, to string) error {
+	files, err := libraries.neededBy(binary)
 	if err != nil {
 		return err
 	}
 	if exists(authorities) {
-		libraries[authorities] = authorities
+		files[authorities] = authorities
 	}
-	base, err := Layer(libraries)
+	base, err := Layer(files)
 	if err != nil {
 		return err
 	}
@@ -46,7 +45,7 @@ func writeImage(binary, to string) error {
 	if err != nil {
 		return fmt.Errorf("adding layers: %w", err)
 	}
-	if img, err = configured(img); err != nil {
+	if img, err = configured(img, arch); err != nil {
 		return err
 	}
 	ref, err := name.NewTag(Reference)
@@ -64,13 +63,13 @@ func writeImage(binary, to string) error {
 	return f.Close()
 }
 
-func configured(img v1.Image) (v1.Image, error) {
+func configured(img v1.Image, arch string) (v1.Image, error) {
 	config, err := img.ConfigFile()
 	if err != nil {
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", runtime.GOARCH
+	config.OS, config.Architecture = "linux", arch
 	config.Config.Entrypoint = []string{entrypoint}
 	config.Config.Cmd = []string{"-c", "/etc/envoy/envoy.yaml"}
 	config.Config.User = "65532:65532"

