@@ -28,10 +28,19 @@ func (b *builder) examineFilters(l *listener) {
 		}
 		auth, problem := b.externalAuth(l.owner.kind, l.owner.name.Namespace, f.ExternalAuth)
 		if problem != nil {
-			l.fail(because("InvalidListenerFilterRef", "filters.requests[%d]: %s", i, problem.message))
+			l.fail(because(listenerFilterReason(problem), "filters.requests[%d]: %s", i, problem.message))
 		}
 		l.auth = append(l.auth, *auth)
 	}
+}
+
+// listenerFilterReason is why a reference of a listener's filter cannot be followed,
+// in GEP-5224's words: it has one for all that is not a matter of grants.
+func listenerFilterReason(v *verdict) gatewayv1.ListenerConditionReason {
+	if v.reason == string(gatewayv1.ListenerReasonRefNotPermitted) {
+		return gatewayv1.ListenerReasonRefNotPermitted
+	}
+	return "InvalidListenerFilterRef"
 }
 
 // filters is what the filters of a rule or a backendRef come to.

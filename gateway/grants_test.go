@@ -43,7 +43,7 @@ func TestUngranted(t *testing.T) {
 			}
 		})
 	}
-	if n := strings.Count(string(marshal(t, without.Status(Progress{}))), "reason: RefNotPermitted"); n != 8 {
+	if n := strings.Count(string(marshal(t, without.Status(Progress{}))), "reason: RefNotPermitted"); n != 9 {
 		t.Errorf("%d references are said to be not permitted", n)
 	}
 }
