@@ -19,11 +19,12 @@ func TestCORS(t *testing.T) {
 	byMethod.Match.Method = http.MethodPut
 	byOther := to("/method", b)
 	byOther.Match.Method = http.MethodPost
-	rules := []*gateway.Rule{to("/named", b), to("/any", b), byMethod, byOther, to("/redirect"), to("/lost")}
-	for i, c := range []*gateway.CORS{named, anything, anything, named, anything, anything} {
+	rules := []*gateway.Rule{to("/named", b), to("/any", b), byMethod, byOther, to("/redirect"), to("/lost"), to("/strict")}
+	for i, c := range []*gateway.CORS{named, anything, anything, named, anything, anything, named} {
 		rules[i].CORS = c
 	}
 	rules[4].Redirect = &gateway.Redirect{Hostname: "b.example.com", Status: 302}
+	rules[6].Redirect = rules[4].Redirect
 	perDestination := to("/destination", b)
 	perDestination.Backends[0].CORS = named
 	w.table(80, host("*", append(rules, perDestination)...))
@@ -51,6 +52,10 @@ func TestCORS(t *testing.T) {
 		{"/named", "https://www.foo.com", "", true, "", "", 200},
 		{"/named", "https://www.bar.org", "", false, "", "", 200},
 		{"/destination", "https://www.foo.com", "", true, "", "", 200},
+		{"/redirect", "https://any.com", "", true, "", "", 302},
+		{"/strict", "https://a.bar.com", "", true, "", "", 302},
+		{"/strict", "https://a.bar.com.evil.com", "", false, "", "", 302},
+		{"/strict", "https://a.bar.com", "GET", true, "GET, OPTIONS", "x-1, x-2", 200},
 	} {
 		var a answer
 		if tt.method == "" {

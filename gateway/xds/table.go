@@ -98,8 +98,9 @@ func (e *encoder) rule(r *gateway.Rule, hostname string) []*routev3.Route {
 			return known
 		}
 	}
-	routes := e.answers(r, hostname)
-	if first := e.preflight(r, routes); first != nil {
+	answers := e.answers(r, hostname)
+	routes := followed(policyOf(r), answers)
+	if first := e.preflight(r, answers); first != nil {
 		routes = append([]*routev3.Route{first}, routes...)
 	}
 	if hostname == "" {
