@@ -269,7 +269,8 @@ type Retry struct {
 	Backoff time.Duration `json:"backoff,omitempty"`
 }
 
-// Session keeps a client at the backend that it was sent to first (GEP-1619).
+// Session keeps a client at the endpoint of a backend that served it first. Which
+// of several backends that is say their weights, each time (GEP-1619).
 type Session struct {
 	// Cookie or Header carries the choice; one of them is set.
 	Cookie string `json:"cookie,omitempty"`

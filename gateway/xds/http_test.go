@@ -364,17 +364,16 @@ func TestSessions(t *testing.T) {
 		ids = append(ids, w.backend(fmt.Sprint("s", i), gateway.ProtocolHTTP,
 			serve(t, echoing(fmt.Sprint("s", i, "a"))), serve(t, echoing(fmt.Sprint("s", i, "b"))), serve(t, echoing(fmt.Sprint("s", i, "c")))))
 	}
-	one, two, header := to("/one", ids[0]), to("/two", ids...), to("/header", ids[0])
+	one, header := to("/one", ids[0]), to("/header", ids[0])
 	one.Session = &gateway.Session{Cookie: "seat", Path: "/one"}
-	two.Session = &gateway.Session{Cookie: "seat2", Lifetime: time.Hour}
 	header.Session = &gateway.Session{Header: "x-seat"}
-	w.table(80, host("*", one, two, header))
+	w.table(80, host("*", one, header))
 	w.start()
 	c := w.client(80, http1, nil)
 	for _, tt := range []struct {
 		path string
 		pods int
-	}{{"/one", 3}, {"/two", 6}, {"/header", 3}} {
+	}{{"/one", 3}, {"/header", 3}} {
 		met := map[string]bool{}
 		for range 40 {
 			first := get(t, w.client(80, http1, nil), "http://a.example.com"+tt.path)
@@ -399,4 +398,56 @@ func TestSessions(t *testing.T) {
 			t.Errorf("%s: only %v of %d served", tt.path, met, tt.pods)
 		}
 	}
+}
+
+// TestSessionsAmongSeveralDestinations: weights decide which destination serves a
+// request, and the session which pod of it (GEP-1619).
+func TestSessionsAmongSeveralDestinations(t *testing.T) {
+	w := newWorld(t)
+	var ids []string
+	for i := range 2 {
+		ids = append(ids, w.backend(fmt.Sprint("s", i), gateway.ProtocolHTTP,
+			serve(t, echoing(fmt.Sprint("s", i, "a"))), serve(t, echoing(fmt.Sprint("s", i, "b"))), serve(t, echoing(fmt.Sprint("s", i, "c")))))
+	}
+	weighted, split, header := to("/weighted", ids...), to("/split", ids...), to("/header", ids...)
+	split.Backends[0].Rewrite = &gateway.Rewrite{Path: &gateway.PathChange{Full: text("/one")}}
+	weighted.Session = &gateway.Session{Cookie: "seat", Lifetime: time.Hour}
+	split.Session = &gateway.Session{Cookie: "seat2"}
+	header.Session = &gateway.Session{Header: "x-seat"}
+	for _, r := range []*gateway.Rule{weighted, split, header} {
+		r.Backends[0].Weight, r.Backends[1].Weight = 7, 3
+	}
+	w.table(80, host("*", weighted, split, header))
+	w.start()
+	c := w.client(80, http1, nil)
+	for _, path := range []string{"/weighted", "/split"} {
+		jar, kept := map[string]string{}, map[string]string{}
+		about(t, shares(500, func() string {
+			var carry []string
+			for name, value := range jar {
+				carry = append(carry, "Cookie: "+name+"="+value)
+			}
+			a := get(t, c, "http://a.example.com"+path, carry...)
+			for _, cookie := range a.Cookies() {
+				jar[cookie.Name] = cookie.Value
+			}
+			destination := a.Pod[:2]
+			if was := kept[destination]; was != "" && was != a.Pod {
+				t.Fatalf("%s: from %s to %s with %v", path, was, a.Pod, carry)
+			}
+			kept[destination] = a.Pod
+			return destination
+		}), map[string]float64{"s0": .7, "s1": .3})
+		if len(jar) != 2 {
+			t.Errorf("%s: cookies %v, want one for each destination", path, jar)
+		}
+	}
+	seat := ""
+	about(t, shares(500, func() string {
+		a := get(t, c, "http://a.example.com/header", "X-Seat: "+seat)
+		if s := a.Header.Get("X-Seat"); s != "" {
+			seat = s
+		}
+		return a.Pod[:2]
+	}), map[string]float64{"s0": .7, "s1": .3})
 }

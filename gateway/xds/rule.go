@@ -33,8 +33,6 @@ func (e *encoder) answers(r *gateway.Rule, host string) []*routev3.Route {
 		return []*routev3.Route{e.failed(r, failure(r))}
 	case len(some) == 1:
 		return []*routev3.Route{e.single(r, some[0], host)}
-	case r.Session != nil && r.Session.Cookie != "":
-		return append(e.pinned(r, some, host), e.split(r, some, host)...)
 	case mustSplit(some):
 		return e.split(r, some, host)
 	default:
@@ -117,12 +115,15 @@ func (e *encoder) split(r *gateway.Rule, some []*gateway.Destination, host strin
 	}
 	var routes []*routev3.Route
 	for i, d := range some {
-		route := e.single(r, d, host)
+		own := *r
+		if s := apart(r.Session, d); s != nil {
+			own.Session = s
+		}
+		route := e.single(&own, d, host)
 		upTo += uint64(d.Weight)
 		if i < len(some)-1 {
 			route.Match.RuntimeFraction = fraction(upTo, sum)
 		}
-		pin(route, r.Session, d)
 		routes = append(routes, route)
 	}
 	return routes
@@ -142,7 +143,7 @@ func (e *encoder) weighted(r *gateway.Rule, some []*gateway.Destination) *routev
 	route.TypedPerFilterConfig = e.filters(r, nil)
 	clusters := &routev3.WeightedCluster{}
 	action := e.action(r, r.Mirrors)
-	request, response := apart(some)
+	request, response := changed(some)
 	for _, d := range some {
 		c := e.share(r, d, request, response)
 		if c.Name == Nowhere && !r.Match.GRPC {
@@ -165,8 +166,8 @@ func (e *encoder) weighted(r *gateway.Rule, some []*gateway.Destination) *routev
 	return route
 }
 
-// apart is whether destinations change headers of requests and responses.
-func apart(some []*gateway.Destination) (request, response bool) {
+// changed is whether destinations change headers of requests and responses.
+func changed(some []*gateway.Destination) (request, response bool) {
 	for _, d := range some {
 		request = request || d.RequestHeaders != nil
 		response = response || d.ResponseHeaders != nil
@@ -193,7 +194,8 @@ func (e *encoder) share(r *gateway.Rule, d *gateway.Destination, request, respon
 	if d.Rewrite != nil && d.Rewrite.Hostname != "" {
 		c.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: d.Rewrite.Hostname}
 	}
-	c.TypedPerFilterConfig = e.filters(&gateway.Rule{}, d) // the rule's are the route's
+	// The rule's are the route's, but for its session.
+	c.TypedPerFilterConfig = e.filters(&gateway.Rule{Session: apart(r.Session, d)}, d)
 	return c
 }
 
