@@ -451,3 +451,59 @@ func TestSessionsAmongSeveralDestinations(t *testing.T) {
 		return a.Pod[:2]
 	}), map[string]float64{"s0": .7, "s1": .3})
 }
+
+// TestExpressionsCompareBytes shows what docs/gateways.md says of characters beyond
+// ASCII.
+func TestExpressionsCompareBytes(t *testing.T) {
+	w := newWorld(t)
+	b := w.echo("b")
+	cases := []struct {
+		expression, value string
+		want              bool
+	}{
+		{"ä", "ä", true},
+		{"aä", "aä", true},
+		{"(?:ä|ö)", "ö", true},
+		{"(?:ä)+", "ää", true},
+		{".+", "ä", true},
+		{"..", "ä", true},
+		{".", "ä", false},
+		{"[äö]", "ä", false},
+		{"[^/]", "ä", false},
+		{`\pL`, "ä", false},
+		{"ä+", "ää", false},
+		{"(?i)ä", "Ä", false},
+	}
+	var rules []*gateway.Rule
+	for i, tt := range cases {
+		r := to(fmt.Sprint("/header/", i), b)
+		r.Match.Headers = []gateway.ValueMatch{{Name: "v", Value: tt.expression, Regex: true}}
+		rules = append(rules, r)
+	}
+	query := func(path, expression string) *gateway.Rule {
+		r := to(path, b)
+		r.Match.Query = []gateway.ValueMatch{{Name: "v", Value: expression, Regex: true}}
+		return r
+	}
+	raw, sent := to("/ä", b), to("/%C3%B6", b)
+	raw.Match.Path, sent.Match.Path = gateway.PathRegex, gateway.PathRegex
+	w.table(80, host("*", append(rules, raw, sent, query("/query/raw", "ä"), query("/query/sent", "%C3%A4"))...))
+	w.start()
+	c := w.client(80, http1, nil)
+	status := func(want bool) int {
+		if want {
+			return http.StatusOK
+		}
+		return http.StatusNotFound
+	}
+	for i, tt := range cases {
+		if a := get(t, c, fmt.Sprint("http://a.example.com/header/", i), "v: "+tt.value); a.StatusCode != status(tt.want) {
+			t.Errorf("%q for a header %q: %s", tt.expression, tt.value, a.Status)
+		}
+	}
+	for path, want := range map[string]bool{"/%C3%A4": false, "/%C3%B6": true, "/query/raw?v=%C3%A4": false, "/query/sent?v=%C3%A4": true} {
+		if a := get(t, c, "http://a.example.com"+path); a.StatusCode != status(want) {
+			t.Errorf("%s: %s", path, a.Status)
+		}
+	}
+}
