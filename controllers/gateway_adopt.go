@@ -15,6 +15,22 @@ import (
 	"github.com/fairlead/fairlead/gateway/fleet"
 )
 
+// adoptFirst adopts what statuses show before any Gateway is served. Where the CRDs
+// were there at the start, that was done with the pools, and nothing is left.
+func (g *gateways) adoptFirst(ctx context.Context) error {
+	g.configuring.Lock()
+	defer g.configuring.Unlock()
+	adoptions, err := g.gatewayAdoptions(ctx, g.surroundings.pools.Load().Contains)
+	if err != nil || len(adoptions) == 0 {
+		return err
+	}
+	g.serving.Lock()
+	adopters := g.ledger.AdoptAll(adoptions)
+	g.serving.Unlock()
+	g.wake(adopters)
+	return nil
+}
+
 // gatewayAdoptions are the Gateways of ours whose status shows addresses of a pool while
 // the ledger has nothing for them: they come from a backup, or their Addresses
 // were lost.

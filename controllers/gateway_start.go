@@ -130,6 +130,9 @@ func (g *gateways) addFirst(mgr manager.Manager) error {
 }
 
 func (g *gateways) noteFirst(ctx context.Context) error {
+	if err := g.adoptFirst(ctx); err != nil {
+		return err
+	}
 	var list gatewayv1.GatewayList
 	if err := g.client.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing Gateways: %w", err)

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,10 +19,14 @@ import (
 	"google.golang.org/grpc/credentials"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -299,25 +305,27 @@ func TestGatewayIsProgrammedInOrder(t *testing.T) {
 	})
 }
 
+// restored is a Gateway whose status shows addresses, as after a restore of a backup.
+func (w *world) restored(name, class string, addresses ...string) {
+	w.t.Helper()
+	gw := w.newGateway(name, class)
+	w.create(gw)
+	for _, a := range addresses {
+		gw.Status.Addresses = append(gw.Status.Addresses, gatewayv1.GatewayStatusAddress{Type: new(gatewayv1.IPAddressType), Value: a})
+	}
+	if err := w.c.Status().Update(w.ctx(), gw); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // Gateways that come from a backup have their status and no Address in the ledger:
 // they keep what their status shows, before anybody new is given it.
 func TestStatusesOfGatewaysAreAdoptedFirst(t *testing.T) {
 	w := newWorld(t)
 	class := w.class()
-	restored := func(name string, addresses ...string) {
-		t.Helper()
-		gw := w.newGateway(name, class)
-		w.create(gw)
-		for _, a := range addresses {
-			gw.Status.Addresses = append(gw.Status.Addresses, gatewayv1.GatewayStatusAddress{Type: new(gatewayv1.IPAddressType), Value: a})
-		}
-		if err := w.c.Status().Update(w.ctx(), gw); err != nil {
-			t.Fatal(err)
-		}
-	}
-	restored("old", "10.0.0.7", "192.0.2.0") // one of no pool, and the lowest, which a new one would get
-	restored("older", "192.0.2.2")
-	restored("twin", "192.0.2.2") // shows what another one has
+	w.restored("old", class, "10.0.0.7", "192.0.2.0") // one of no pool, and the lowest, which a new one would get
+	w.restored("older", class, "192.0.2.2")
+	w.restored("twin", class, "192.0.2.2") // shows what another one has
 	w.create(w.newGateway("new", class))
 	w.service("service")
 	w.pool("public", nil, "192.0.2.0/29")
@@ -336,4 +344,47 @@ func TestStatusesOfGatewaysAreAdoptedFirst(t *testing.T) {
 	if taken["192.0.2.0"] != "old" || taken["192.0.2.2"] != "older" {
 		t.Errorf("%v", taken)
 	}
+}
+
+// hidden is a RESTMapper that does not know the kinds of the Gateway API until they
+// are shown, as before their CRDs are installed.
+type hidden struct {
+	meta.RESTMapper
+	shown atomic.Bool
+}
+
+func (h *hidden) RESTMapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	if gk.Group == gatewayv1.GroupName && !h.shown.Load() {
+		return nil, &meta.NoKindMatchError{GroupKind: gk, SearchedVersions: versions}
+	}
+	return h.RESTMapper.RESTMapping(gk, versions...)
+}
+
+// provide is a manager's MapperProvider.
+func (h *hidden) provide(cfg *rest.Config, client *http.Client) (meta.RESTMapper, error) {
+	known, err := apiutil.NewDynamicRESTMapper(cfg, client)
+	h.RESTMapper = known
+	return h, err
+}
+
+// Where the CRDs of the Gateway API come when the controller runs already, so do
+// those Gateways.
+func TestStatusesOfGatewaysAreAdoptedWhenTheirKindsCome(t *testing.T) {
+	w := newWorld(t)
+	class := w.class()
+	w.restored("old", class, "192.0.2.5") // not what a new one would get
+	w.create(w.newGateway("new", class))
+	w.pool("public", nil, "192.0.2.0/29")
+	kinds := &hidden{}
+	serve, _ := w.withGateways()
+	r := w.start(serve, func(_ *Options, m *manager.Options) { m.MapperProvider = kinds.provide })
+	w.recovered(r)
+	kinds.shown.Store(true)
+	for name, want := range map[string]string{"old": "192.0.2.5", "new": "192.0.2.0"} {
+		gw := w.says(name, "AddressesAssigned", metav1.ConditionTrue, gatewayv1.GatewayReasonAddressesAssigned)
+		if got := gw.Status.Addresses; len(got) != 1 || got[0].Value != want {
+			t.Errorf("%s has %v, want %s", name, got, want)
+		}
+	}
+	w.addressIs("192.0.2.5", v1alpha1.AddressBound, "old")
 }

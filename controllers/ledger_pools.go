@@ -25,9 +25,22 @@ type Adoption struct {
 // Configure replaces pools and cluster ranges, and adopts what statuses show
 // before anybody new is served from them. It gives the keys of adopters.
 func (l *Ledger) Configure(pools []allocator.Pool, ranges []allocator.ClusterRange, adoptions []Adoption) []allocator.Key {
+	return l.adopt(adoptions, func() {
+		l.books.SetClusterRanges(ranges)
+		l.books.SetPools(pools)
+	})
+}
+
+// AdoptAll adopts what statuses show, of the pools that there are. It gives the keys of
+// adopters.
+func (l *Ledger) AdoptAll(adoptions []Adoption) []allocator.Key {
+	return l.adopt(adoptions, func() {})
+}
+
+// adopt adopts what statuses show once the books are as they should be.
+func (l *Ledger) adopt(adoptions []Adoption, configure func()) []allocator.Key {
 	l.mu.Lock()
-	l.books.SetClusterRanges(ranges)
-	l.books.SetPools(pools)
+	configure()
 	var adopters []allocator.Key
 	for _, a := range adoptions {
 		d := l.books.Adopt(l.clock.Now(), a.Claim, a.Addresses)
