@@ -6,37 +6,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/fairlead/fairlead/gateway/fleet/drain"
 )
 
 const module = "github.com/fairlead/fairlead"
 
 // programs are the commands that have an image. The controller needs no
 // privileges, so its image has a user without any; the speaker opens raw sockets.
-// The controller's image also has what Envoy's pods need beside Envoy.
+// What pods of Envoys need beside Envoy has a version of its own, so that an upgrade
+// replaces no Envoy for it.
 var programs = []program{
-	{name: "fairlead-controller", folder: "./cmd/fairlead-controller", user: "65532:65532", beside: []program{
-		{name: "fairlead-drain", folder: "./cmd/fairlead-drain"},
-	}},
+	{name: "fairlead-controller", folder: "./cmd/fairlead-controller", user: "65532:65532"},
 	{name: "fairlead-speaker", folder: "./cmd/fairlead-speaker", user: "0:0"},
+	{name: "fairlead-drain", folder: "./cmd/fairlead-drain", user: "65532:65532", version: drain.Version},
 }
 
 type program struct {
 	name, folder, user string
-	beside             []program
-}
-
-// compileAll builds a program and those beside it, and returns the files by their
-// paths in the image.
-func compileAll(ctx context.Context, p program, arch, version, dir string) (map[string]string, error) {
-	files := map[string]string{}
-	for _, each := range append([]program{p}, p.beside...) {
-		file, err := compile(ctx, each, arch, version, dir)
-		if err != nil {
-			return nil, err
-		}
-		files["/"+each.name] = file
-	}
-	return files, nil
+	version            string // empty: that of the release
 }
 
 // compile builds a program for a platform and returns the file's path.

@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,10 +16,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// image makes an image from scratch that holds a program, and those beside it.
-// Files are by their paths in the image.
-func image(p program, arch, version string, files map[string]string) (v1.Image, error) {
-	layer, err := layerOf(files)
+// image makes an image from scratch that holds a program.
+func image(p program, arch, version, file string) (v1.Image, error) {
+	layer, err := layerOf("/"+p.name, file)
 	if err != nil {
 		return nil, err
 	}
@@ -47,22 +44,20 @@ func image(p program, arch, version string, files map[string]string) (v1.Image, 
 	return mutate.ConfigFile(img, config)
 }
 
-// layerOf is a layer with files, by their paths in it. Times are left out, so that
-// the same programs give the same digest.
-func layerOf(files map[string]string) (v1.Layer, error) {
+// layerOf is a layer with a program at path. Times are left out, so that the same
+// program gives the same digest.
+func layerOf(path, file string) (v1.Layer, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the program: %w", err)
+	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		content, err := os.ReadFile(files[path])
-		if err != nil {
-			return nil, fmt.Errorf("reading the program: %w", err)
-		}
-		if err := w.WriteHeader(&tar.Header{Name: path[1:], Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}); err != nil {
-			return nil, fmt.Errorf("writing the layer: %w", err)
-		}
-		if _, err := w.Write(content); err != nil {
-			return nil, fmt.Errorf("writing the layer: %w", err)
-		}
+	if err := w.WriteHeader(&tar.Header{Name: path[1:], Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}); err != nil {
+		return nil, fmt.Errorf("writing the layer: %w", err)
+	}
+	if _, err := w.Write(content); err != nil {
+		return nil, fmt.Errorf("writing the layer: %w", err)
 	}
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("writing the layer: %w", err)

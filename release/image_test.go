@@ -24,11 +24,11 @@ func TestAnArchiveHasTheProgramsOfEachArchitecture(t *testing.T) {
 	drain := program{name: "fairlead-drain", folder: "../cmd/fairlead-drain", user: "65532:65532"}
 	images := map[string]v1.Image{}
 	for arch := range machines {
-		files, err := compileAll(t.Context(), drain, arch, "v1.2.3", dir)
+		file, err := compile(t.Context(), drain, arch, "v1.2.3", dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if images[arch], err = image(drain, arch, "v1.2.3", files); err != nil {
+		if images[arch], err = image(drain, arch, "v1.2.3", file); err != nil {
 			t.Fatal(err)
 		}
 	}

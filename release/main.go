@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -75,22 +76,31 @@ func (o options) images(ctx context.Context) error {
 	}
 	defer os.RemoveAll(build)
 	for _, p := range programs {
-		images := map[string]v1.Image{}
-		for _, arch := range o.archs {
-			files, err := compileAll(ctx, p, arch, o.version, build)
-			if err != nil {
-				return err
-			}
-			if images[arch], err = image(p, arch, o.version, files); err != nil {
-				return err
-			}
-		}
-		out := filepath.Join(o.out, fmt.Sprintf("%s-%s.oci.tar", p.name, o.version))
-		if err := writeArchive(out, fmt.Sprintf("%s/%s:%s", o.repository, p.name, o.version), images); err != nil {
+		if err := o.write(ctx, p, build); err != nil {
 			return err
 		}
-		fmt.Println(out)
 	}
+	return nil
+}
+
+// write writes the archive of a program, which is built in a folder.
+func (o options) write(ctx context.Context, p program, build string) error {
+	version := cmp.Or(p.version, o.version)
+	images := map[string]v1.Image{}
+	for _, arch := range o.archs {
+		file, err := compile(ctx, p, arch, version, build)
+		if err != nil {
+			return err
+		}
+		if images[arch], err = image(p, arch, version, file); err != nil {
+			return err
+		}
+	}
+	out := filepath.Join(o.out, fmt.Sprintf("%s-%s.oci.tar", p.name, version))
+	if err := writeArchive(out, fmt.Sprintf("%s/%s:%s", o.repository, p.name, version), images); err != nil {
+		return err
+	}
+	fmt.Println(out)
 	return nil
 }
 

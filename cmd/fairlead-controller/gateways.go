@@ -73,7 +73,7 @@ func (g *gatewayFlags) check(namespace string) []error {
 		errs = append(errs, fmt.Errorf("--gateways needs the namespace in which Envoys run: set --namespace (or POD_NAMESPACE)"))
 	}
 	if g.toolImage == "" {
-		errs = append(errs, fmt.Errorf("--gateways needs --tool-image: the controller's own image"))
+		errs = append(errs, fmt.Errorf("--gateways needs --tool-image: the image fairlead-drain"))
 	}
 	if !slices.Contains([]string{"Always", "IfNotPresent", "Never"}, g.pullPolicy) {
 		errs = append(errs, fmt.Errorf("--image-pull-policy is %q: set it to Always, IfNotPresent or Never", g.pullPolicy))

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/gateway/fleet/drain"
 )
 
 func arguments(t *testing.T, o map[string]any) []string {
@@ -33,6 +34,18 @@ func rules(o map[string]any) map[string]bool {
 	return out
 }
 
+// What the controller is told of Envoys stands in their pods: what differs between
+// versions would replace them all.
+func TestAnUpgradeLeavesEnvoysAlone(t *testing.T) {
+	told := func(tag string) []string {
+		objects := render(t, Values{"image": Values{"tag": tag}})
+		return arguments(t, find(t, objects, "Deployment", "fairlead-controller"))
+	}
+	if before, after := told("v9"), told("v10"); !slices.Equal(before, after) {
+		t.Errorf("the controllers of two versions are told %q and %q", before, after)
+	}
+}
+
 func TestGateways(t *testing.T) {
 	objects := render(t, Values{
 		"image":    Values{"tag": "v9", "pullSecrets": []any{Values{"name": "a"}, Values{"name": "b"}}},
@@ -40,7 +53,7 @@ func TestGateways(t *testing.T) {
 	})
 	controller := find(t, objects, "Deployment", "fairlead-controller")
 	for _, want := range []string{
-		"--gateways=true", "--envoy-image=" + fleet.DefaultImage, "--tool-image=ghcr.io/fairlead/fairlead-controller:v9",
+		"--gateways=true", "--envoy-image=" + fleet.DefaultImage, "--tool-image=ghcr.io/fairlead/fairlead-drain:" + drain.Version,
 		"--image-pull-policy=IfNotPresent", "--image-pull-secrets=a,b", "--xds-bind-address=:18000", "--xds-service=fairlead-xds", "--pod-ips=$(POD_IPS)",
 	} {
 		if got := arguments(t, controller); !slices.Contains(got, want) {

@@ -6,6 +6,11 @@
 {{- default .Chart.AppVersion .Values.image.tag -}}
 {{- end -}}
 
+{{/* The version of fairlead-drain, which is not the release's: pods of Envoys name it. */}}
+{{- define "fairlead.drainTag" -}}
+1
+{{- end -}}
+
 {{- define "fairlead.labels" -}}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ include "fairlead.tag" . | quote }}
