@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -53,6 +54,7 @@ func newManager(f *flags, log logr.Logger) (manager.Manager, error) {
 		return nil, fmt.Errorf("finding the API server (in a pod, or by KUBECONFIG): %w", err)
 	}
 	cfg.UserAgent = "fairlead-controller/" + version.Version
+	cfg.WarningHandlerWithContext = controllers.WithoutPrescribed(ctrllog.NewKubeAPIWarningLogger(ctrllog.KubeAPIWarningLoggerOptions{}))
 	scheme, err := controllers.Scheme()
 	if err != nil {
 		return nil, err
