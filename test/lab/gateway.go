@@ -42,6 +42,18 @@ func HTTPRoute(namespace, name, gatewayName string, services ...string) *gateway
 	return r
 }
 
+// GRPCRoute leads all calls for a host to port 80 of a Service.
+func GRPCRoute(namespace, name, gatewayName, host, service string) *gatewayv1.GRPCRoute {
+	port := gatewayv1.PortNumber(80)
+	r := &gatewayv1.GRPCRoute{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	r.Spec.ParentRefs = []gatewayv1.ParentReference{{Name: gatewayv1.ObjectName(gatewayName)}}
+	r.Spec.Hostnames = []gatewayv1.Hostname{gatewayv1.Hostname(host)}
+	ref := gatewayv1.GRPCBackendRef{}
+	ref.Name, ref.Port = gatewayv1.ObjectName(service), &port
+	r.Spec.Rules = []gatewayv1.GRPCRouteRule{{BackendRefs: []gatewayv1.GRPCBackendRef{ref}}}
+	return r
+}
+
 // ClusterIP is a Service inside of the cluster for the pods of a backend.
 func ClusterIP(namespace, name, backend string) *corev1.Service {
 	s := LoadBalancer(namespace, name, backend)

@@ -54,6 +54,14 @@ func Echo(namespace, name string, replicas int32) *appsv1.Deployment {
 	}
 }
 
+// EchoGRPC is Echo with pods that answer calls of gRPC, and nothing else.
+func EchoGRPC(namespace, name string, replicas int32) *appsv1.Deployment {
+	d := Echo(namespace, name, replicas)
+	c := &d.Spec.Template.Spec.Containers[0]
+	c.Env = append(c.Env, corev1.EnvVar{Name: "GRPC_ECHO_SERVER", Value: "1"})
+	return d
+}
+
 // DNSPort is where the pods of DNS listen, for TCP and UDP.
 const DNSPort = 5353
 
