@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -108,6 +109,9 @@ type frontState struct {
 	inside []netip.Addr
 	// unable says why it cannot have those that were written.
 	unable string
+	// look is after which time to look again, since a slice waits for that to be
+	// written; 0: none does.
+	look time.Duration
 }
 
 // writeFront brings a Gateway's Service, its status and its EndpointSlices in
@@ -138,10 +142,11 @@ func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.En
 	if err != nil || service.UID == "" {
 		return frontState{unable: unable}, err
 	}
-	if err := g.writeSlices(ctx, s, f, envoys); err != nil {
+	look, err := g.writeSlices(ctx, s, f, envoys)
+	if err != nil {
 		return frontState{}, err
 	}
-	return frontState{inside: insideOf(service), unable: unable}, g.writeIngress(ctx, service, s.decided.addresses())
+	return frontState{inside: insideOf(service), unable: unable, look: look}, g.writeIngress(ctx, service, s.decided.addresses())
 }
 
 // keepPrimary keeps the first family of a Service that is there, which Kubernetes
@@ -327,11 +332,13 @@ func (g *gateways) writeIngress(ctx context.Context, svc *corev1.Service, addres
 	return nil
 }
 
-// writeSlices brings the EndpointSlices of a Gateway in line.
-func (g *gateways) writeSlices(ctx context.Context, s *serving, f fleet.Front, envoys []fleet.Envoy) error {
+// writeSlices brings the EndpointSlices of a Gateway in line. What can wait does, so
+// that changes of several Envoys, and several of one, are one write; it says for how
+// long.
+func (g *gateways) writeSlices(ctx context.Context, s *serving, f fleet.Front, envoys []fleet.Envoy) (look time.Duration, err error) {
 	have, err := g.slicesOf(ctx, f)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	shards := 0
 	for i := range have {
@@ -339,24 +346,69 @@ func (g *gateways) writeSlices(ctx context.Context, s *serving, f fleet.Front, e
 			shards++
 		}
 	}
-	want := f.Slices(envoys, shards)
+	want, now := f.Slices(envoys, shards), g.Clock.Now()
+	waiting, err := g.writeDue(ctx, s.name, have, want, now)
+	if err != nil {
+		return 0, err
+	}
+	return g.wait(s.name, waiting, now), g.removeSlices(ctx, s, have, want)
+}
+
+// writeDue writes the slices that are not what they should be and cannot wait any
+// more, and says until when the others do.
+func (g *gateways) writeDue(ctx context.Context, gw types.NamespacedName, have []discoveryv1.EndpointSlice, want []*discoveryv1.EndpointSlice, now time.Time) (waiting map[string]time.Time, err error) {
+	waited := g.waiters.get(gw)
+	waiting = map[string]time.Time{}
 	for _, w := range want {
 		i := slices.IndexFunc(have, func(h discoveryv1.EndpointSlice) bool { return h.Name == w.Name })
-		if i >= 0 && sameMeta(&have[i], w) && equality.Semantic.DeepEqual(have[i].Endpoints, w.Endpoints) && equality.Semantic.DeepEqual(have[i].Ports, w.Ports) {
+		if i >= 0 && sameSlice(&have[i], w) {
 			continue
 		}
-		if err := g.client.Apply(ctx, applyOf(w), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
-			return fmt.Errorf("writing EndpointSlice %s/%s: %w", w.Namespace, w.Name, err)
+		if i >= 0 {
+			if due := earliest(now.Add(fleet.Patience(&have[i], w)), waited[w.Name]); due.After(now) {
+				waiting[w.Name] = due
+				continue
+			}
+		}
+		err := g.client.Apply(ctx, applyOf(w), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership)
+		gatewaySlices.WithLabelValues(resultOf(err)).Inc()
+		if err != nil {
+			return nil, fmt.Errorf("writing EndpointSlice %s/%s: %w", w.Namespace, w.Name, err)
 		}
 	}
+	return waiting, nil
+}
+
+func sameSlice(have, want *discoveryv1.EndpointSlice) bool {
+	return sameMeta(have, want) && equality.Semantic.DeepEqual(have.Endpoints, want.Endpoints) && equality.Semantic.DeepEqual(have.Ports, want.Ports)
+}
+
+// removeSlices removes those of a Gateway that it should not have.
+func (g *gateways) removeSlices(ctx context.Context, s *serving, have []discoveryv1.EndpointSlice, want []*discoveryv1.EndpointSlice) error {
 	for i := range have {
-		if ownedBy(&have[i], s) && !slices.ContainsFunc(want, func(w *discoveryv1.EndpointSlice) bool { return w.Name == have[i].Name }) {
-			if err := client.IgnoreNotFound(g.client.Delete(ctx, &have[i])); err != nil {
-				return fmt.Errorf("removing EndpointSlice %s/%s: %w", have[i].Namespace, have[i].Name, err)
-			}
+		if !ownedBy(&have[i], s) || slices.ContainsFunc(want, func(w *discoveryv1.EndpointSlice) bool { return w.Name == have[i].Name }) {
+			continue
+		}
+		if err := client.IgnoreNotFound(g.client.Delete(ctx, &have[i])); err != nil {
+			return fmt.Errorf("removing EndpointSlice %s/%s: %w", have[i].Namespace, have[i].Name, err)
 		}
 	}
 	return nil
+}
+
+// wait remembers which slices of a Gateway wait to be written, and until when, and
+// gives the time until the first of them is due; 0: none waits.
+func (g *gateways) wait(gw types.NamespacedName, waiting map[string]time.Time, now time.Time) time.Duration {
+	var first time.Time
+	for _, due := range waiting {
+		first = earliest(first, due)
+	}
+	if first.IsZero() {
+		g.waiters.forget(gw)
+		return 0
+	}
+	g.waiters.put(gw, waiting)
+	return first.Sub(now)
 }
 
 // slicesOf are the EndpointSlices that a Gateway has. They are shared with the

@@ -28,6 +28,8 @@ var (
 		"Time from the first event of a change of a Gateway, of its routes, or of what they refer to, until the last connected Envoy has acknowledged it; without changes of endpoints.",
 		latencies)
 
+	gatewaySlices = counter("gateway_slice_writes_total", "Writes of the EndpointSlices by which Gateways list their Envoys, by result.", "result")
+
 	xdsSent       = counter("xds_resources_sent_total", "Resources that were sent to Envoys, by type.", "type")
 	xdsRejections = counter("xds_rejections_total", "Resources that Envoys rejected, by type.", "type")
 )

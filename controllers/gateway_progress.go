@@ -96,7 +96,7 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err := g.giveUp(ctx, s); err != nil {
 		return g.lost(err)
 	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{RequeueAfter: front.look}, nil
 }
 
 // giveUp frees what a Gateway has left, once its status does not show it.

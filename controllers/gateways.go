@@ -71,6 +71,9 @@ type gateways struct {
 	changing since
 	// traces are those in which routes and policies are to be answered.
 	traces memory[trace.SpanContext]
+	// waiters are the EndpointSlices of Gateways that wait to be written, by
+	// name, and until when.
+	waiters memory[map[string]time.Time]
 	// settings of classes and Gateways that were good last, for what runs.
 	settings map[types.NamespacedName]fleet.Config
 }
@@ -399,6 +402,7 @@ func (g *gateways) remove(ctx context.Context, name types.NamespacedName) error 
 	g.mu.Unlock()
 	g.users.forget(name)
 	g.changing.forget(name)
+	g.waiters.forget(name)
 	g.say(ctx, name, nil, nil)
 	if before != nil {
 		g.feed.Remove(before.fleet.Name(), gatewayName(name))
