@@ -340,18 +340,22 @@ func (g *gateways) writeSlices(ctx context.Context, s *serving, f fleet.Front, e
 	if err != nil {
 		return 0, err
 	}
-	shards := 0
-	for i := range have {
-		if have[i].AddressType == discoveryv1.AddressTypeIPv4 {
-			shards++
-		}
-	}
-	want, now := f.Slices(envoys, shards), g.Clock.Now()
+	want, now := f.Slices(envoys, shardsOf(have)), g.Clock.Now()
 	waiting, err := g.writeDue(ctx, s.name, have, want, now)
 	if err != nil {
 		return 0, err
 	}
 	return g.wait(s.name, waiting, now), g.removeSlices(ctx, s, have, want)
+}
+
+// shardsOf is how many slices a family has.
+func shardsOf(have []discoveryv1.EndpointSlice) int {
+	n, most := map[discoveryv1.AddressType]int{}, 0
+	for i := range have {
+		n[have[i].AddressType]++
+		most = max(most, n[have[i].AddressType])
+	}
+	return most
 }
 
 // writeDue writes the slices that are not what they should be and cannot wait any

@@ -36,8 +36,8 @@ const (
 	maxInSlice = 1000 // what the API server takes
 )
 
-// Slices list the Envoys for a Gateway, for each family in which one has an
-// address. An Envoy's place depends on its node only, so that its coming and going
+// Slices list the Envoys for a Gateway, for each family of its Service in which one
+// has an address: those of others nobody would read. An Envoy's place depends on its node only, so that its coming and going
 // changes one slice of each family. Shards is the number of slices of a family
 // that exist already, or 0; it is kept while it fits.
 func (f Front) Slices(envoys []Envoy, shards int) []*discoveryv1.EndpointSlice {
@@ -49,7 +49,10 @@ func (f Front) Slices(envoys []Envoy, shards int) []*discoveryv1.EndpointSlice {
 	})
 	var out []*discoveryv1.EndpointSlice
 	for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
-		out = append(out, f.family(family, envoys, shards)...)
+		// A Service without a family yet gets those that the cluster likes.
+		if len(f.Families) == 0 || slices.Contains(f.Families, corev1.IPFamily(family)) {
+			out = append(out, f.family(family, envoys, shards)...)
+		}
 	}
 	return out
 }

@@ -3,9 +3,11 @@ package fleet
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
@@ -80,6 +82,30 @@ func TestTheNumberOfSlicesIsSteady(t *testing.T) {
 	} {
 		if got := shardsFor(tt.endpoints, tt.have); got != tt.want {
 			t.Errorf("%d endpoints in %d slices: %d, want %d", tt.endpoints, tt.have, got, tt.want)
+		}
+	}
+}
+
+// Envoys have addresses of both families where pods do, whatever the Gateway has.
+func TestOnlyFamiliesOfTheServiceAreListed(t *testing.T) {
+	envoys := many(3)
+	for i := range envoys {
+		envoys[i].IPs = append(envoys[i].IPs, netip.MustParseAddr(fmt.Sprintf("fd00::%d", i+1)))
+	}
+	const four, six = corev1.IPv4Protocol, corev1.IPv6Protocol
+	for _, families := range [][]corev1.IPFamily{{four}, {six}, {four, six}, nil} {
+		f := front()
+		f.Families = families
+		want := families
+		if want == nil {
+			want = []corev1.IPFamily{four, six}
+		}
+		var got []corev1.IPFamily
+		for _, s := range f.Slices(envoys, 0) {
+			got = append(got, corev1.IPFamily(s.AddressType))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("a Service of %v has slices of %v, want %v", families, got, want)
 		}
 	}
 }
