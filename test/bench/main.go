@@ -55,6 +55,7 @@ var parts = []part{
 	{"routes", "new HTTPRoutes under load, by number of routes: until the first 200; CPU per change", routesPart},
 	{"backends", "a route's backend changes under load: until the new one answers", backendsPart},
 	{"gateways", "new Gateways, alone and many at once: until programmed, until they answer", gatewaysPart},
+	{"rollouts", "rolling updates, drains and crashes of Envoys and controllers under 1000 new connections a second", rolloutsPart},
 	{"size", "memory and CPU with many routes; a cold start of the controllers", sizePart},
 	{"proxy", "requests through a Gateway, and through the same Envoy configured by hand", proxyPart},
 }

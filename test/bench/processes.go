@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -103,13 +104,23 @@ func ticksIn(stat string, first, last int) (time.Duration, error) {
 
 // leader is the pod of the controller that works.
 func (b *bench) leader(ctx context.Context) (string, error) {
+	holder, err := b.holder(ctx)
+	return podOf(holder), err
+}
+
+// holder is who holds the controllers' Lease: a process in a pod.
+func (b *bench) holder(ctx context.Context) (string, error) {
 	var lease coordinationv1.Lease
 	if err := b.lab.Client.Get(ctx, client.ObjectKey{Namespace: lab.Namespace, Name: controllerDeployment}, &lease); err != nil {
 		return "", fmt.Errorf("reading the controllers' Lease: %w", err)
 	}
 	if lease.Spec.HolderIdentity == nil {
-		return "", fmt.Errorf("nobody holds the controllers' Lease")
+		return "", errors.New("nobody holds the controllers' Lease")
 	}
-	pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
-	return pod, nil
+	return *lease.Spec.HolderIdentity, nil
+}
+
+func podOf(holder string) string {
+	pod, _, _ := strings.Cut(holder, "_")
+	return pod
 }

@@ -53,11 +53,17 @@ func resourcesPart(ctx context.Context, b *bench) (rows []row, err error) {
 
 // replaceSpeakers restarts all speakers.
 func (b *bench) replaceSpeakers(ctx context.Context) error {
-	if _, err := b.cluster.Kubectl(ctx, "-n", lab.Namespace, "rollout", "restart", "daemonset/"+speakerDaemonSet); err != nil {
-		return err
+	return b.restart(ctx, "daemonset/"+speakerDaemonSet)
+}
+
+// restart replaces the pods of a workload as an update does.
+func (b *bench) restart(ctx context.Context, workload string) error {
+	for _, command := range [][]string{{"restart", workload}, {"status", workload, "--timeout=300s"}} {
+		if _, err := b.cluster.Kubectl(ctx, append([]string{"-n", lab.Namespace, "rollout"}, command...)...); err != nil {
+			return err
+		}
 	}
-	_, err := b.cluster.Kubectl(ctx, "-n", lab.Namespace, "rollout", "status", "daemonset/"+speakerDaemonSet, "--timeout=180s")
-	return err
+	return nil
 }
 
 // usage is what the processes of Fairlead have used, by process id.
