@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -384,7 +385,18 @@ func (g *gateways) writeDue(ctx context.Context, gw types.NamespacedName, have [
 }
 
 func sameSlice(have, want *discoveryv1.EndpointSlice) bool {
-	return sameMeta(have, want) && equality.Semantic.DeepEqual(have.Endpoints, want.Endpoints) && equality.Semantic.DeepEqual(have.Ports, want.Ports)
+	return sameMeta(have, want) && slices.EqualFunc(have.Endpoints, want.Endpoints, sameEndpoint) && equality.Semantic.DeepEqual(have.Ports, want.Ports)
+}
+
+// sameEndpoint compares without reflection: each change of an Envoy has those of all
+// slices of all Gateways compared.
+func sameEndpoint(a, b discoveryv1.Endpoint) bool {
+	return slices.Equal(a.Addresses, b.Addresses) &&
+		ptr.Equal(a.Conditions.Ready, b.Conditions.Ready) && ptr.Equal(a.Conditions.Serving, b.Conditions.Serving) &&
+		ptr.Equal(a.Conditions.Terminating, b.Conditions.Terminating) &&
+		ptr.Equal(a.NodeName, b.NodeName) && ptr.Equal(a.Zone, b.Zone) && ptr.Equal(a.Hostname, b.Hostname) &&
+		ptr.Equal(a.TargetRef, b.TargetRef) && maps.Equal(a.DeprecatedTopology, b.DeprecatedTopology) &&
+		(a.Hints == b.Hints || equality.Semantic.DeepEqual(a.Hints, b.Hints))
 }
 
 // removeSlices removes those of a Gateway that it should not have.

@@ -8,11 +8,13 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,16 +30,49 @@ import (
 // changes, which would be the writes if each change of an Envoy was written by itself.
 // Time is simulated.
 func BenchmarkFleetRollout(b *testing.B) {
-	const nodes, gateways = 150, 200
-	b.Run(fmt.Sprintf("nodes=%d/gateways=%d", nodes, gateways), func(b *testing.B) {
-		var sum rolled
-		for b.Loop() {
-			sum = rollFleet(b, nodes, gateways)
+	const nodes = 150
+	for _, gateways := range []int{10, 200} {
+		b.Run(fmt.Sprintf("nodes=%d/gateways=%d", nodes, gateways), func(b *testing.B) {
+			var sum rolled
+			for b.Loop() {
+				sum = rollFleet(b, nodes, gateways)
+			}
+			b.ReportMetric(float64(sum.writes), "writes")
+			b.ReportMetric(float64(sum.changes), "changes")
+			b.ReportMetric(sum.took.Seconds(), "simulated-s")
+		})
+	}
+}
+
+// No difference of an endpoint is overlooked.
+func TestSameEndpoint(t *testing.T) {
+	text, yes := "x", true
+	variants := []discoveryv1.Endpoint{
+		{Addresses: []string{text}},
+		{Conditions: discoveryv1.EndpointConditions{Ready: &yes}},
+		{Conditions: discoveryv1.EndpointConditions{Serving: &yes}},
+		{Conditions: discoveryv1.EndpointConditions{Terminating: &yes}},
+		{Hostname: &text},
+		{TargetRef: &corev1.ObjectReference{Name: text}},
+		{DeprecatedTopology: map[string]string{text: text}},
+		{NodeName: &text},
+		{Zone: &text},
+		{Hints: &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: text}}}},
+	}
+	fields := reflect.TypeFor[discoveryv1.Endpoint]().NumField() - 1 + reflect.TypeFor[discoveryv1.EndpointConditions]().NumField()
+	if fields != len(variants) {
+		t.Errorf("an endpoint has %d fields, and %d are looked at", fields, len(variants))
+	}
+	for i, a := range variants {
+		if !sameEndpoint(a, *a.DeepCopy()) {
+			t.Errorf("%+v is not like itself", a)
 		}
-		b.ReportMetric(float64(sum.writes), "writes")
-		b.ReportMetric(float64(sum.changes), "changes")
-		b.ReportMetric(sum.took.Seconds(), "simulated-s")
-	})
+		for j, b := range append(variants, discoveryv1.Endpoint{}) {
+			if i != j && sameEndpoint(a, b) {
+				t.Errorf("%+v is like %+v", a, b)
+			}
+		}
+	}
 }
 
 // A rollout costs each Gateway far fewer writes than its Envoys change, and in the end
