@@ -36,6 +36,9 @@ const (
 	spreadGateway = "spread"
 )
 
+// rolloutGateways are those that there are meanwhile.
+var rolloutGateways = []string{mainGateway, spreadGateway}
+
 // rollout is a way in which Envoys or controllers end. Undo makes things as they
 // were.
 type rollout struct {
@@ -60,7 +63,7 @@ var rollouts = []rollout{
 // and others last. The backends run where nobody announces, so that what is ended
 // is never one of them.
 func rolloutsPart(ctx context.Context, b *bench) (rows []row, err error) {
-	if rows, err = simulatedRollout(ctx); err != nil {
+	if rows, err = simulatedRollout(ctx, b.pick(200, 10)); err != nil {
 		return nil, err
 	}
 	w, clear, err := b.stageWeb(ctx, "rollouts", scene{
@@ -99,8 +102,8 @@ func rolloutsPart(ctx context.Context, b *bench) (rows []row, err error) {
 
 // simulatedRollout counts the EndpointSlices that are written for more Envoys and
 // Gateways than there is room for here.
-func simulatedRollout(ctx context.Context) ([]row, error) {
-	results, err := goBench(ctx, "./controllers", "^BenchmarkFleetRollout$", "-benchtime", "1x")
+func simulatedRollout(ctx context.Context, gateways int) ([]row, error) {
+	results, err := goBench(ctx, "./controllers", fmt.Sprintf("^BenchmarkFleetRollout$/./^gateways=%d$", gateways), "-benchtime", "1x")
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +135,7 @@ func (w *web) stageRollouts(ctx context.Context) (spread netip.Addr, err error) 
 	answering := lab.EchoGRPC(namespace, calls, 1)
 	answering.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "node3"}
 	objects := []client.Object{config, gw, answering, lab.ClusterIP(namespace, calls, calls), lab.HTTPRoute(namespace, spreadGateway, spreadGateway, backend)}
-	for _, g := range []string{mainGateway, spreadGateway} {
+	for _, g := range rolloutGateways {
 		objects = append(objects, lab.GRPCRoute(namespace, calls+"-"+g, g, callsHost, calls))
 	}
 	if err := w.lab.Apply(ctx, objects...); err != nil {
@@ -302,7 +305,7 @@ func (s *rolledOut) rows(what string, r rollout) []row {
 		{what: what + ": answer on a new connection, max", figure: percentile(ms, 100), unit: "ms", runs: s.runs},
 		{
 			what: what + ": EndpointSlices written by the controllers until all is as before", figure: float64(s.slices) / float64(s.runs),
-			unit: "writes per run", beside: fmt.Sprintf("2 Gateways, %d Envoys", clusterNodes), runs: s.runs,
+			unit: "writes per run", beside: fmt.Sprintf("%d Gateways, %d Envoys", len(rolloutGateways), clusterNodes), runs: s.runs,
 		},
 	}
 	for _, g := range s.guests {
