@@ -143,34 +143,53 @@ func (w *world) sliceVersions(gw string, class gatewayv1.ObjectName) map[string]
 }
 
 // A node that announces a Gateway's address is drained without a new connection that
-// fails, though its Envoy stays.
+// fails, whether its Envoy stays, as one of a DaemonSet does, or is evicted.
 func TestDrainOfNodeWithGateway(t *testing.T) {
-	w := newWorld(t, "172.30.0.120-172.30.0.129")
-	w.backend("echo", 3)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	w.allListed("web", class)
+	for kind, envoys := range map[v1alpha1.FleetWorkload]int{v1alpha1.FleetDaemonSet: len(shared.Cluster.Nodes()), v1alpha1.FleetDeployment: 2} {
+		t.Run(string(kind), func(t *testing.T) {
+			w := newWorld(t, "172.30.0.120-172.30.0.129")
+			w.backend("echo", 3)
+			class, _ := w.fleetClass(v1alpha1.FleetConfig{Workload: kind})
+			w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+			a := w.gateway("web", class)[0]
+			w.answers(a, 80)
+			w.await("all Envoys to be listed", func(ctx context.Context) error { return w.listed(ctx, "web", class, envoys) })
+			w.drainAnnouncer(a)
+		})
+	}
+}
+
+// drainAnnouncer drains the node that announces an address while new connections come.
+func (w *world) drainAnnouncer(a netip.Addr) {
+	w.Helper()
 	node := w.announcer(a, "any node", anyNode)
-	t.Cleanup(func() {
+	w.Cleanup(func() {
 		if _, err := w.Cluster.Kubectl(context.Background(), "uncordon", node); err != nil {
-			t.Error(err)
+			w.Error(err)
 		}
 	})
 	w.none(w.probing(a, func() {
-		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s"); err != nil {
-			t.Fatal(err)
+		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=2m"); err != nil {
+			w.Fatal(err)
 		}
 		w.announcer(a, "another node than "+node, other(node))
 	}), "drain of "+node)
 }
 
+// fleetClass makes a class with Envoys that run so, and the GatewayConfig that says it.
+func (w *world) fleetClass(f v1alpha1.FleetConfig) (gatewayv1.ObjectName, *v1alpha1.GatewayConfig) {
+	w.Helper()
+	config := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "fleet"}}
+	config.Spec.Fleet = &f
+	w.apply(config)
+	return w.class(func(c *gatewayv1.GatewayClass) {
+		c.Spec.ParametersRef = &gatewayv1.ParametersReference{Group: "fairlead.dev", Kind: "GatewayConfig", Name: config.Name, Namespace: new(gatewayv1.Namespace(w.namespace))}
+	}), config
+}
+
 // A fleet that has no Envoy announces nothing, and one that gets Envoys again serves as
 // before, on the same address.
 func TestFleetScaledToZeroAndBack(t *testing.T) {
-	w := newWorld(t, "172.30.0.130-172.30.0.139")
-	w.backend("echo", 2)
 	for kind, turn := range map[v1alpha1.FleetWorkload]struct{ off, on func(*v1alpha1.FleetConfig) }{
 		v1alpha1.FleetDaemonSet: {
 			func(c *v1alpha1.FleetConfig) { c.NodeSelector = map[string]string{"no-node.example.com/has": "this"} },
@@ -181,51 +200,26 @@ func TestFleetScaledToZeroAndBack(t *testing.T) {
 			func(c *v1alpha1.FleetConfig) { c.Replicas = new(int32(2)) },
 		},
 	} {
-		t.Run(string(kind), func(t *testing.T) { w.toZeroAndBack(t, kind, turn.off, turn.on) })
+		t.Run(string(kind), func(t *testing.T) {
+			w := newWorld(t, "172.30.0.130-172.30.0.139")
+			w.backend("echo", 2)
+			class, config := w.fleetClass(v1alpha1.FleetConfig{Workload: kind})
+			w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+			a := w.gateway("web", class)[0]
+			w.answers(a, 80)
+
+			edit(w, config, func(c *v1alpha1.GatewayConfig) { turn.off(c.Spec.Fleet) })
+			w.gatewaySays("web", gatewayv1.GatewayConditionProgrammed, metav1.ConditionFalse, string(gatewayv1.GatewayReasonNoResources))
+			w.unannounced(a, "NoReadyEndpoint")
+
+			edit(w, config, func(c *v1alpha1.GatewayConfig) { turn.on(c.Spec.Fleet) })
+			if again := w.programmed("web")[0]; again != a {
+				t.Errorf("the Gateway had %s, and has %s", a, again)
+			}
+			w.announcer(a, "any node", anyNode)
+			w.answers(a, 80)
+		})
 	}
-}
-
-func (w *world) toZeroAndBack(t *testing.T, kind v1alpha1.FleetWorkload, off, on func(*v1alpha1.FleetConfig)) {
-	outer := w.T
-	w.T = t
-	defer func() { w.T = outer }()
-	config := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "fleet"}}
-	config.Spec.Fleet = &v1alpha1.FleetConfig{Workload: kind}
-	on(config.Spec.Fleet)
-	class := lab.GatewayClass(w.namespace)
-	class.Spec.ParametersRef = &gatewayv1.ParametersReference{Group: "fairlead.dev", Kind: "GatewayConfig", Name: config.Name, Namespace: new(gatewayv1.Namespace(w.namespace))}
-	w.apply(config, class, w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	defer w.removeAll(class, config, lab.Gateway(w.namespace, "web", class.Name))
-	a := w.gateway("web", gatewayv1.ObjectName(class.Name))[0]
-	w.answers(a, 80)
-
-	edit(w, config, func(c *v1alpha1.GatewayConfig) { off(c.Spec.Fleet) })
-	w.gatewaySays("web", gatewayv1.GatewayConditionProgrammed, metav1.ConditionFalse, string(gatewayv1.GatewayReasonNoResources))
-	w.unannounced(a, "NoReadyEndpoint")
-
-	edit(w, config, func(c *v1alpha1.GatewayConfig) { on(c.Spec.Fleet) })
-	if again := w.programmed("web")[0]; again != a {
-		t.Errorf("the Gateway had %s, and has %s", a, again)
-	}
-	w.announcer(a, "any node", anyNode)
-	w.answers(a, 80)
-}
-
-// removeAll removes objects, and waits until they are gone.
-func (w *world) removeAll(objects ...client.Object) {
-	w.Helper()
-	for _, o := range objects {
-		if err := client.IgnoreNotFound(w.Client.Delete(w.ctx, o)); err != nil {
-			w.Error(err)
-		}
-	}
-	w.await("what was removed to be gone", func(ctx context.Context) error {
-		var errs []error
-		for _, o := range objects {
-			errs = append(errs, w.isGone(ctx, o))
-		}
-		return errors.Join(errs...)
-	})
 }
 
 // Clients on long connections to an Envoy that ends are told to go elsewhere before it

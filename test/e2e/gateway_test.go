@@ -18,9 +18,12 @@ import (
 )
 
 // class makes a GatewayClass of ours that goes with the world.
-func (w *world) class() gatewayv1.ObjectName {
+func (w *world) class(edits ...func(*gatewayv1.GatewayClass)) gatewayv1.ObjectName {
 	w.Helper()
 	c := lab.GatewayClass(w.namespace)
+	for _, edit := range edits {
+		edit(c)
+	}
 	w.apply(c)
 	w.Cleanup(func() {
 		if err := client.IgnoreNotFound(w.Client.Delete(context.Background(), c)); err != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -314,7 +315,7 @@ func (g *streamGuest) ask(ctx context.Context) error {
 	// A stream has no deadline of its own for an answer.
 	defer context.AfterFunc(ctx, g.end)()
 	err := g.stream.Send(&reflection.ServerReflectionRequest{MessageRequest: &reflection.ServerReflectionRequest_ListServices{}})
-	if err == nil || err == io.EOF { // why it ended says Recv
+	if err == nil || errors.Is(err, io.EOF) { // why it ended says Recv
 		_, err = g.stream.Recv()
 	}
 	g.line = g.lines.last()
