@@ -38,7 +38,7 @@ import (
 const envoyEnv = "FAIRLEAD_ENVOY"
 
 const bootstrap = `
-node: {id: shop/envoy-1, cluster: class/fairlead}
+node: {id: shop/POD, cluster: class/fairlead}
 dynamic_resources:
   ads_config: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}
   cds_config: {resource_api_version: V3, ads: {}}
@@ -67,7 +67,7 @@ static_resources:
 `
 
 // startEnvoy runs a real Envoy with the certificate of the test's fleet.
-func startEnvoy(t *testing.T, ca *authority, addr string) {
+func startEnvoy(t testing.TB, ca *authority, addr, pod string) {
 	t.Helper()
 	binary := os.Getenv(envoyEnv)
 	if binary == "" {
@@ -79,7 +79,7 @@ func startEnvoy(t *testing.T, ca *authority, addr string) {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(addr)
-	data["bootstrap.yaml"] = []byte(strings.NewReplacer("PORT", port, "DIR", dir).Replace(bootstrap))
+	data["bootstrap.yaml"] = []byte(strings.NewReplacer("PORT", port, "DIR", dir, "POD", pod).Replace(bootstrap))
 	for name, b := range data {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func backendSlice(service string, port uint16) *discoveryv1.EndpointSlice {
 }
 
 // freePort is one that nobody listens on.
-func freePort(t *testing.T) uint32 {
+func freePort(t testing.TB) uint32 {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -177,7 +177,7 @@ func TestRealEnvoy(t *testing.T) {
 	one := realWeb("one", port, "cart")
 	s.set("one", one)
 	s.Ready(testFleet)
-	startEnvoy(t, s.ca, s.addr)
+	startEnvoy(t, s.ca, s.addr, "envoy-1")
 	s.progresses("one", "envoy-1 acknowledged serving")
 	mustAnswer(t, port, "cart.example.com", "200 a")
 
