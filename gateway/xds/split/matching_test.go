@@ -45,9 +45,14 @@ func matchingModel(t *testing.T, catchAll bool) (*gateway.Model, map[gateway.Nam
 			Match:    gateway.Match{Path: gateway.PathPrefix, Value: "/"},
 			Backends: []gateway.Destination{{Backend: "test/s/http", Weight: 1}},
 		}}},
-		telling("a.example.com"), telling("xn--bcher-kva.example.com"), telling("example.com"), telling("b.c.example.com"),
-		telling("*.example.com"), telling("*.c.example.com"),
-		{Hostname: "sibling.example.org", Misdirected: true}, {Hostname: "*.sibling.example.org", Misdirected: true},
+		telling("a.example.com"),
+		telling("xn--bcher-kva.example.com"),
+		telling("example.com"),
+		telling("b.c.example.com"),
+		telling("*.example.com"),
+		telling("*.c.example.com"),
+		{Hostname: "sibling.example.org", Misdirected: true},
+		{Hostname: "*.sibling.example.org", Misdirected: true},
 		telling("own.sibling.example.org"),
 	}}
 	for i := range 40 {
@@ -116,4 +121,27 @@ func (c *client) chosen(host string) (string, error) {
 		}
 	}
 	return fmt.Sprint(status), err
+}
+
+// TestScopesAreShared shows why a key names a table and not a group alone: scopes are no
+// listener's own. All of an Envoy have one subscription, which stands under the name of
+// the first, and take all scopes.
+func TestScopesAreShared(t *testing.T) {
+	envoytest.Binary(t)
+	const d = design(16)
+	m, pods := matchingModel(t, false)
+	other := *m.Ports[0].HTTP
+	other.Name = "http-81"
+	m.Ports = append(m.Ports, gateway.Port{Number: 81, Transport: gateway.TCP, HTTP: &other})
+	g := newRig(t, d, xds.Encode(m, envoytest.AnyPort, xds.Settings{}), pods)
+	g.envoy.Await("all scopes", func() error {
+		both := 0
+		for _, port := range []int{80, 81} {
+			both += g.envoy.Stat(fmt.Sprintf("http.test/gw/%d/tcp.scoped_rds.scopes.all_scopes", port))
+		}
+		if both != 2*int(d) {
+			return fmt.Errorf("they are %d, want %d", both, 2*int(d))
+		}
+		return nil
+	})
 }
