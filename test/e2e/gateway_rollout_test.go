@@ -4,6 +4,11 @@ package e2e
 
 import (
 	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/test/lab"
@@ -34,6 +39,55 @@ func TestGatewayThroughRollouts(t *testing.T) {
 	}
 	w.none(w.probing(a, func() { w.rollOut("deployment/fairlead-controller") }), "a rolling update of the controllers")
 	w.answers(a, 80)
+}
+
+// An upgrade of the controllers, and the way back, replaces no Envoy: nothing in their
+// pods is of the controllers' version.
+func TestUpgradeLeavesEnvoysAlone(t *testing.T) {
+	w := newWorld(t, "172.30.0.190-172.30.0.199")
+	w.backend("echo", 2)
+	class := w.class()
+	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+	a := w.gateway("web", class)[0]
+	w.answers(a, 80)
+	w.allListed("web", class)
+	before := w.fleetGeneration(class)
+	first := w.Version
+	defer func() { w.Version = first }()
+	if err := w.LoadImages(w.ctx, "e2e-upgraded"); err != nil {
+		t.Fatal(err)
+	}
+	release, err := w.Release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name   string
+		change func() error
+	}{
+		{"upgraded", func() error { return w.Install(w.ctx, defaultValues()) }},
+		{"rolled-back", func() error { return release.Rollback(2 * time.Minute) }},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(err)
+		}
+		// What the new leader makes of the fleet is there before this answers.
+		w.apply(w.httpRoute(step.name, step.name, "echo"))
+		w.answers(w.gateway(step.name, class)[0], 80)
+		if after := w.fleetGeneration(class); after != before {
+			t.Errorf("%s: the DaemonSet is of generation %d, and was of %d", step.name, after, before)
+		}
+	}
+}
+
+// fleetGeneration counts the changes of what runs the Envoys of a class.
+func (w *world) fleetGeneration(class gatewayv1.ObjectName) int64 {
+	w.Helper()
+	d := &appsv1.DaemonSet{}
+	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: lab.Namespace, Name: fleet.ID{Class: string(class)}.Name()}, d); err != nil {
+		w.Fatal(err)
+	}
+	return d.Generation
 }
 
 // rollOut replaces the pods of a workload as an update does, and waits for the last. It
