@@ -25,8 +25,8 @@ func both(probe bool) []Announcement {
 func quick(h *host) {
 	// An address that nobody answers for is given up after one question.
 	for _, f := range []string{"ipv4", "ipv6"} {
-		h.sysctl("net/"+f+"/neigh/eth0/mcast_solicit", "1")
-		h.sysctl("net/"+f+"/neigh/eth0/retrans_time_ms", "50")
+		h.Sysctl("net/"+f+"/neigh/eth0/mcast_solicit", "1")
+		h.Sysctl("net/"+f+"/neigh/eth0/retrans_time_ms", "50")
 	}
 }
 
@@ -58,15 +58,15 @@ func TestUnicastReachabilityProbes(t *testing.T) {
 	n := s.host().run(Config{})
 	c := s.host()
 	for _, f := range []string{"ipv4", "ipv6"} {
-		c.sysctl("net/"+f+"/neigh/eth0/base_reachable_time_ms", "100")
-		c.sysctl("net/"+f+"/neigh/eth0/delay_first_probe_time", "0")
-		c.sysctl("net/"+f+"/neigh/eth0/mcast_solicit", "0") // unicast or nothing
-		c.sysctl("net/"+f+"/neigh/eth0/app_solicit", "0")
+		c.Sysctl("net/"+f+"/neigh/eth0/base_reachable_time_ms", "100")
+		c.Sysctl("net/"+f+"/neigh/eth0/delay_first_probe_time", "0")
+		c.Sysctl("net/"+f+"/neigh/eth0/mcast_solicit", "0") // unicast or nothing
+		c.Sysctl("net/"+f+"/neigh/eth0/app_solicit", "0")
 	}
 	n.e.Apply(both(false))
 	for _, a := range []string{vip4, vip6} {
 		n.await(Announced, a)
-		c.must("a stale neighbour", func() error {
+		c.Must("a stale neighbour", func() error {
 			l, err := netlink.LinkByName("eth0")
 			if err != nil {
 				return err
@@ -123,11 +123,11 @@ func TestSlowHostIsGivenItsAddress(t *testing.T) {
 	}
 	n := s.host().run(Config{Timings: timings})
 	slow := s.host()
-	slow.sysctl("net/ipv4/conf/eth0/arp_ignore", "8") // it answers nobody
+	slow.Sysctl("net/ipv4/conf/eth0/arp_ignore", "8") // it answers nobody
 	slow.give(vip4 + "/16")
 	n.e.Apply(both(true))
 	n.await(Announced, vip4)
-	slow.sysctl("net/ipv4/conf/eth0/arp_ignore", "0")
+	slow.Sysctl("net/ipv4/conf/eth0/arp_ignore", "0")
 	n.await(Conflict, vip4)
 	if st := n.e.States(netip.MustParseAddr(vip4)); len(st) != 1 || st[0].Phase != Contested || st[0].Rival.String() != hwOf(2).String() {
 		t.Errorf("states are %+v", st)
@@ -161,8 +161,8 @@ func TestDefendAgainstNewcomer(t *testing.T) {
 	other := s.host()
 	n.e.Apply(both(false))
 	n.await(Announced, vip6)
-	other.sysctl("net/ipv6/conf/eth0/accept_dad", "1")
-	other.must("address", func() error {
+	other.Sysctl("net/ipv6/conf/eth0/accept_dad", "1")
+	other.Must("address", func() error {
 		l, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
@@ -172,7 +172,7 @@ func TestDefendAgainstNewcomer(t *testing.T) {
 	})
 	eventually(t, "the newcomer gives up", func() bool {
 		failed := false
-		other.must("addresses", func() error {
+		other.Must("addresses", func() error {
 			l, err := netlink.LinkByName("eth0")
 			if err != nil {
 				return err
@@ -209,8 +209,8 @@ func gratuitous(n *node) (sum uint64) {
 
 // inject sends a frame from a host's eth0.
 func inject(h *host, frames ...[]byte) {
-	h.t.Helper()
-	h.must("inject", func() error {
+	h.Helper()
+	h.Must("inject", func() error {
 		l, err := net.InterfaceByName("eth0")
 		if err != nil {
 			return err
@@ -286,7 +286,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 
 	link := func(name string, f func(netlink.Link) error) {
 		t.Helper()
-		h.must(name, func() error {
+		h.Must(name, func() error {
 			l, err := netlink.LinkByName(name)
 			if err != nil {
 				return err
@@ -352,7 +352,7 @@ func TestBridgePortsAreLeftAlone(t *testing.T) {
 	n := h.run(Config{})
 	n.e.Apply(both(false))
 	n.await(Announced, vip4)
-	h.must("bridge", func() error {
+	h.Must("bridge", func() error {
 		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
 		br.Name = "lanbr"
 		if err := netlink.LinkAdd(br); err != nil {
@@ -381,7 +381,7 @@ func TestBridgePortsAreLeftAlone(t *testing.T) {
 func TestWaitsForLinkLocalAddress(t *testing.T) {
 	s := newSegment(t)
 	h := s.host()
-	h.must("no link-local address", func() error {
+	h.Must("no link-local address", func() error {
 		l, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
@@ -403,8 +403,8 @@ func TestWaitsForLinkLocalAddress(t *testing.T) {
 	if len(n.e.States(netip.MustParseAddr(vip6))) != 0 {
 		t.Fatal("an IPv6 address is announced without a link-local address")
 	}
-	h.sysctl("net/ipv6/conf/eth0/accept_dad", "1")
-	h.must("link-local address, to be checked by DAD", func() error {
+	h.Sysctl("net/ipv6/conf/eth0/accept_dad", "1")
+	h.Must("link-local address, to be checked by DAD", func() error {
 		l, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err

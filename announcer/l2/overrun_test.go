@@ -22,7 +22,7 @@ func TestOverrunBeginsAnew(t *testing.T) {
 		}
 		return false
 	}
-	h.must("overrun", func() error {
+	h.Must("overrun", func() error {
 		if e.sub, err = subscribe(); err != nil {
 			return err
 		}

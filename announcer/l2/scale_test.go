@@ -76,8 +76,8 @@ func TestThousandsOfIPv6Addresses(t *testing.T) {
 
 // groups counts the solicited-node groups of eth0.
 func (h *host) groups() (n int) {
-	h.t.Helper()
-	h.must("groups", func() error {
+	h.Helper()
+	h.Must("groups", func() error {
 		b, err := os.ReadFile("/proc/thread-self/net/igmp6")
 		for line := range strings.Lines(string(b)) {
 			if strings.Contains(line, "eth0") && strings.Contains(line, "ff0200000000000000000001ff") {
@@ -91,9 +91,9 @@ func (h *host) groups() (n int) {
 
 // allMulticast tells whether a socket makes eth0 take all multicast, which the interface's flags do not show.
 func (h *host) allMulticast() (on bool) {
-	h.t.Helper()
+	h.Helper()
 	const attribute = 61 // IFLA_ALLMULTI
-	h.must("interface", func() error {
+	h.Must("interface", func() error {
 		l, err := net.InterfaceByName("eth0")
 		if err != nil {
 			return err
@@ -133,16 +133,16 @@ type sniffer struct {
 }
 
 func (h *host) sniff(from net.HardwareAddr) *sniffer {
-	h.t.Helper()
+	h.Helper()
 	s := &sniffer{from: mac(from)}
-	h.must("sniffer", func() (err error) {
+	h.Must("sniffer", func() (err error) {
 		all := int(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
 		if s.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, all); err != nil {
 			return err
 		}
 		return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
 	})
-	h.t.Cleanup(func() { _ = unix.Close(s.fd) })
+	h.Cleanup(func() { _ = unix.Close(s.fd) })
 	return s
 }
 
@@ -223,7 +223,7 @@ func TestStopReleasesEverything(t *testing.T) {
 	n.e.Apply(both(false))
 	n.await(Announced, vip6)
 	n.stop()
-	h.must("sockets", func() error {
+	h.Must("sockets", func() error {
 		b, err := os.ReadFile("/proc/thread-self/net/packet")
 		if rows := strings.Split(strings.TrimSpace(string(b)), "\n"); len(rows) > 1 {
 			t.Errorf("packet sockets are left: %q", rows)
@@ -253,7 +253,7 @@ func TestNoCapability(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.must("run without capabilities", func() error {
+	h.Must("run without capabilities", func() error {
 		// The thread's effective set is emptied and filled again.
 		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var was, none [2]unix.CapUserData

@@ -5,26 +5,22 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/test/namespaces"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// host is a network namespace with a thread that lives in it.
-type host struct {
-	t     *testing.T
-	calls chan func()
-	ns    netns.NsHandle
-}
+type host struct{ *namespaces.Host }
+
+func newHost(t *testing.T) *host { return &host{namespaces.New(t)} }
 
 // segment is a bridge in a namespace of its own with hosts on it.
 type segment struct {
@@ -33,74 +29,18 @@ type segment struct {
 	n   int
 }
 
-func newHost(t *testing.T) *host {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: it makes network namespaces")
-	}
-	h := &host{t: t, calls: make(chan func())}
-	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and the namespace with both
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			ready <- err
-			return
-		}
-		var err error
-		h.ns, err = netns.Get()
-		ready <- err
-		for f := range h.calls {
-			f()
-		}
-	}()
-	if err := <-ready; err != nil {
-		t.Skipf("cannot make a network namespace: %v", err)
-	}
-	t.Cleanup(func() {
-		close(h.calls)
-		_ = h.ns.Close()
-	})
-	h.must("loopback up", func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetUp(lo)
-	})
-	return h
-}
-
-// in runs f in the namespace.
-func (h *host) in(f func() error) error {
-	done := make(chan error)
-	h.calls <- func() { done <- f() }
-	return <-done
-}
-
-func (h *host) must(what string, f func() error) {
-	h.t.Helper()
-	if err := h.in(f); err != nil {
-		h.t.Fatalf("%s: %v", what, err)
-	}
-}
-
-func (h *host) sysctl(path, value string) {
-	h.t.Helper()
-	h.must("sysctl "+path, func() error { return os.WriteFile("/proc/sys/"+path, []byte(value), 0o644) })
-}
-
 func newSegment(t *testing.T) *segment {
 	t.Helper()
 	s := &segment{t: t, lan: newHost(t)}
-	s.lan.sysctl("net/ipv6/conf/all/disable_ipv6", "1")
-	s.lan.must("bridge", func() error {
+	s.lan.Sysctl("net/ipv6/conf/all/disable_ipv6", "1")
+	s.lan.Must("bridge", func() error {
 		off := false
 		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &off}
 		br.Name, br.HardwareAddr = "br0", hwOf(0xffff)
 		if err := netlink.LinkAdd(br); err != nil {
 			return err
 		}
-		if err := addAddrs(br, bridgeAddr+"/16"); err != nil {
+		if err := namespaces.AddAddrs(br, bridgeAddr+"/16"); err != nil {
 			return err
 		}
 		return netlink.LinkSetUp(br)
@@ -116,16 +56,16 @@ const bridgeAddr = "10.9.255.1"
 func (s *segment) host() *host {
 	s.t.Helper()
 	h := newHost(s.t)
-	h.sysctl("net/ipv6/conf/default/accept_dad", "0")
+	h.Sysctl("net/ipv6/conf/default/accept_dad", "0")
 	s.n++
 	s.plug(h, "eth0", s.n)
 	for _, f := range []string{"ipv4", "ipv6"} {
-		h.sysctl("net/"+f+"/neigh/eth0/retrans_time_ms", "100") // the first question may be too early
+		h.Sysctl("net/"+f+"/neigh/eth0/retrans_time_ms", "100") // the first question may be too early
 	}
 	h.resolves(bridgeAddr, hwOf(0xffff))
 	h.forgetNeighbours()
 	eventually(s.t, "a link-local address", func() (ok bool) {
-		h.must("addresses", func() error {
+		h.Must("addresses", func() error {
 			l, err := netlink.LinkByName("eth0")
 			if err != nil {
 				return err
@@ -147,8 +87,8 @@ func hwOf(n int) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, byte(n >
 func (s *segment) plug(h *host, name string, n int) {
 	s.t.Helper()
 	port := fmt.Sprintf("p%d", n)
-	s.lan.must("veth", func() error {
-		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: name, PeerNamespace: netlink.NsFd(h.ns), PeerHardwareAddr: hwOf(n)}
+	s.lan.Must("veth", func() error {
+		v := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: name, PeerNamespace: netlink.NsFd(h.NS), PeerHardwareAddr: hwOf(n)}
 		v.Name = port
 		if err := netlink.LinkAdd(v); err != nil {
 			return err
@@ -162,7 +102,7 @@ func (s *segment) plug(h *host, name string, n int) {
 		}
 		return netlink.LinkSetUp(v)
 	})
-	h.must("addresses", func() error {
+	h.Must("addresses", func() error {
 		l, err := netlink.LinkByName(name)
 		if err != nil {
 			return err
@@ -170,42 +110,26 @@ func (s *segment) plug(h *host, name string, n int) {
 		if err := netlink.LinkSetUp(l); err != nil {
 			return err
 		}
-		return addAddrs(l, fmt.Sprintf("10.9.%d.%d/16", n>>8, n&255), fmt.Sprintf("fd00:9::%x/64", n))
+		return namespaces.AddAddrs(l, fmt.Sprintf("10.9.%d.%d/16", n>>8, n&255), fmt.Sprintf("fd00:9::%x/64", n))
 	})
-}
-
-func addAddrs(l netlink.Link, cidrs ...string) error {
-	for _, c := range cidrs {
-		a, err := netlink.ParseAddr(c)
-		if err != nil {
-			return err
-		}
-		if a.IP.To4() == nil {
-			a.Flags = unix.IFA_F_NODAD
-		}
-		if err := netlink.AddrAdd(l, a); err != nil {
-			return fmt.Errorf("%s: %w", c, err)
-		}
-	}
-	return nil
 }
 
 // give makes the host's kernel itself own an address.
 func (h *host) give(cidr string) {
-	h.t.Helper()
-	h.must("address", func() error {
+	h.Helper()
+	h.Must("address", func() error {
 		l, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
 		}
-		return addAddrs(l, cidr)
+		return namespaces.AddAddrs(l, cidr)
 	})
 }
 
 // take undoes give.
 func (h *host) take(cidr string) {
-	h.t.Helper()
-	h.must("address", func() error {
+	h.Helper()
+	h.Must("address", func() error {
 		l, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
@@ -238,7 +162,7 @@ func fast() Timings {
 
 // run starts an engine on h.
 func (h *host) run(cfg Config) *node {
-	h.t.Helper()
+	h.Helper()
 	n := &node{host: h}
 	cfg.OnEvent = func(e Event) {
 		n.mu.Lock()
@@ -250,33 +174,17 @@ func (h *host) run(cfg Config) *node {
 	}
 	e, err := New(cfg)
 	if err != nil {
-		h.t.Fatal(err)
+		h.Fatal(err)
 	}
 	n.e = e
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if err := netns.Set(h.ns); err != nil {
-			done <- err
-			return
-		}
-		done <- e.Run(ctx)
-	}()
-	n.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			h.t.Errorf("Run: %v", err)
-		}
-	})
-	h.t.Cleanup(n.stop)
+	n.stop = h.Start(e.Run)
 	return n
 }
 
 // open waits until the engine can announce both families on an interface.
 func (n *node) open(name string) {
-	n.t.Helper()
-	eventually(n.t, name+" is usable", func() bool {
+	n.Helper()
+	eventually(n.TB, name+" is usable", func() bool {
 		for _, i := range n.e.Interfaces() {
 			if i.Name == name && i.ARP && i.NDP {
 				return true
@@ -288,11 +196,11 @@ func (n *node) open(name string) {
 
 // sync waits for the engine.
 func (n *node) sync() {
-	n.t.Helper()
+	n.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.e.Sync(ctx); err != nil {
-		n.t.Fatalf("Sync: %v", err)
+		n.Fatalf("Sync: %v", err)
 	}
 }
 
@@ -311,14 +219,14 @@ func (n *node) happened(k EventKind, a string) int {
 
 // await waits for an event.
 func (n *node) await(k EventKind, a string) {
-	n.t.Helper()
-	eventually(n.t, fmt.Sprintf("%s %s", k, a), func() bool { return n.happened(k, a) > 0 })
+	n.Helper()
+	eventually(n.TB, fmt.Sprintf("%s %s", k, a), func() bool { return n.happened(k, a) > 0 })
 }
 
 // patience is how long a test waits for something that should take far less.
 const patience = 20 * time.Second
 
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !cond() {
@@ -331,9 +239,9 @@ func eventually(t *testing.T, what string, cond func() bool) {
 
 // poke makes the host's kernel want to know who has an address.
 func (h *host) poke(a string) {
-	h.t.Helper()
+	h.Helper()
 	ip := netip.MustParseAddr(a)
-	_ = h.in(func() error {
+	_ = h.In(func() error {
 		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 9)))
 		if err != nil {
 			return err
@@ -346,9 +254,9 @@ func (h *host) poke(a string) {
 
 // neighbour is what the host's kernel knows about an address.
 func (h *host) neighbour(a string) (hw net.HardwareAddr, state int) {
-	h.t.Helper()
+	h.Helper()
 	ip := net.ParseIP(a)
-	h.must("neighbours", func() error {
+	h.Must("neighbours", func() error {
 		all, err := netlink.NeighList(0, netlink.FAMILY_ALL)
 		for _, n := range all {
 			if n.IP.Equal(ip) {
@@ -362,8 +270,8 @@ func (h *host) neighbour(a string) (hw net.HardwareAddr, state int) {
 
 // forgetNeighbours empties the host's neighbour table.
 func (h *host) forgetNeighbours() {
-	h.t.Helper()
-	h.must("neighbours", func() error {
+	h.Helper()
+	h.Must("neighbours", func() error {
 		all, err := netlink.NeighList(0, netlink.FAMILY_ALL)
 		for _, n := range all {
 			if n.State&netlink.NUD_PERMANENT == 0 && n.State&netlink.NUD_NOARP == 0 {
@@ -376,10 +284,10 @@ func (h *host) forgetNeighbours() {
 
 // resolves waits until the host's kernel has resolved an address to a hardware address.
 func (h *host) resolves(a string, want net.HardwareAddr) {
-	h.t.Helper()
+	h.Helper()
 	h.poke(a)
 	last := time.Now()
-	eventually(h.t, fmt.Sprintf("%s resolves to %s", a, want), func() bool {
+	eventually(h.TB, fmt.Sprintf("%s resolves to %s", a, want), func() bool {
 		hw, state := h.neighbour(a)
 		if state&(netlink.NUD_REACHABLE|netlink.NUD_STALE|netlink.NUD_DELAY|netlink.NUD_PROBE) != 0 && hw.String() == want.String() {
 			return true
@@ -394,13 +302,13 @@ func (h *host) resolves(a string, want net.HardwareAddr) {
 
 // unresolved waits until the host's kernel has given up on an address.
 func (h *host) unresolved(a string) {
-	h.t.Helper()
+	h.Helper()
 	h.forgetNeighbours()
 	h.poke(a)
-	eventually(h.t, a+" does not resolve", func() bool {
+	eventually(h.TB, a+" does not resolve", func() bool {
 		hw, state := h.neighbour(a)
 		if len(hw) > 0 && state&(netlink.NUD_REACHABLE|netlink.NUD_STALE) != 0 {
-			h.t.Fatalf("%s resolved to %s", a, hw)
+			h.Fatalf("%s resolved to %s", a, hw)
 		}
 		return state&netlink.NUD_FAILED != 0
 	})

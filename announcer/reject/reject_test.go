@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -16,68 +15,23 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/test/namespaces"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// host is a network namespace with a thread that lives in it.
-type host struct {
-	t     *testing.T
-	calls chan func()
-	ns    netns.NsHandle
-}
+type host struct{ *namespaces.Host }
 
-func newHost(t *testing.T) *host {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: it makes network namespaces")
-	}
-	h := &host{t: t, calls: make(chan func())}
-	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and the namespace with both
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			ready <- err
-			return
-		}
-		var err error
-		h.ns, err = netns.Get()
-		ready <- err
-		for f := range h.calls {
-			f()
-		}
-	}()
-	if err := <-ready; err != nil {
-		t.Skipf("cannot make a network namespace: %v", err)
-	}
-	t.Cleanup(func() {
-		close(h.calls)
-		_ = h.ns.Close()
-	})
-	return h
-}
-
-func (h *host) in(f func() error) error {
-	done := make(chan error)
-	h.calls <- func() { done <- f() }
-	return <-done
-}
-
-func (h *host) must(what string, f func() error) {
-	h.t.Helper()
-	if err := h.in(f); err != nil {
-		h.t.Fatalf("%s: %v", what, err)
-	}
-}
+func newHost(t *testing.T) *host { return &host{namespaces.New(t)} }
 
 func (h *host) nft() *nftables.Conn {
-	h.t.Helper()
-	c, err := nftables.New(nftables.WithNetNSFd(int(h.ns)))
+	h.Helper()
+	c, err := nftables.New(nftables.WithNetNSFd(int(h.NS)))
 	if err != nil {
-		h.t.Fatal(err)
+		h.Fatal(err)
 	}
 	return c
 }
@@ -100,22 +54,15 @@ func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{t: t, node: newHost(t), client: newHost(t)}
 	for _, h := range []*host{l.node, l.client} {
-		h.must("sysctl", func() error {
-			return os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0o644)
-		})
+		h.Sysctl("net/ipv6/conf/default/accept_dad", "0")
 	}
-	l.node.must("wire", func() error {
-		return netlink.LinkAdd(&netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: "eth0", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1500, TxQLen: 1000},
-			PeerName:  "eth0", PeerNamespace: netlink.NsFd(l.client.ns), PeerHardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 2},
-		})
-	})
-	up(l.node, node4+"/16", node6+"/64")
-	up(l.client, "10.9.0.2/16", "fd00:9::2/64")
+	namespaces.Wire(l.node.Host, "eth0", net.HardwareAddr{2, 0, 0, 0, 0, 1}, l.client.Host, "eth0", net.HardwareAddr{2, 0, 0, 0, 0, 2})
+	l.node.Up("eth0", node4+"/16", node6+"/64")
+	l.client.Up("eth0", "10.9.0.2/16", "fd00:9::2/64")
 	for _, f := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-		l.node.must("forwarding", func() error { return os.WriteFile("/proc/sys/net/"+f, []byte("1"), 0o644) })
+		l.node.Sysctl("net/"+f, "1")
 	}
-	l.client.must("neighbours", func() error {
+	l.client.Must("neighbours", func() error {
 		link, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
@@ -130,39 +77,8 @@ func newLab(t *testing.T) *lab {
 		}
 		return nil
 	})
-	l.table = New(Config{NetNS: int(l.node.ns), CheckEvery: 20 * time.Millisecond})
+	l.table = New(Config{NetNS: int(l.node.NS), CheckEvery: 20 * time.Millisecond})
 	return l
-}
-
-func up(h *host, cidrs ...string) {
-	h.t.Helper()
-	h.must("up", func() error {
-		for _, name := range []string{"lo", "eth0"} {
-			l, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			if err := netlink.LinkSetUp(l); err != nil {
-				return err
-			}
-			if name == "lo" {
-				continue
-			}
-			for _, c := range cidrs {
-				a, err := netlink.ParseAddr(c)
-				if err != nil {
-					return err
-				}
-				if a.IP.To4() == nil {
-					a.Flags = unix.IFA_F_NODAD
-				}
-				if err := netlink.AddrAdd(l, a); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // set gives both VIPs the same held ports.
@@ -185,7 +101,7 @@ const (
 
 // connect tries TCP; nil means a connection.
 func connect(h *host, a string, port uint16, wait time.Duration) error {
-	return h.in(func() error {
+	return h.In(func() error {
 		c, err := net.DialTimeout("tcp", netip.AddrPortFrom(netip.MustParseAddr(a), port).String(), wait)
 		if err == nil {
 			_ = c.Close()
@@ -196,7 +112,7 @@ func connect(h *host, a string, port uint16, wait time.Duration) error {
 
 // exchange sends one datagram from a connected socket and returns what comes back as an error.
 func exchange(h *host, network, to string, wait time.Duration) error {
-	return h.in(func() error {
+	return h.In(func() error {
 		c, err := net.Dial(network, to)
 		if err != nil {
 			return err
@@ -263,7 +179,7 @@ func TestPortsThatNobodyHasLate(t *testing.T) {
 	l := newLab(t)
 	l.table.layout = late
 	for _, f := range []string{"ipv4/conf/all/send_redirects", "ipv4/conf/eth0/send_redirects", "ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"} {
-		l.node.must("sysctl", func() error { return os.WriteFile("/proc/sys/net/"+f, []byte("0"), 0o644) })
+		l.node.Must("sysctl", func() error { return os.WriteFile("/proc/sys/net/"+f, []byte("0"), 0o644) })
 	}
 	testPortsThatNobodyHas(t, l)
 }
@@ -320,7 +236,7 @@ type sniffer struct {
 func (l *lab) sniff() *sniffer {
 	l.t.Helper()
 	s := &sniffer{h: l.client}
-	l.client.must("sniffer", func() (err error) {
+	l.client.Must("sniffer", func() (err error) {
 		all := int(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
 		s.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, all)
 		return err
@@ -380,7 +296,7 @@ func (l *lab) serve() {
 	}
 	for _, a := range []string{node4, node6} {
 		var ln net.Listener
-		l.node.must("listen", func() (err error) {
+		l.node.Must("listen", func() (err error) {
 			ln, err = net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(a), 8080).String())
 			return err
 		})
@@ -421,7 +337,7 @@ func ping(h *host, a string) (from string, err error) {
 	if netip.MustParseAddr(a).Is6() {
 		network, typ = "ip6:58", 128
 	}
-	err = h.in(func() error {
+	err = h.In(func() error {
 		c, err := net.ListenPacket(network, "")
 		if err != nil {
 			return err
@@ -454,7 +370,7 @@ func ping(h *host, a string) (from string, err error) {
 func TestPing(t *testing.T) {
 	l := newLab(t)
 	for _, cfg := range []Config{{}, {Node4: netip.MustParseAddr(node4), Node6: netip.MustParseAddr(node6)}} {
-		cfg.NetNS = int(l.node.ns)
+		cfg.NetNS = int(l.node.NS)
 		l.table = New(cfg)
 		l.set(PortProto{80, unix.IPPROTO_TCP})
 		for _, h := range []*host{l.client, l.node} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -85,17 +86,12 @@ func (h *Host) Start(f func(context.Context) error) (stop func()) {
 		}
 		done <- err
 	}()
-	stopped := false
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
-		if stopped {
-			return
-		}
-		stopped = true
 		if err := <-done; err != nil {
 			h.Error(err)
 		}
-	}
+	})
 	h.Cleanup(stop)
 	return stop
 }
@@ -127,7 +123,7 @@ func (h *Host) Up(name string, cidrs ...string) {
 		if err := netlink.LinkSetUp(l); err != nil {
 			return err
 		}
-		return addAddrs(l, cidrs...)
+		return AddAddrs(l, cidrs...)
 	})
 }
 
@@ -143,7 +139,8 @@ func (h *Host) Down(name string) {
 	})
 }
 
-func addAddrs(l netlink.Link, cidrs ...string) error {
+// AddAddrs gives an interface addresses (in CIDR notation), which can be used at once.
+func AddAddrs(l netlink.Link, cidrs ...string) error {
 	for _, c := range cidrs {
 		a, err := netlink.ParseAddr(c)
 		if err != nil {
