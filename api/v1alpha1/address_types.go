@@ -20,6 +20,7 @@ import (
 // +kubebuilder:printcolumn:name="Holders",type=string,JSONPath=`.spec.summary`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
 // +kubebuilder:printcolumn:name="Announced",type=string,JSONPath=`.status.announced`
+// +kubebuilder:printcolumn:name="BGP",type=string,JSONPath=`.status.bgp.summary`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Announced")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="!isIP(self.spec.address) || ip(self.spec.address).family() == 6 || self.metadata.name == self.spec.address",message="the name of an IPv4 Address must be the address itself, such as 192.0.2.7"
@@ -206,6 +207,9 @@ type AddressStatus struct {
 	// speaker of that node.
 	// +optional
 	Layer2 *Layer2Announcement `json:"layer2,omitempty"`
+	// How widely the address is announced by BGP. Written by the controller.
+	// +optional
+	BGP *BGPAnnouncement `json:"bgp,omitempty"`
 	// Announced: the network is told about the address (False: why not).
 	// InPool: the address lies in its pool (False: it lies outside of every
 	// pool, or its pool is gone).
@@ -242,6 +246,31 @@ type Layer2Announcement struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	TakenBy string `json:"takenBy,omitempty"`
+}
+
+// BGPAnnouncement says how widely an address is announced by BGP. Which node has
+// a session with which peer stands in the SpeakerStatuses.
+type BGPAnnouncement struct {
+	// Nodes that announce the address in an established session.
+	// +required
+	Nodes int32 `json:"nodes"`
+	// Peers that hear of it from one of these nodes.
+	// +required
+	Peers int32 `json:"peers"`
+	// The same in words, for kubectl get: "3 nodes to 2 peers".
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Summary string `json:"summary,omitempty"`
+	// The prefixes that stand for the address: itself, or shorter ones where
+	// advertisements aggregate.
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=43
+	// +listType=set
+	Prefixes []string `json:"prefixes,omitempty"`
+	// Since when some node announces it.
+	// +required
+	Since metav1.Time `json:"since"`
 }
 
 // AddressList is a list of addresses.

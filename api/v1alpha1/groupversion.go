@@ -15,6 +15,10 @@ func AddToScheme(s *runtime.Scheme) error {
 		&IPAddressPool{}, &IPAddressPoolList{},
 		&Address{}, &AddressList{},
 		&L2Advertisement{}, &L2AdvertisementList{},
+		&BGPAdvertisement{}, &BGPAdvertisementList{},
+		&BGPPeer{}, &BGPPeerList{},
+		&BFDProfile{}, &BFDProfileList{},
+		&Community{}, &CommunityList{},
 		&SpeakerStatus{}, &SpeakerStatusList{},
 		&GatewayConfig{}, &GatewayConfigList{},
 	)

@@ -97,7 +97,8 @@ type L2AdvertisementStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// AdvertisementReady is the condition of an advertisement.
+// AdvertisementReady is the condition of an L2Advertisement and of a
+// BGPAdvertisement.
 const AdvertisementReady = "Ready"
 
 // L2AdvertisementList is a list of advertisements.

@@ -14,6 +14,7 @@ import (
 // +kubebuilder:metadata:annotations="helm.sh/resource-policy=keep"
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
 // +kubebuilder:printcolumn:name="Addresses",type=integer,JSONPath=`.status.layer2.addresses`
+// +kubebuilder:printcolumn:name="Sessions",type=string,JSONPath=`.status.bgp.summary`
 // +kubebuilder:printcolumn:name="Members",type=string,JSONPath=`.status.members.summary`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.lastError.message`
@@ -43,6 +44,9 @@ type SpeakerStatusStatus struct {
 	// What the speaker does on layer 2.
 	// +optional
 	Layer2 SpeakerLayer2 `json:"layer2,omitempty"`
+	// What the speaker does by BGP. Unset: no BGPPeer is for its node.
+	// +optional
+	BGP *SpeakerBGP `json:"bgp,omitempty"`
 	// The last error, until it is mended.
 	// +optional
 	LastError *SpeakerError `json:"lastError,omitempty"`
@@ -100,6 +104,77 @@ type SpeakerInterface struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Error string `json:"error,omitempty"`
+}
+
+// SpeakerBGP is what a speaker does by BGP.
+type SpeakerBGP struct {
+	// Sessions established and sessions that there should be, in words: "2 of
+	// 2".
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Summary string `json:"summary,omitempty"`
+	// How many prefixes the node announces.
+	// +optional
+	Prefixes int64 `json:"prefixes"`
+	// The sessions of the node. With more than 64 of them, those that are not
+	// established come first.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=peer
+	Sessions []SpeakerSession `json:"sessions,omitempty"`
+}
+
+// SessionState is where a BGP session stands.
+//
+// +kubebuilder:validation:Enum=Idle;Active;Established
+type SessionState string
+
+// The states of a session.
+const (
+	// SessionIdle: the session is not being tried, for the reason in its error.
+	SessionIdle SessionState = "Idle"
+	// SessionActive: the session is being tried. It stands for the states
+	// Connect, Active, OpenSent and OpenConfirm of RFC 4271, between which a
+	// session that does not come up goes to and fro.
+	SessionActive SessionState = "Active"
+	// SessionEstablished: routes are exchanged.
+	SessionEstablished SessionState = "Established"
+)
+
+// SpeakerSession is the BGP session of a node with one peer. It is written when
+// its state changes; what counts up is in the metrics.
+type SpeakerSession struct {
+	// The name of the BGPPeer.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Peer string `json:"peer"`
+	// The address of the peer, with the interface where it is unnumbered
+	// (fe80::1%eth0). Empty while it is not known.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Address string `json:"address,omitempty"`
+	// The number of the peer's autonomous system, as it says itself.
+	// +optional
+	ASN int64 `json:"asn,omitempty"`
+	// Idle: not tried, see lastError. Active: being tried. Established: routes
+	// are exchanged.
+	// +required
+	State SessionState `json:"state"`
+	// Since when it is in that state.
+	// +required
+	Since metav1.Time `json:"since"`
+	// Whether BFD sees the peer: Up, or Down. Empty: BFD does not watch it.
+	// +optional
+	// +kubebuilder:validation:Enum=Up;Down
+	BFD string `json:"bfd,omitempty"`
+	// How many prefixes are announced in the session.
+	// +optional
+	Announced int64 `json:"announced"`
+	// Why the session ended last, or does not come up. It stays when the
+	// session is back.
+	// +optional
+	LastError *SpeakerError `json:"lastError,omitempty"`
 }
 
 // SpeakerError is an error of a speaker.

@@ -45,7 +45,7 @@ func container(t *testing.T, o map[string]any) map[string]any {
 
 func TestDefaults(t *testing.T) {
 	objects := render(t, nil)
-	for _, crd := range []string{"addresses", "ipaddresspools", "l2advertisements", "speakerstatuses"} {
+	for _, crd := range []string{"addresses", "ipaddresspools", "l2advertisements", "bgpadvertisements", "bgppeers", "bfdprofiles", "communities", "speakerstatuses"} {
 		o := find(t, objects, "CustomResourceDefinition", crd+".fairlead.dev")
 		if a, _ := o["metadata"].(map[string]any)["annotations"].(map[string]any); a["helm.sh/resource-policy"] != "keep" {
 			t.Errorf("CRD %s does not stay when the chart goes: annotations %v", crd, a)

@@ -13,7 +13,7 @@ import (
 func (l *Lab) Dump(ctx context.Context, to io.Writer) {
 	for _, args := range [][]string{
 		{"get", "nodes", "-o", "wide"},
-		{"get", "ipaddresspools,l2advertisements,addresses,speakerstatuses", "-o", "wide"},
+		{"get", "ipaddresspools,l2advertisements,bgpadvertisements,bgppeers,addresses,speakerstatuses", "-o", "wide"},
 		{"get", "services", "-A", "-o", "wide"},
 		{"get", "pods", "-A", "-o", "wide"},
 		{"get", "events", "-A", "--sort-by=.metadata.creationTimestamp"},
