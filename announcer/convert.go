@@ -111,7 +111,7 @@ func FromNode(in *corev1.Node) Node {
 
 // FromPool converts an IPAddressPool.
 func FromPool(in *v1alpha1.IPAddressPool) Pool {
-	return Pool{Name: in.Name, Labels: in.Labels}
+	return Pool{Name: in.Name, Labels: in.Labels, Addresses: rangesIn(in.Spec.Addresses)}
 }
 
 // FromL2Advertisement compiles an L2Advertisement. An error names the selector

@@ -84,25 +84,34 @@ type question struct {
 // and can be served from anywhere.
 func (ix *Index) open(a Address, endpoints EndpointsOf) (*question, *Decision) {
 	if !a.Bound || len(a.Holders) == 0 {
-		return nil, &Decision{Reason: NotBound, Message: fmt.Sprintf("Nobody uses %s, so it is not announced.", a.IP)}
+		return nil, notBound(a)
 	}
 	c := &question{ix: ix, ip: a.IP, key: hashString(a.Key)}
 	poolSelected := ""
 	for i := range ix.ads {
 		ad := &ix.ads[i]
-		if !ix.selectsPool(ad, a.Pool) {
+		if !ix.selectsPool(ad.Pools, ad.PoolSelectors, a.Pool) {
 			continue
 		}
-		if !selectsHolders(ad, a.Holders) {
+		if !selectsHolders(ad.ServiceSelectors, a.Holders) {
 			poolSelected = ad.Name
 			continue
 		}
 		c.ads = append(c.ads, ad)
 	}
 	if len(c.ads) == 0 {
-		return nil, notAdvertised(a, poolSelected)
+		return nil, notAdvertised(a, kindL2, poolSelected)
 	}
 	served := false
+	if c.local, served = servable(a, endpoints); !served {
+		return nil, notServed(a)
+	}
+	return c, nil
+}
+
+// servable says whether an address can be served from anywhere, and has the
+// endpoints of every Local holder that can be served at all.
+func servable(a Address, endpoints EndpointsOf) (local []Endpoints, served bool) {
 	for _, h := range a.Holders {
 		e := endpoints(h.Endpoints)
 		if !e.any() {
@@ -110,21 +119,40 @@ func (ix *Index) open(a Address, endpoints EndpointsOf) (*question, *Decision) {
 		}
 		served = true
 		if h.Local {
-			c.local = append(c.local, e)
+			local = append(local, e)
 		}
 	}
-	if !served {
-		return nil, notServed(a)
-	}
-	return c, nil
+	return local, served
 }
 
-func notAdvertised(a Address, poolSelected string) *Decision {
+// servesOn says whether every Local holder can be served on a node.
+func servesOn(local []Endpoints, node string) bool {
+	for _, e := range local {
+		if !e.on(node) {
+			return false
+		}
+	}
+	return true
+}
+
+// The kinds of advertisements, as messages name them.
+const (
+	kindL2  = "L2Advertisement"
+	kindBGP = "BGPAdvertisement"
+)
+
+func notBound(a Address) *Decision {
+	return &Decision{Reason: NotBound, Message: fmt.Sprintf("Nobody uses %s, so it is not announced.", a.IP)}
+}
+
+// notAdvertised says that no advertisement of a kind selects an address. One may
+// select its pool.
+func notAdvertised(a Address, kind, poolSelected string) *Decision {
 	var message string
 	switch {
 	case poolSelected != "":
-		message = fmt.Sprintf("L2Advertisement %s selects %s, but its serviceSelectors do not match the labels of %s.",
-			poolSelected, poolInWords(a.Pool), holdersInWords(a.Holders))
+		message = fmt.Sprintf("%s %s selects %s, but its serviceSelectors do not match the labels of %s.",
+			kind, poolSelected, poolInWords(a.Pool), holdersInWords(a.Holders))
 	case a.Pool == "":
 		message = fmt.Sprintf("No L2Advertisement or BGPAdvertisement selects %s, which lies outside of every pool: one without ipAddressPools would.", a.IP)
 	default:
@@ -165,7 +193,7 @@ func (c *question) obstacle(node int) Obstacle {
 		return n.obstacle
 	case !c.hasInterface(node):
 		return InterfaceMissing
-	case !c.serves(n.Name):
+	case !servesOn(c.local, n.Name):
 		return EndpointMissing
 	default:
 		return NoObstacle
@@ -179,15 +207,6 @@ func (c *question) selected(node int) bool {
 		}
 	}
 	return false
-}
-
-func (c *question) serves(node string) bool {
-	for _, e := range c.local {
-		if !e.on(node) {
-			return false
-		}
-	}
-	return true
 }
 
 // onInterface says whether an advertisement of the address selects the

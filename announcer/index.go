@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -15,14 +16,16 @@ const excludeLabel = corev1.LabelNodeExcludeBalancers
 type Index struct {
 	nodes []indexNode
 	ads   []indexAdvertisement
-	pools map[string]labels.Set
+	pools map[string]Pool
+	bgp   bgpIndex
 }
 
 type indexNode struct {
 	Node
 	hash     uint64
 	member   Member
-	obstacle Obstacle // what is against the node whatever the address
+	fault    Obstacle // what Kubernetes says against the node
+	obstacle Obstacle // the same, or what is against its speaker
 }
 
 type indexAdvertisement struct {
@@ -33,18 +36,18 @@ type indexAdvertisement struct {
 
 // NewIndex compiles a World. The order of its lists does not matter.
 func NewIndex(w World) *Index {
-	ix := &Index{pools: make(map[string]labels.Set, len(w.Pools))}
+	ix := &Index{pools: make(map[string]Pool, len(w.Pools))}
 	for _, p := range w.Pools {
-		ix.pools[p.Name] = p.Labels
+		ix.pools[p.Name] = p
 	}
 	members := make(map[string]Member, len(w.Members))
 	for _, m := range w.Members {
 		members[m.Node] = m
 	}
 	for _, n := range w.Nodes {
-		m := members[n.Name]
+		m, fault := members[n.Name], nodeFault(n, w.Options)
 		ix.nodes = append(ix.nodes, indexNode{
-			Node: n, hash: hashString(n.Name), member: m, obstacle: nodeObstacle(n, m, w.Options),
+			Node: n, hash: hashString(n.Name), member: m, fault: fault, obstacle: cmp.Or(fault, speakerFault(m)),
 		})
 	}
 	slices.SortFunc(ix.nodes, func(a, b indexNode) int { return strings.Compare(a.Name, b.Name) })
@@ -52,6 +55,7 @@ func NewIndex(w World) *Index {
 		ix.ads = append(ix.ads, ix.compile(a))
 	}
 	slices.SortFunc(ix.ads, func(a, b indexAdvertisement) int { return strings.Compare(a.Name, b.Name) })
+	ix.compileBGP(w)
 	return ix
 }
 
@@ -63,7 +67,7 @@ func (ix *Index) compile(a Advertisement) indexAdvertisement {
 	}
 	for i := range ix.nodes {
 		set := ix.nodes[i].Labels
-		out.selects[i] = len(a.NodeSelectors) == 0 || matchesAny(a.NodeSelectors, set)
+		out.selects[i] = matchesAnyOrNone(a.NodeSelectors, set)
 		for _, p := range a.Preferred {
 			if p.Selector.Matches(set) {
 				out.weights[i] += p.Weight
@@ -73,10 +77,8 @@ func (ix *Index) compile(a Advertisement) indexAdvertisement {
 	return out
 }
 
-// nodeObstacle is what is against a node whatever the address. What its speaker
-// does comes after what Kubernetes says of the node: it is the better answer to
-// why.
-func nodeObstacle(n Node, m Member, o Options) Obstacle {
+// nodeFault is what Kubernetes says against a node, whatever the address.
+func nodeFault(n Node, o Options) Obstacle {
 	_, excluded := n.Labels[excludeLabel]
 	switch {
 	case n.Deleting:
@@ -87,13 +89,27 @@ func nodeObstacle(n Node, m Member, o Options) Obstacle {
 		return NodeNetworkUnavailable
 	case excluded && !o.IgnoreExcludeLabel:
 		return NodeExcluded
-	case m.Presence == Absent:
+	default:
+		return NoObstacle
+	}
+}
+
+// speakerFault is what is against the speaker of a node. It comes after what
+// Kubernetes says of the node: that is the better answer to why.
+func speakerFault(m Member) Obstacle {
+	switch m.Presence {
+	case Absent:
 		return SpeakerAbsent
-	case m.Presence == Starting:
+	case Starting:
 		return SpeakerStarting
 	default:
 		return NoObstacle
 	}
+}
+
+// matchesAnyOrNone is for selectors of which none means all.
+func matchesAnyOrNone(selectors []labels.Selector, set labels.Set) bool {
+	return len(selectors) == 0 || matchesAny(selectors, set)
 }
 
 func matchesAny(selectors []labels.Selector, set labels.Set) bool {
@@ -105,29 +121,30 @@ func matchesAny(selectors []labels.Selector, set labels.Set) bool {
 	return false
 }
 
-// selectsPool says whether an advertisement selects the pool of an address. One
-// that names no pool selects everything, also addresses outside of every pool.
-func (ix *Index) selectsPool(a *indexAdvertisement, pool string) bool {
-	if len(a.Pools) == 0 && len(a.PoolSelectors) == 0 {
+// selectsPool says whether an advertisement, by the pools that it names and
+// selects, selects the pool of an address. One that does neither selects
+// everything, also addresses outside of every pool.
+func (ix *Index) selectsPool(names []string, selectors []labels.Selector, pool string) bool {
+	if len(names) == 0 && len(selectors) == 0 {
 		return true
 	}
 	if pool == "" {
 		return false
 	}
-	if slices.Contains(a.Pools, pool) {
+	if slices.Contains(names, pool) {
 		return true
 	}
-	set, exists := ix.pools[pool]
-	return exists && matchesAny(a.PoolSelectors, set)
+	p, exists := ix.pools[pool]
+	return exists && matchesAny(selectors, p.Labels)
 }
 
-// selectsHolders says whether an advertisement selects one of the holders.
-func selectsHolders(a *indexAdvertisement, holders []Holder) bool {
-	if len(a.ServiceSelectors) == 0 {
+// selectsHolders says whether serviceSelectors select one of the holders.
+func selectsHolders(selectors []labels.Selector, holders []Holder) bool {
+	if len(selectors) == 0 {
 		return true
 	}
 	for _, h := range holders {
-		if matchesAny(a.ServiceSelectors, h.Labels) {
+		if matchesAny(selectors, h.Labels) {
 			return true
 		}
 	}

@@ -22,6 +22,17 @@ const (
 	NoInterface Reason = "NoInterface"
 	// NoEligibleNode: there is something against every node.
 	NoEligibleNode Reason = "NoEligibleNode"
+
+	// NoPeer: no node that could announce has a session for the address.
+	NoPeer Reason = "NoPeer"
+	// NoSession: no session in which it would be announced is established.
+	NoSession Reason = "NoSession"
+	// ConflictingAdvertisements: two advertisements contradict each other.
+	ConflictingAdvertisements Reason = "ConflictingAdvertisements"
+	// UnknownCommunity: an advertisement names a community that nobody defines.
+	UnknownCommunity Reason = "UnknownCommunity"
+	// AggregationTooWide: the prefix reaches outside of the pool.
+	AggregationTooWide Reason = "AggregationTooWide"
 )
 
 // Obstacle is what keeps one node from announcing an address.

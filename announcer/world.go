@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"go4.org/netipx"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -57,6 +58,8 @@ type Node struct {
 type Pool struct {
 	Name   string
 	Labels labels.Set
+	// Addresses of the pool, also those that are excluded; nil: not known.
+	Addresses *netipx.IPSet
 }
 
 // Advertisement is an L2Advertisement with its selectors compiled.
@@ -137,6 +140,12 @@ type World struct {
 	Pools          []Pool
 	Advertisements []Advertisement
 	Members        []Member
+
+	// What is announced by BGP, and to whom.
+	BGPAdvertisements []BGPAdvertisement
+	Peers             []BGPPeer
+	Profiles          []BFDProfile
+	Communities       []CommunityAliases
 }
 
 // AssumeSpeakers returns members for a decision without gossip: every node has
