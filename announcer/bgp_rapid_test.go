@@ -129,7 +129,7 @@ func TestAdvertisementsAddUp(t *testing.T) {
 func TestSurveyAgreesWithDecisions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawBGPScene(t)
-		var nodes []string
+		var nodes, peers []string
 		for _, n := range s.world.Nodes {
 			d := s.bgp(n.Name)
 			if (len(d.Routes) == 0) != (d.Reason != "" && d.Message != "") {
@@ -142,6 +142,7 @@ func TestSurveyAgreesWithDecisions(t *testing.T) {
 				}
 				for _, p := range r.Peers {
 					draining = draining || p.Draining
+					peers = append(peers, p.Peer)
 				}
 			}
 			if draining && !n.Unschedulable {
@@ -152,8 +153,9 @@ func TestSurveyAgreesWithDecisions(t *testing.T) {
 			}
 		}
 		slices.Sort(nodes)
+		slices.Sort(peers)
 		v := s.survey()
-		if !slices.Equal(v.Nodes, nodes) || (len(nodes) == 0) != (v.Reason != "" && v.Message != "") {
+		if !slices.Equal(v.Nodes, nodes) || !slices.Equal(v.Peers, slices.Compact(peers)) || (len(nodes) == 0) != (v.Reason != "" && v.Message != "") {
 			t.Fatalf("the survey says %+v, the nodes %v", v, nodes)
 		}
 	})

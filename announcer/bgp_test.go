@@ -351,6 +351,10 @@ func TestSurveyBGP(t *testing.T) {
 			"node1 node2 node3 to rr tor: 172.30.0.100/32",
 		},
 		"some sessions": {func(*scene) {}, up("node1 tor", "node3 tor", "node9 rr"), "node1 node3 to tor: 172.30.0.100/32"},
+		"a peer of one node": {
+			func(s *scene) { s.world.Peers[0].NodeSelectors = []labels.Selector{selector("name", "node2")} }, func(_, peer string) bool { return peer == "tor" },
+			"node2 to tor: 172.30.0.100/32",
+		},
 		"a session with a peer that is not told": {
 			func(s *scene) { s.ad(func(a *BGPAdvertisement) { a.Peers = []string{"tor"} }) }, up("node1 rr"),
 			"NoSession: No session in which 172.30.0.100 would be announced (BGPAdvertisement all) is established on node1, node2, node3. ...",
