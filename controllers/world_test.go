@@ -75,7 +75,7 @@ func (w *world) empty() {
 			_ = w.c.Delete(ctx, s)
 		}
 	}
-	for _, o := range []client.Object{&v1alpha1.IPAddressPool{}, &v1alpha1.L2Advertisement{}, &v1alpha1.SpeakerStatus{}, &corev1.Node{}} {
+	for _, o := range []client.Object{&v1alpha1.IPAddressPool{}, &v1alpha1.L2Advertisement{}, &v1alpha1.BGPAdvertisement{}, &v1alpha1.BGPPeer{}, &v1alpha1.BFDProfile{}, &v1alpha1.Community{}, &v1alpha1.SpeakerStatus{}, &corev1.Node{}} {
 		if err := w.c.DeleteAllOf(ctx, o); err != nil {
 			w.t.Error(err)
 		}
