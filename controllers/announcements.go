@@ -60,6 +60,9 @@ type worldIndex struct {
 	*announcer.Index
 	// living are the nodes that are there and Ready, and whose speaker is.
 	living map[string]bool
+	bgp    bgpObjects
+	// sessions are those of the living nodes, by what their speakers say.
+	sessions map[string]announcer.Sessions
 }
 
 // lost tells whether the node that an Address names as its announcer is gone or
@@ -218,11 +221,16 @@ func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 			return nil, fmt.Errorf("listing what decides on announcements: %w", err)
 		}
 	}
+	bgp, err := s.listBGP(ctx)
+	if err != nil {
+		return nil, err
+	}
 	ready, err := s.readySpeakers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var w announcer.World
+	bgp.describe(&w)
 	living := map[string]bool{}
 	for i := range nodes.Items {
 		n := announcer.FromNode(&nodes.Items[i])
@@ -240,7 +248,7 @@ func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 	}
 	w.Options.IgnoreExcludeLabel = s.IgnoreExcludeLabel
 	w.Members = announcer.AssumeSpeakers(w.Nodes, interfacesOf(speakers.Items))
-	s.world.index = &worldIndex{Index: announcer.NewIndex(w), living: living}
+	s.world.index = &worldIndex{Index: announcer.NewIndex(w), living: living, bgp: bgp, sessions: sessionsOf(speakers.Items, living)}
 	return s.world.index, nil
 }
 

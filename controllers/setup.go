@@ -145,7 +145,7 @@ type shell struct {
 	// ready is closed when the books are rebuilt; nothing is served before.
 	ready chan struct{}
 
-	services, addresses, pools, announcements queue
+	services, addresses, pools, announcements, bgp queue
 
 	surroundings surroundings
 	configuring  sync.Mutex
@@ -191,7 +191,7 @@ func add(mgr manager.Manager, o Options) (*shell, error) {
 	s.ledger = NewLedger(s.client, s.live, o.Clock, s.tracer, o.Failpoint, LedgerHooks{Wake: s.wake, Used: s.used, Retry: s.retry})
 	s.events = newEventWriter(s.client, o.Clock, mgr.GetLogger().WithName("events"))
 	for _, add := range []func(manager.Manager) error{
-		s.addRecovery, s.addServices, s.addAddresses, s.addPools, s.addAnnouncements, s.addAdvertisements, s.addGossipKey, s.addMeter,
+		s.addRecovery, s.addServices, s.addAddresses, s.addPools, s.addAnnouncements, s.addAdvertisements, s.addBGP, s.addGossipKey, s.addMeter,
 		s.addGateways,
 	} {
 		if err := add(mgr); err != nil {
