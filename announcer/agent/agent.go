@@ -15,9 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/bgp"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
 )
@@ -34,8 +36,10 @@ type Agent struct {
 	rejects *rejecter
 	metrics *metrics
 
-	engine  Engine
-	members Membership
+	engine   Engine
+	members  Membership
+	router   Router   // nil: nothing is announced by BGP
+	watchdog Watchdog // nil: no path is watched by BFD
 
 	// macs are the hardware addresses of all speakers that were ever seen.
 	macs    sync.Map
@@ -56,6 +60,7 @@ func New(cfg Config) (*Agent, error) {
 	a.status = newStatusWriter(&a.cfg, a.metrics)
 	a.self = newSelfWriter(&a.cfg)
 	a.loop = newLoop()
+	a.loop.started = cfg.Clock.Now()
 	a.beat.Store(cfg.Clock.Now().UnixNano())
 	return a, nil
 }
@@ -78,6 +83,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return ignoreEnd(ctx, err)
 	}
 	if err := a.startEngine(serving, failed); err != nil {
+		return err
+	}
+	if err := a.startRouter(serving, failed); err != nil {
 		return err
 	}
 	if err := a.startMembers(ctx, node); err != nil {
@@ -116,10 +124,16 @@ func (a *Agent) observe(ctx, serving context.Context, failed chan<- error) error
 	if err := a.watch(ctx); err != nil {
 		return err
 	}
-	a.background(failed, "watching the API server", func() error { return a.cfg.Cache.Start(serving) })
+	caches := []cache.Cache{a.cfg.Cache}
+	if a.cfg.Passwords != nil {
+		caches = append(caches, a.cfg.Passwords)
+	}
 	a.cfg.Log.V(1).Info("Waiting for the API server")
-	if !a.cfg.Cache.WaitForCacheSync(ctx) {
-		return errors.New("the caches did not fill")
+	for _, c := range caches {
+		a.background(failed, "watching the API server", func() error { return c.Start(serving) })
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the caches did not fill")
+		}
 	}
 	return nil
 }
@@ -190,6 +204,31 @@ func (a *Agent) startEngine(serving context.Context, failed chan<- error) error 
 	}
 	a.engine = engine
 	a.background(failed, "answering ARP and NDP", func() error { return engine.Run(serving) })
+	return nil
+}
+
+// startRouter begins to speak BGP, and to watch peers. The router ends first: peers would take the end of BFD, while the
+// session of BGP stands, for the end of the path.
+func (a *Agent) startRouter(serving context.Context, failed chan<- error) error {
+	if a.cfg.NewRouter == nil {
+		return nil
+	}
+	a.router = a.cfg.NewRouter(func(ev bgp.Event) {
+		a.pending.note(func() { a.pending.sessions = append(a.pending.sessions, ev) })
+	})
+	watching, stop := context.WithCancel(context.WithoutCancel(serving))
+	a.background(failed, "speaking BGP", func() error {
+		defer stop()
+		return a.router.Run(serving)
+	})
+	if a.cfg.NewWatchdog == nil {
+		return nil
+	}
+	var err error
+	if a.watchdog, err = a.cfg.NewWatchdog(a.onBFD); err != nil {
+		return fmt.Errorf("preparing BFD: %w", err)
+	}
+	a.background(failed, "watching peers by BFD", func() error { return a.watchdog.Run(watching) })
 	return nil
 }
 
@@ -289,6 +328,10 @@ func (a *Agent) depart() {
 	ctx, cancel := context.WithTimeout(context.Background(), departWait)
 	defer cancel()
 	a.members.Depart()
+	if wait := a.drainRouters(ctx); wait > 0 {
+		// The deputies have their time meanwhile.
+		defer func(until time.Time) { time.Sleep(time.Until(until)) }(time.Now().Add(wait))
+	}
 	a.pending.note(func() { a.pending.members = true })
 	for {
 		select {

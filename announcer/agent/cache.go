@@ -45,6 +45,10 @@ func NewCache(cfg *rest.Config, s *runtime.Scheme, namespace, secret string) (ca
 			&v1alpha1.Address{}:          {Transform: slimAddress},
 			&v1alpha1.IPAddressPool{}:    {Transform: slimPool},
 			&v1alpha1.L2Advertisement{}:  {},
+			&v1alpha1.BGPAdvertisement{}: {},
+			&v1alpha1.BGPPeer{}:          {},
+			&v1alpha1.BFDProfile{}:       {},
+			&v1alpha1.Community{}:        {},
 			&corev1.Node{}:               {Transform: slimNode},
 			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
 			&corev1.Secret{}:             {Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", secret)}}},
@@ -52,6 +56,21 @@ func NewCache(cfg *rest.Config, s *runtime.Scheme, namespace, secret string) (ca
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the cache: %w", err)
+	}
+	return c, nil
+}
+
+// NewPasswords makes a cache that holds the Secret with the passwords of BGP peers and nothing else. A cache selects
+// Secrets by one field, and the other one has the gossip keys.
+func NewPasswords(cfg *rest.Config, s *runtime.Scheme, namespace, secret string) (cache.Cache, error) {
+	c, err := cache.New(cfg, cache.Options{
+		Scheme: s, ReaderFailOnMissingInformer: true, DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", secret)}}},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the cache of passwords: %w", err)
 	}
 	return c, nil
 }
@@ -130,6 +149,13 @@ func slimSlice(in any) (any, error) {
 // byService is the index of EndpointSlices by the Service they belong to.
 const byService = "service"
 
+// watch is who hears of an object's changes.
+type watch struct {
+	from    cache.Cache
+	object  client.Object
+	handler toolscache.ResourceEventHandler
+}
+
 // watch registers what is noted of each kind and begins to watch.
 func (a *Agent) watch(ctx context.Context) error {
 	if err := a.cfg.Cache.IndexField(ctx, &discoveryv1.EndpointSlice{}, byService, func(o client.Object) []string {
@@ -137,18 +163,23 @@ func (a *Agent) watch(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("indexing EndpointSlices: %w", err)
 	}
-	for _, w := range []struct {
-		object  client.Object
-		handler toolscache.ResourceEventHandler
-	}{
-		{&v1alpha1.Address{}, a.addressEvents()},
-		{&v1alpha1.IPAddressPool{}, a.worldEvents()},
-		{&v1alpha1.L2Advertisement{}, a.worldEvents()},
-		{&corev1.Node{}, a.nodeEvents()},
-		{&discoveryv1.EndpointSlice{}, a.sliceEvents()},
-		{&corev1.Secret{}, a.secretEvents()},
-	} {
-		i, err := a.cfg.Cache.GetInformer(ctx, w.object, cache.BlockUntilSynced(false))
+	watches := []watch{
+		{a.cfg.Cache, &v1alpha1.Address{}, a.addressEvents()},
+		{a.cfg.Cache, &v1alpha1.IPAddressPool{}, a.worldEvents()},
+		{a.cfg.Cache, &v1alpha1.L2Advertisement{}, a.worldEvents()},
+		{a.cfg.Cache, &v1alpha1.BGPAdvertisement{}, a.worldEvents()},
+		{a.cfg.Cache, &v1alpha1.BGPPeer{}, a.worldEvents()},
+		{a.cfg.Cache, &v1alpha1.BFDProfile{}, a.worldEvents()},
+		{a.cfg.Cache, &v1alpha1.Community{}, a.worldEvents()},
+		{a.cfg.Cache, &corev1.Node{}, a.nodeEvents()},
+		{a.cfg.Cache, &discoveryv1.EndpointSlice{}, a.sliceEvents()},
+		{a.cfg.Cache, &corev1.Secret{}, a.secretEvents(func() { a.pending.secret = true })},
+	}
+	if a.cfg.Passwords != nil {
+		watches = append(watches, watch{a.cfg.Passwords, &corev1.Secret{}, a.secretEvents(func() { a.pending.passwords = true })})
+	}
+	for _, w := range watches {
+		i, err := w.from.GetInformer(ctx, w.object, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watching %T: %w", w.object, err)
 		}

@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/announcer/bgp"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
 	"github.com/fairlead/fairlead/announcer/reject"
@@ -67,6 +69,9 @@ type Config struct {
 
 	// Cache is made by NewCache and started by Run.
 	Cache cache.Cache
+	// Passwords is a cache of the Secret PasswordSecret alone, made by NewPasswords and started by Run; nil: there are none.
+	Passwords      cache.Cache
+	PasswordSecret string
 	// Client writes statuses.
 	Client client.Client
 	// Events tells of moves and conflicts; nil: they are not told.
@@ -81,6 +86,10 @@ type Config struct {
 	NewEngine func(onEvent func(l2.Event), known func(net.HardwareAddr) bool) (Engine, error)
 	// NewMembers joins the other speakers; it is called once.
 	NewMembers func(ctx context.Context, s Gossip) (Membership, error)
+	// NewRouter makes what speaks BGP; it is called once. Nil: nothing is announced by BGP.
+	NewRouter func(onEvent func(bgp.Event)) Router
+	// NewWatchdog makes what watches peers by BFD; it is called once. Nil: nothing does.
+	NewWatchdog func(onEvent func(bfd.Event)) (Watchdog, error)
 	// NewRejecter makes the reject table for a node with these addresses; nil: there is none.
 	NewRejecter func(addresses []netip.Addr) Rejecter
 

@@ -240,7 +240,7 @@ func (a *Agent) expire() {
 // setReject notes whether we answer for an address as ourselves, and for which
 // ports nobody is refused.
 func (a *Agent) setReject(ip netip.Addr) {
-	if e := a.loop.entries[ip]; e != nil && e.want != nil && e.want.Deputy == nil {
+	if e := a.loop.entries[ip]; e != nil && (e.routed || e.want != nil && e.want.Deputy == nil) {
 		a.rejects.answer(ip, e.ports)
 	} else {
 		a.rejects.silent(ip)

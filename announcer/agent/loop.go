@@ -44,15 +44,17 @@ type loop struct {
 	// said that they answer for us.
 	departing bool
 	deputies  map[string]bool
-	// badAds are the advertisements that cannot be used, and were told of.
-	badAds map[string]string
+	// invalid are objects that cannot be used, by kind and name, and were told of.
+	invalid map[string]string
+	started time.Time
+	routing *routing
 }
 
 func newLoop() loop {
 	return loop{
 		entries: map[netip.Addr]*entry{}, releasing: map[netip.Addr]bool{}, standings: map[onNetwork]int{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
 		endpoints: map[types.NamespacedName]known{}, fronts: map[types.NamespacedName]map[types.NamespacedName]bool{}, told: map[string]uint64{},
-		deputies: map[string]bool{}, badAds: map[string]string{},
+		deputies: map[string]bool{}, invalid: map[string]string{}, routing: newRouting(),
 	}
 }
 
@@ -87,6 +89,8 @@ type entry struct {
 	traceparent string
 	decided     bool
 	decision    announcer.Decision
+	// routed: the address is announced by BGP from here.
+	routed bool
 	// want is what the packet engine was asked for.
 	want *l2.Announcement
 	// release is when we stop answering for an address that moved away, unless its
@@ -197,8 +201,13 @@ func (a *Agent) pass(ctx context.Context) {
 		for ip := range l.entries {
 			dirty[ip] = true
 		}
+		a.setRouters(ctx)
+	} else if t.passwords {
+		a.setRouters(ctx)
 	}
+	a.takeSessions(t.sessions)
 	a.takeMessages(t.messages)
+	a.decideRoutes(ctx, dirty)
 	a.decideAll(ctx, dirty)
 	if len(returned) > 0 {
 		a.announceAgain()
@@ -285,22 +294,24 @@ func (a *Agent) world(ctx context.Context) announcer.World {
 	}
 	for i := range ads.Items {
 		ad, err := announcer.FromL2Advertisement(&ads.Items[i])
-		a.tellOfAdvertisement(ads.Items[i].Name, err)
+		a.tellOfInvalid("L2Advertisement", ads.Items[i].Name, err)
 		if err == nil {
 			w.Advertisements = append(w.Advertisements, ad)
 		}
 	}
+	a.describeBGP(ctx, &w)
 	return w
 }
 
-// tellOfAdvertisement says once that an advertisement cannot be used.
-func (a *Agent) tellOfAdvertisement(name string, err error) {
+// tellOfInvalid says once that an object cannot be used.
+func (a *Agent) tellOfInvalid(kind, name string, err error) {
+	key := kind + " " + name
 	switch {
 	case err == nil:
-		delete(a.loop.badAds, name)
-	case a.loop.badAds[name] != err.Error():
-		a.loop.badAds[name] = err.Error()
-		a.cfg.Log.Error(err, "An advertisement cannot be used")
+		delete(a.loop.invalid, key)
+	case a.loop.invalid[key] != err.Error():
+		a.loop.invalid[key] = err.Error()
+		a.cfg.Log.Error(err, "An object cannot be used", "kind", kind, "name", name)
 	}
 }
 

@@ -99,6 +99,7 @@ func (a *Agent) report() {
 	a.metrics.deputized.Set(float64(a.loop.standings[asDeputy]))
 	if a.ready.Load() {
 		a.self.setWork(arp+ndp, a.members.Stats())
+		a.reportSessions()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/bgp"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -29,8 +30,11 @@ type pending struct {
 	// members: membership changed.
 	members  bool
 	secret   bool
-	events   []l2.Event
-	messages []members.Message
+	// passwords: the password of a BGP peer changed.
+	passwords bool
+	events    []l2.Event
+	sessions  []bgp.Event
+	messages  []members.Message
 	// due: a deadline has passed.
 	due bool
 	// gathered: the loop is woken soon for what has been gathered.
@@ -70,17 +74,19 @@ type taken struct {
 	addresses              map[string]time.Time
 	services               map[types.NamespacedName]bool
 	world, members, secret bool
+	passwords              bool
 	events                 []l2.Event
+	sessions               []bgp.Event
 	messages               []members.Message
 }
 
 func (p *pending) take() taken {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := taken{p.addresses, p.services, p.world, p.members, p.secret, p.events, p.messages}
+	t := taken{p.addresses, p.services, p.world, p.members, p.secret, p.passwords, p.events, p.sessions, p.messages}
 	p.addresses, p.services = map[string]time.Time{}, map[types.NamespacedName]bool{}
-	p.world, p.members, p.secret, p.due, p.gathered = false, false, false, false, false
-	p.events, p.messages = nil, nil
+	p.world, p.members, p.secret, p.passwords, p.due, p.gathered = false, false, false, false, false, false
+	p.events, p.sessions, p.messages = nil, nil, nil
 	return t
 }
 
@@ -170,8 +176,8 @@ func (a *Agent) sliceEvents() toolscache.ResourceEventHandler {
 	}
 }
 
-func (a *Agent) secretEvents() toolscache.ResourceEventHandler {
-	note := func(any) { a.pending.note(func() { a.pending.secret = true }) }
+func (a *Agent) secretEvents(mark func()) toolscache.ResourceEventHandler {
+	note := func(any) { a.pending.note(mark) }
 	return toolscache.ResourceEventHandlerFuncs{AddFunc: note, DeleteFunc: note, UpdateFunc: func(_, after any) { note(after) }}
 }
 

@@ -121,12 +121,16 @@ func (c Cause) String() string {
 
 // Event is a change of a session's state.
 type Event struct {
-	Session string
-	State   State
+	Session    string
+	State, Was State
 	// Cause is set if State is Down.
 	Cause Cause
 	At    time.Time
 }
+
+// Lost says that a path which worked does not any more. What the peer ends by intent says nothing of the path (RFC 5882
+// section 4.2).
+func (e Event) Lost() bool { return e.Was == Up && e.State == Down && e.Cause != CausePeerAdminDown }
 
 // Status is how a session stands.
 type Status struct {

@@ -260,7 +260,7 @@ func (l *loop) after(now time.Time, s *session, r result) {
 		if r.was == Up {
 			s.dropped.Add(1)
 		}
-		l.e.events.add(Event{Session: s.want.Name, State: s.machine.state, Cause: r.why, At: now})
+		l.e.events.add(Event{Session: s.want.Name, State: s.machine.state, Was: r.was, Cause: r.why, At: now})
 	}
 	l.echo(now, s, r.echo)
 	s.show(now, r)
@@ -338,7 +338,7 @@ func (l *loop) part(now time.Time, s *session) {
 	up := s.machine.state == Up
 	r := s.machine.stop(now)
 	if up {
-		l.e.events.add(Event{Session: s.want.Name, State: AdminDown, Cause: CauseRemoved, At: now})
+		l.e.events.add(Event{Session: s.want.Name, State: AdminDown, Was: Up, Cause: CauseRemoved, At: now})
 	}
 	l.send(now, s, r.packet)
 	s.parting, s.partAt = farewells-1, now.Add(farewellGap)

@@ -1,0 +1,296 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/announcer/bgp"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// Router speaks BGP with the peers of the node. *bgp.Engine is one.
+type Router interface {
+	Run(ctx context.Context) error
+	SetPeers(peers []bgp.Peer) error
+	SetRoutes(routes []bgp.Route) error
+	Down(peer, why string)
+	Up(peer string)
+	Leave()
+	Flush(ctx context.Context) error
+	Sessions() []bgp.Session
+}
+
+const (
+	// flushWait is how long peers have to take the last word of a node that stops.
+	flushWait = 500 * time.Millisecond
+	// drainWait is how long after that the routes stay, so that peers can go over to others.
+	drainWait = 2 * time.Second
+)
+
+// routing is what the loop knows of BGP.
+type routing struct {
+	table *announcer.BGPTable
+	peers []announcer.NodePeer
+	// sent are the peers that the router was given.
+	sent []bgp.Peer
+	// waiting says of peers why they were not.
+	waiting map[string]string
+	// drained are peers that are asked to prefer other nodes for all routes.
+	drained map[string]bool
+	// watched are the sessions that BFD was given.
+	watched []bfd.Session
+	// watches is what BFD watches for whom; what BFD says is taken up beside the loop.
+	watches atomic.Pointer[map[string][]string]
+}
+
+func newRouting() *routing {
+	return &routing{table: announcer.NewBGPTable(), waiting: map[string]string{}, drained: map[string]bool{}}
+}
+
+// decideRoutes has the router announce what is to be announced of the addresses.
+func (a *Agent) decideRoutes(ctx context.Context, dirty map[netip.Addr]bool) {
+	if a.router == nil || len(dirty) == 0 {
+		return
+	}
+	r, endpoints := a.loop.routing, a.endpointsOf(ctx)
+	changed := map[netip.Prefix]bool{}
+	for ip := range dirty {
+		e := a.loop.entries[ip]
+		if e == nil {
+			continue
+		}
+		d := a.loop.index.DecideBGP(e.address, endpoints, a.cfg.Node)
+		e.routed = len(d.Routes) > 0
+		for _, p := range r.table.Set(ip, d.Routes) {
+			changed[p] = true
+		}
+	}
+	a.announceRoutes(slices.Collect(maps.Keys(changed)))
+}
+
+// announceRoutes hands the routes of prefixes to the router.
+func (a *Agent) announceRoutes(prefixes []netip.Prefix) {
+	if len(prefixes) == 0 {
+		return
+	}
+	r := a.loop.routing
+	routes := make([]bgp.Route, 0, len(prefixes))
+	for _, p := range prefixes {
+		route, _ := r.table.Route(p)
+		out := bgp.Route{Prefix: p, Peers: make(map[string]bgp.Attributes, len(route.Peers))}
+		for _, to := range route.Peers {
+			out.Peers[to.Peer] = attributesOf(to, r.drained[to.Peer])
+		}
+		routes = append(routes, out)
+	}
+	if err := a.router.SetRoutes(routes); err != nil {
+		a.cfg.Log.Error(err, "Some routes cannot be announced")
+		a.self.failed(a.cfg.Clock.Now(), "routes", err.Error())
+		return
+	}
+	a.self.mended("routes")
+}
+
+func attributesOf(to announcer.RoutePeer, drained bool) bgp.Attributes {
+	out := bgp.Attributes{LocalPref: to.LocalPref, GracefulShutdown: to.Draining || drained}
+	for _, c := range to.Communities.Standard {
+		out.Communities = append(out.Communities, bgp.Community(c))
+	}
+	for _, c := range to.Communities.Large {
+		out.LargeCommunities = append(out.LargeCommunities, bgp.LargeCommunity(c))
+	}
+	return out
+}
+
+// setRouters gives the router the peers that our node is to have sessions with.
+func (a *Agent) setRouters(ctx context.Context) {
+	if a.router == nil {
+		return
+	}
+	r := a.loop.routing
+	r.peers = a.loop.index.PeersOf(a.cfg.Node)
+	passwords := a.passwords(ctx)
+	waiting := map[string]string{}
+	peers := make([]bgp.Peer, 0, len(r.peers))
+	for i := range r.peers {
+		p := &r.peers[i]
+		password, known := string(p.Password), true
+		if p.PasswordSecret != "" {
+			password, known = passwords[p.Name], passwords[p.Name] != ""
+		}
+		if !known {
+			waiting[p.Name] = fmt.Sprintf("The password is not there: is there a Secret %s of type kubernetes.io/basic-auth in namespace %s, with the entry password?", p.PasswordSecret, a.cfg.Namespace)
+			continue
+		}
+		peers = append(peers, peerOf(p, password))
+	}
+	r.waiting = waiting
+	if !slices.Equal(peers, r.sent) {
+		r.sent = peers
+		if err := a.router.SetPeers(peers); err != nil {
+			a.cfg.Log.Error(err, "Some peers cannot be used")
+		}
+		// Routes name their peers, so those of new peers have to be said again.
+		a.announceRoutes(prefixesOf(r.table))
+	}
+	a.watchPeers()
+}
+
+func prefixesOf(t *announcer.BGPTable) []netip.Prefix {
+	routes := t.Routes()
+	out := make([]netip.Prefix, len(routes))
+	for i := range routes {
+		out[i] = routes[i].Prefix
+	}
+	return out
+}
+
+// unboundedTTL lets sessions pass any number of routers.
+const unboundedTTL = 255
+
+func peerOf(p *announcer.NodePeer, password string) bgp.Peer {
+	out := bgp.Peer{
+		Name: p.Name, MyASN: p.MyASN, PeerASN: p.PeerASN, LocalASN: p.LocalASN, Dynamic: bgp.DynamicASN(p.Dynamic),
+		Address: p.Address, Interface: p.Interface, Device: p.VRF, Source: p.Source, Port: p.Port,
+		HoldTime: p.HoldTime, KeepaliveTime: p.KeepaliveTime, ConnectTime: p.ConnectTime,
+		RouterID: p.RouterID, Password: password, TTLSecurity: uint8(p.TTLSecurityHops), PrefixLimit: p.PrefixLimit,
+		GracefulRestart: bgp.GracefulRestart{Enabled: p.RestartTime > 0, RestartTime: p.RestartTime, LongLived: p.LongLivedStaleTime},
+	}
+	if p.HoldTime == 0 {
+		out.HoldTime = -1 // the session stands without signs of life
+	}
+	if p.MultiHop {
+		out.MultiHop = unboundedTTL
+	}
+	if p.DualStack {
+		out.Families = bgp.IPv4 | bgp.IPv6
+	}
+	return out
+}
+
+// passwords are those of peers by name, which the controller gathers in one Secret, so that speakers need not read
+// others.
+func (a *Agent) passwords(ctx context.Context) map[string]string {
+	if a.cfg.Passwords == nil {
+		return nil
+	}
+	secret := &corev1.Secret{}
+	name := types.NamespacedName{Namespace: a.cfg.Namespace, Name: a.cfg.PasswordSecret}
+	if err := a.cfg.Passwords.Get(ctx, name, secret, client.UnsafeDisableDeepCopy); err != nil {
+		if !apierrors.IsNotFound(err) {
+			a.cfg.Log.Error(err, "Reading the passwords of BGP peers failed", "secret", name.String())
+		}
+		return nil
+	}
+	out := make(map[string]string, len(secret.Data))
+	for peer, password := range secret.Data {
+		out[peer] = string(password)
+	}
+	return out
+}
+
+// describeBGP adds to a World what bears on BGP.
+func (a *Agent) describeBGP(ctx context.Context, w *announcer.World) {
+	ads, peers := &v1alpha1.BGPAdvertisementList{}, &v1alpha1.BGPPeerList{}
+	profiles, communities := &v1alpha1.BFDProfileList{}, &v1alpha1.CommunityList{}
+	for _, list := range []client.ObjectList{ads, peers, profiles, communities} {
+		if err := a.cfg.Cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			a.cfg.Log.Error(err, "Reading the cache failed")
+		}
+	}
+	for i := range ads.Items {
+		ad, err := announcer.FromBGPAdvertisement(&ads.Items[i])
+		a.tellOfInvalid("BGPAdvertisement", ads.Items[i].Name, err)
+		if err == nil {
+			w.BGPAdvertisements = append(w.BGPAdvertisements, ad)
+		}
+	}
+	for i := range peers.Items {
+		p, err := announcer.FromBGPPeer(&peers.Items[i])
+		a.tellOfInvalid("BGPPeer", peers.Items[i].Name, err)
+		if err == nil {
+			w.Peers = append(w.Peers, p)
+		}
+	}
+	for i := range profiles.Items {
+		w.Profiles = append(w.Profiles, announcer.FromBFDProfile(&profiles.Items[i]))
+	}
+	for i := range communities.Items {
+		w.Communities = append(w.Communities, announcer.FromCommunity(&communities.Items[i]))
+	}
+}
+
+// drainRouters asks peers to prefer other nodes before this one stops (RFC 8326). Those with graceful restart keep the
+// routes while the speaker is away; they too are asked where the node itself is about to go.
+func (a *Agent) drainRouters(ctx context.Context) (wait time.Duration) {
+	if a.router == nil {
+		return 0
+	}
+	r, gone := a.loop.routing, a.nodeGoes(ctx)
+	if gone {
+		a.router.Leave()
+	}
+	for _, p := range r.sent {
+		if gone || !p.GracefulRestart.Enabled {
+			r.drained[p.Name] = true
+		}
+	}
+	if len(r.drained) == 0 || r.table.Len() == 0 {
+		return 0
+	}
+	a.announceRoutes(prefixesOf(r.table))
+	flush, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	_ = a.router.Flush(flush) // a peer that does not read need not be waited for
+	return drainWait
+}
+
+// nodeGoes says whether the node is about to stop forwarding, so that nobody may keep its routes: it is drained for that,
+// or shuts down, which the kubelet tells by its not being ready.
+func (a *Agent) nodeGoes(ctx context.Context) bool {
+	node := &corev1.Node{}
+	if err := a.cfg.Cache.Get(ctx, types.NamespacedName{Name: a.cfg.Node}, node); err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	n := announcer.FromNode(node)
+	return n.Unschedulable || n.Deleting || !n.Ready
+}
+
+// takeSessions takes up that sessions stand otherwise.
+func (a *Agent) takeSessions(events []bgp.Event) {
+	for _, ev := range events {
+		a.tellOfSession(ev)
+	}
+	if len(events) > 0 {
+		a.watchPeers() // the address of an unnumbered peer may be known now
+	}
+}
+
+// tellOfSession writes an Event for a session that came up or was lost.
+func (a *Agent) tellOfSession(ev bgp.Event) {
+	up := ev.Session.State == bgp.Established
+	if a.cfg.Events == nil || up == (ev.Was == bgp.Established) || !a.status.events.TryAccept() {
+		return
+	}
+	peer := &v1alpha1.BGPPeer{}
+	if err := a.cfg.Cache.Get(context.Background(), types.NamespacedName{Name: ev.Session.Peer}, peer); err != nil {
+		return
+	}
+	if up {
+		a.cfg.Events.Eventf(peer, nil, corev1.EventTypeNormal, "SessionEstablished", "Announce", "Node %s has a session with %s.", a.cfg.Node, ev.Session.Remote.Addr())
+		return
+	}
+	a.cfg.Events.Eventf(peer, nil, corev1.EventTypeWarning, "SessionLost", "Announce", "Node %s has lost its session: %s.", a.cfg.Node, ev.Session.Why)
+}

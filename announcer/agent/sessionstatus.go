@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/announcer/bgp"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// maxSessions is how many sessions a SpeakerStatus has.
+const maxSessions = 64
+
+// reportSessions has the SpeakerStatus say how the sessions stand.
+func (a *Agent) reportSessions() {
+	if a.router == nil {
+		return
+	}
+	r := a.loop.routing
+	if len(r.peers) == 0 {
+		a.self.setSessions(nil)
+		return
+	}
+	by := map[string]bgp.Session{}
+	for _, s := range a.router.Sessions() {
+		by[s.Peer] = s
+	}
+	watched := a.watchedPeers()
+	out := &v1alpha1.SpeakerBGP{Prefixes: int64(r.table.Len())}
+	established := 0
+	for i := range r.peers {
+		s := sessionOf(by[r.peers[i].Name], r.peers[i].Name, r.waiting[r.peers[i].Name], a.loop.started)
+		s.BFD = watched[s.Peer]
+		if s.State == v1alpha1.SessionEstablished {
+			established++
+		}
+		out.Sessions = append(out.Sessions, s)
+	}
+	out.Summary = fmt.Sprintf("%d of %d", established, len(r.peers))
+	out.Sessions = mostTelling(out.Sessions)
+	a.self.setSessions(out)
+}
+
+// mostTelling are as many sessions as there is room for, those that are not established first among those left.
+func mostTelling(in []v1alpha1.SpeakerSession) []v1alpha1.SpeakerSession {
+	if len(in) > maxSessions {
+		slices.SortStableFunc(in, func(a, b v1alpha1.SpeakerSession) int { return rank(a) - rank(b) })
+		in = in[:maxSessions]
+	}
+	slices.SortFunc(in, func(a, b v1alpha1.SpeakerSession) int { return strings.Compare(a.Peer, b.Peer) })
+	return in
+}
+
+func rank(s v1alpha1.SpeakerSession) int {
+	if s.State == v1alpha1.SessionEstablished {
+		return 1
+	}
+	return 0
+}
+
+// watchedPeers says of each peer that BFD watches whether it is seen.
+func (a *Agent) watchedPeers() map[string]string {
+	out := map[string]string{}
+	users := a.loop.routing.watches.Load()
+	if a.watchdog == nil || users == nil {
+		return out
+	}
+	for _, s := range a.watchdog.Sessions() {
+		state := "Down"
+		if s.State == bfd.Up {
+			state = "Up"
+		}
+		for _, peer := range (*users)[s.Session] {
+			out[peer] = state
+		}
+	}
+	return out
+}
+
+func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.SpeakerSession {
+	out := v1alpha1.SpeakerSession{Peer: peer, State: v1alpha1.SessionActive, Since: seconds(s.Since), ASN: int64(s.PeerASN), Announced: int64(s.RoutesSent)}
+	if s.Remote.IsValid() {
+		out.Address = addressOf(s.Remote)
+	}
+	switch {
+	case waiting != "":
+		out.State, out.Since = v1alpha1.SessionIdle, seconds(started)
+		out.LastError = &v1alpha1.SpeakerError{Message: waiting, At: seconds(started)}
+		return out
+	case s.State == bgp.Established:
+		out.State = v1alpha1.SessionEstablished
+	case s.State == bgp.Idle:
+		out.State = v1alpha1.SessionIdle
+	}
+	switch {
+	case s.Refused:
+		out.LastError = &v1alpha1.SpeakerError{Message: cut(s.Why, 1024), At: seconds(s.Since)}
+	case s.LastError != "":
+		out.LastError = &v1alpha1.SpeakerError{Message: cut(s.LastError, 1024), At: seconds(s.LastErrorAt)}
+	}
+	return out
+}
+
+func addressOf(a netip.AddrPort) string { return a.Addr().String() }
+
+func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
+
+func (w *selfWriter) setSessions(b *v1alpha1.SpeakerBGP) {
+	w.update(func(s *v1alpha1.SpeakerStatusStatus) { s.BGP = b })
+}

@@ -1,0 +1,105 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/announcer/bfd"
+)
+
+// Watchdog watches the paths to peers by BFD. *bfd.Engine is one.
+type Watchdog interface {
+	Run(ctx context.Context) error
+	Sync(want []bfd.Session) error
+	Sessions() []bfd.Status
+}
+
+// watchPeers has BFD watch the peers that have a profile. Peers with one address share a session of BFD; the profile of
+// the first by name counts.
+func (a *Agent) watchPeers() {
+	if a.watchdog == nil {
+		return
+	}
+	r := a.loop.routing
+	remotes := a.remotes()
+	users := map[string][]string{}
+	var want []bfd.Session
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.Profile == nil || p.VRF != "" {
+			continue
+		}
+		at := p.Address
+		if p.Interface != "" {
+			at = remotes[p.Name]
+		}
+		if !at.IsValid() {
+			continue // the neighbour of an unnumbered peer is not known yet
+		}
+		s := watchOf(p, at)
+		if users[s.Name] == nil {
+			want = append(want, s)
+		}
+		users[s.Name] = append(users[s.Name], p.Name)
+	}
+	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
+	r.watches.Store(&users)
+	if slices.Equal(want, r.watched) {
+		return
+	}
+	r.watched = want
+	if err := a.watchdog.Sync(want); err != nil {
+		a.cfg.Log.Error(err, "Some peers cannot be watched by BFD")
+		a.self.failed(a.cfg.Clock.Now(), "BFD", err.Error())
+		return
+	}
+	a.self.mended("BFD")
+}
+
+// remotes are the addresses of the neighbours that sessions were made with, by peer.
+func (a *Agent) remotes() map[string]netip.Addr {
+	out := map[string]netip.Addr{}
+	for _, s := range a.router.Sessions() {
+		out[s.Peer] = s.Remote.Addr()
+	}
+	return out
+}
+
+func watchOf(p *announcer.NodePeer, at netip.Addr) bfd.Session {
+	name := at.String()
+	if p.Source.IsValid() {
+		name += " from " + p.Source.String()
+	}
+	if p.MultiHop {
+		name += " over several hops"
+	}
+	return bfd.Session{
+		Name: name, Peer: at, Local: p.Source, MultiHop: p.MultiHop,
+		Settings: bfd.Settings{
+			TransmitInterval: p.Profile.Transmit, ReceiveInterval: p.Profile.Receive, DetectMultiplier: uint8(p.Profile.DetectMultiplier),
+			Passive: p.Profile.Passive, Echo: p.Profile.EchoMode && !p.MultiHop, EchoInterval: p.Profile.Echo,
+			MinimumTTL: uint8(p.Profile.MinimumTTL),
+		},
+	}
+}
+
+// onBFD takes a session of BGP down at once when BFD sees that the path is gone. It is called beside the loop, which may
+// be busy. What the peer ends by intent takes nothing down (RFC 5882 section 4.2).
+func (a *Agent) onBFD(ev bfd.Event) {
+	users := a.loop.routing.watches.Load()
+	if users == nil {
+		return
+	}
+	for _, peer := range (*users)[ev.Session] {
+		if ev.State == bfd.Down && ev.Lost() {
+			a.router.Down(peer, "BFD: "+ev.Cause.String())
+			// The session may be tried again at once: it comes up over a path that works, whatever BFD says of it,
+			// as where the peer has BFD no longer.
+			a.router.Up(peer)
+		}
+	}
+	a.pending.note(func() {})
+}
