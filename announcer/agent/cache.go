@@ -104,7 +104,8 @@ func slimPool(in any) (any, error) {
 	}
 	meta := slimMeta(p.ObjectMeta)
 	meta.Labels = p.Labels
-	return &v1alpha1.IPAddressPool{TypeMeta: p.TypeMeta, ObjectMeta: meta}, nil
+	// The addresses bound what may be aggregated.
+	return &v1alpha1.IPAddressPool{TypeMeta: p.TypeMeta, ObjectMeta: meta, Spec: v1alpha1.IPAddressPoolSpec{Addresses: p.Spec.Addresses}}, nil
 }
 
 func slimNode(in any) (any, error) {
