@@ -33,6 +33,8 @@ import (
 const (
 	// reasonNoSpeaker: a node could announce the address, and nobody does.
 	reasonNoSpeaker = "NoSpeaker"
+	// reasonBGP: the address is announced by BGP, and not on layer 2.
+	reasonBGP = "BGP"
 	// reasonOutsidePools: the address lies in no pool.
 	reasonOutsidePools = "OutsidePools"
 	// speakersSettle is how many times Options.Settle a speaker has to announce
@@ -85,8 +87,11 @@ func (s *shell) addAnnouncements(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("announcements").
 		WatchesRawSource(s.announcements.source()).
 		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(labelsOf)).
-		Watches(&v1alpha1.SpeakerStatus{}, all, builder.WithPredicates(interfacesChanged)).
+		Watches(&v1alpha1.BGPAdvertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.BGPPeer{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Community{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(poolChanged)).
+		Watches(&v1alpha1.SpeakerStatus{}, all, builder.WithPredicates(predicate.Or(interfacesChanged, sessionsChanged))).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(s.addressesOfSlice), builder.WithPredicates(endpointsAppeared)).
 		WithOptions(working(1)).
@@ -106,6 +111,10 @@ func serviceOfSlice(o client.Object) []string {
 var labelsOf = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return !labels.Equals(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
 }}
+
+// poolChanged passes a pool when it is selected otherwise, or when its addresses,
+// which bound what BGP aggregates, may be others.
+var poolChanged = predicate.Or(labelsOf, predicate.GenerationChangedPredicate{})
 
 // interfacesChanged passes a SpeakerStatus only when other interfaces suit: it is
 // written for much else.
@@ -153,7 +162,7 @@ func (s *shell) ofSpeakers(slice client.Object) bool {
 	return slice.GetNamespace() == s.Namespace && slice.GetLabels()[componentLabel] == speakerComponent
 }
 
-// left are the Addresses that name a node which cannot take itself out.
+// left are the Addresses that name a node which cannot take itself out, or count it.
 func (s *shell) left(ctx context.Context) []reconcile.Request {
 	if !s.isReady() {
 		return nil // all Addresses are looked at once that is over
@@ -164,7 +173,7 @@ func (s *shell) left(ctx context.Context) []reconcile.Request {
 	}
 	var out []reconcile.Request
 	for _, a := range s.ledger.Announceable() {
-		if o := s.ledger.Object(a); o != nil && index.lost(o) {
+		if o := s.ledger.Object(a); o != nil && (index.lost(o) || o.Status.BGP != nil) {
 			out = append(out, requestFor("", o.Name))
 		}
 	}
@@ -305,20 +314,24 @@ func (s *shell) reconcileAnnouncement(ctx context.Context, req reconcile.Request
 
 // standing is what the controller has to say of how an Address is announced.
 type standing struct {
-	// announced is the condition Announced=False; nil: none of ours.
+	// announced is the condition Announced: False, or True where it is announced by
+	// BGP only; nil: none of ours.
 	announced *metav1.Condition
+	// bgp is how widely it is announced by BGP; nil: it is not.
+	bgp *v1alpha1.BGPAnnouncement
 	// lost: the entry in status.layer2 names a node that is gone, or whose speaker
 	// is, and that cannot take it out.
 	lost bool
 }
 
-// settling is how long to wait before a reason is written, so that a normal start
-// writes none. A reason that stands already is replaced at once.
+// settling is how long to wait before a standing is written, so that a normal start
+// writes none.
 //
 // What a node that is gone has left is taken out only after the longest wait, in
 // which another speaker writes its own over it, or the node comes back.
 func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want standing) time.Duration {
-	if !want.lost && (want.announced == nil || meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.AddressAnnounced)) {
+	settle := s.settlesIn(o, want)
+	if settle == 0 {
 		s.dark.forget(name)
 		return 0
 	}
@@ -328,9 +341,8 @@ func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want st
 		since = now
 		s.dark.put(name, now)
 	}
-	settle := s.Settle
-	if want.lost || want.announced.Reason == reasonNoSpeaker {
-		settle = settle*speakersSettle + time.Duration(s.dark.len())*settleEach
+	if settle > s.Settle {
+		settle += time.Duration(s.dark.len()) * settleEach
 	}
 	if wait := since.Add(settle).Sub(now); wait > 0 {
 		return wait
@@ -342,35 +354,102 @@ func (s *shell) settling(name types.NamespacedName, o *v1alpha1.Address, want st
 	return 0
 }
 
-// standingOf is what we have to say of an Address: nothing while a speaker speaks
-// for it that can.
+// settlesIn is how long a standing must last before it is written. A reason that
+// stands already is replaced at once, and so is none by an announcement. How widely
+// an address is announced by BGP changes with every session, for all addresses, and
+// is written when that is over.
+func (s *shell) settlesIn(o *v1alpha1.Address, want standing) time.Duration {
+	dark := want.announced != nil && want.announced.Status == metav1.ConditionFalse
+	switch {
+	case want.lost:
+		return speakersSettle * s.Settle
+	case dark && meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.AddressAnnounced):
+		return 0
+	case dark && (want.announced.Reason == reasonNoSpeaker || want.announced.Reason == string(announcer.NoSession)):
+		return speakersSettle * s.Settle
+	case dark:
+		return s.Settle
+	case o.Spec.State == v1alpha1.AddressBound && o.Status.BGP != nil && !equality.Semantic.DeepEqual(o.Status.BGP, want.bgp):
+		return speakersSettle * s.Settle
+	default:
+		return 0
+	}
+}
+
+// standingOf is what we have to say of an Address. Whether it is announced on layer
+// 2 says the speaker that announces it, as long as it can.
 func (s *shell) standingOf(ctx context.Context, o *v1alpha1.Address) (standing, error) {
-	spoken := o.Status.Layer2 != nil || meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.AddressAnnounced)
 	if o.Spec.State != v1alpha1.AddressBound && o.Status.Layer2 == nil {
-		return standing{}, nil
+		return standing{}, nil // and what was announced by BGP is no longer
 	}
 	index, err := s.announcerIndex(ctx)
 	if err != nil {
 		return standing{}, err
 	}
-	lost := index.lost(o)
-	if spoken && !lost {
-		return standing{}, nil
-	}
 	a, err := announcer.FromAddress(o)
 	if err != nil {
 		return standing{}, reconcile.TerminalError(err)
 	}
-	return standing{announced: conditionOf(index.Decide(a, s.endpointsOf(ctx)), a.IP), lost: lost}, nil
+	endpoints := s.endpointsOf(ctx)
+	survey := index.SurveyBGP(a, endpoints, index.established)
+	want := standing{lost: index.lost(o), bgp: s.announcedByBGP(o, survey)}
+	switch {
+	case spokenFor(o) && !want.lost:
+	case want.bgp != nil:
+		want.announced = &metav1.Condition{
+			Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionTrue, Reason: reasonBGP, Message: "Announced by BGP: " + want.bgp.Summary + ".",
+		}
+	default:
+		want.announced = conditionOf(a, index.Decide(a, endpoints), survey)
+	}
+	return want, nil
+}
+
+// spokenFor says whether a speaker speaks for an Address.
+func spokenFor(o *v1alpha1.Address) bool {
+	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.AddressAnnounced)
+	return o.Status.Layer2 != nil || c != nil && c.Status == metav1.ConditionTrue && c.Reason != reasonBGP
+}
+
+// established says whether a living speaker says that a session is established.
+func (x *worldIndex) established(node, peer string) bool { return x.sessions[node][peer].Established }
+
+// announcedByBGP is what the status of an Address says of BGP.
+func (s *shell) announcedByBGP(o *v1alpha1.Address, survey announcer.BGPSurvey) *v1alpha1.BGPAnnouncement {
+	if len(survey.Nodes) == 0 {
+		return nil
+	}
+	out := &v1alpha1.BGPAnnouncement{Nodes: int32(len(survey.Nodes)), Peers: int32(len(survey.Peers)), Since: seconds(s.Clock.Now())}
+	if o.Status.BGP != nil {
+		out.Since = o.Status.BGP.Since
+	}
+	out.Summary = counted(len(survey.Nodes), "node") + " to " + counted(len(survey.Peers), "peer")
+	for _, p := range survey.Prefixes[:min(len(survey.Prefixes), maxPrefixes)] {
+		out.Prefixes = append(out.Prefixes, p.String())
+	}
+	return out
+}
+
+// maxPrefixes is how many prefixes of an Address its status names.
+const maxPrefixes = 16
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // conditionOf says why nobody announces an address.
-func conditionOf(d announcer.Decision, ip netip.Addr) *metav1.Condition {
-	c := &metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: string(d.Reason), Message: capped(d.Message)}
+func conditionOf(a announcer.Address, d announcer.Decision, survey announcer.BGPSurvey) *metav1.Condition {
+	c := &metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse}
 	if d.Node != "" {
 		c.Reason = reasonNoSpeaker
-		c.Message = fmt.Sprintf("Node %s could announce %s, and no speaker does. Look at the speaker's pod on that node, and at the SpeakerStatus %s.", d.Node, ip, d.Node)
+		c.Message = fmt.Sprintf("Node %s could announce %s, and no speaker does. Look at the speaker's pod on that node, and at the SpeakerStatus %s.", d.Node, a.IP, d.Node)
+		return c
 	}
+	reason, message := announcer.Unannounced(a, d, survey)
+	c.Reason, c.Message = string(reason), capped(message)
 	return c
 }
 
@@ -390,10 +469,11 @@ func (s *shell) writeAddressStatus(ctx context.Context, o *v1alpha1.Address, wan
 		case c != nil:
 			c.LastTransitionTime, c.ObservedGeneration = now, 0
 			meta.SetStatusCondition(&next.Status.Conditions, *c)
-		case meta.IsStatusConditionFalse(next.Status.Conditions, kind) && ourReason(meta.FindStatusCondition(next.Status.Conditions, kind).Reason):
+		case isOurs(meta.FindStatusCondition(next.Status.Conditions, kind)):
 			meta.RemoveStatusCondition(&next.Status.Conditions, kind)
 		}
 	}
+	next.Status.BGP = want.bgp
 	if want.lost {
 		next.Status.Layer2, next.Status.Announced = nil, ""
 	}
@@ -423,10 +503,17 @@ func unusedSays(o *v1alpha1.Address) bool {
 	return o.Spec.State != v1alpha1.AddressBound && c != nil && c.Reason == string(announcer.NotBound)
 }
 
-// ourReason tells our reasons from a speaker's (such as a conflict).
-func ourReason(reason string) bool {
-	switch announcer.Reason(reason) {
+// isOurs tells our conditions from a speaker's (such as a conflict).
+func isOurs(c *metav1.Condition) bool {
+	switch {
+	case c == nil:
+		return false
+	case c.Status == metav1.ConditionTrue:
+		return c.Reason == reasonBGP
+	}
+	switch announcer.Reason(c.Reason) {
 	case announcer.NotBound, announcer.NoAdvertisement, announcer.NoReadyEndpoint, announcer.NoInterface, announcer.NoEligibleNode,
+		announcer.NoPeer, announcer.NoSession, announcer.ConflictingAdvertisements, announcer.UnknownCommunity, announcer.AggregationTooWide,
 		reasonNoSpeaker, reasonOutsidePools:
 		return true
 	}

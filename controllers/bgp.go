@@ -49,7 +49,7 @@ func (s *shell) addBGP(mgr manager.Manager) error {
 		Watches(&v1alpha1.BGPPeer{}, pass, spec).
 		Watches(&v1alpha1.BFDProfile{}, pass, spec).
 		Watches(&v1alpha1.Community{}, pass, spec).
-		Watches(&v1alpha1.IPAddressPool{}, pass, builder.WithPredicates(predicate.Or(labelsOf, predicate.GenerationChangedPredicate{}))).
+		Watches(&v1alpha1.IPAddressPool{}, pass, builder.WithPredicates(poolChanged)).
 		Watches(&v1alpha1.SpeakerStatus{}, pass, builder.WithPredicates(sessionsChanged)).
 		Watches(&corev1.Node{}, pass, builder.WithPredicates(nodeChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, pass, builder.WithPredicates(endpointsAppeared)).

@@ -151,7 +151,7 @@ func (l *Ledger) Announceable() []netip.Addr {
 	defer l.mu.Unlock()
 	var out []netip.Addr
 	for a, r := range l.rows {
-		if o := r.object; o != nil && (o.Spec.State == v1alpha1.AddressBound || o.Status.Layer2 != nil) {
+		if o := r.object; o != nil && (o.Spec.State == v1alpha1.AddressBound || o.Status.Layer2 != nil || o.Status.BGP != nil) {
 			out = append(out, a)
 		}
 	}

@@ -154,7 +154,8 @@ type shell struct {
 	contests contests
 	// asking is since when Services wait for an address.
 	asking since
-	// dark is since when an Address is not announced.
+	// dark is since when an Address is not announced, or announced otherwise than its
+	// status says.
 	dark  memory[time.Time]
 	world indexOf
 	// gave is when the last address was given, in Unix nanoseconds.
