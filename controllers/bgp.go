@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -43,8 +44,11 @@ func (s *shell) addBGP(mgr manager.Manager) error {
 		return nil
 	})
 	spec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
-	return builder.ControllerManagedBy(mgr).Named("bgp").
-		WatchesRawSource(s.bgp.source()).
+	b := builder.ControllerManagedBy(mgr).Named("bgp")
+	if s.passwords.secrets != nil {
+		b = b.WatchesRawSource(source.Kind[client.Object](s.passwords.secrets, &corev1.Secret{}, pass))
+	}
+	return b.WatchesRawSource(s.bgp.source()).
 		Watches(&v1alpha1.BGPAdvertisement{}, pass, spec).
 		Watches(&v1alpha1.BGPPeer{}, pass, spec).
 		Watches(&v1alpha1.BFDProfile{}, pass, spec).
@@ -141,7 +145,8 @@ func (s *shell) reconcileBGP(ctx context.Context, _ reconcile.Request) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, errors.Join(s.sayOfAdvertisements(ctx, index, o), s.sayOfPeers(ctx, index, o), s.sayOfNames(ctx, index, o))
+	missing, err := s.keepPasswords(ctx, o.peers.Items)
+	return reconcile.Result{}, errors.Join(err, s.sayOfAdvertisements(ctx, index, o), s.sayOfPeers(ctx, index, o, missing), s.sayOfNames(ctx, index, o))
 }
 
 func (s *shell) sayOfAdvertisements(ctx context.Context, index *worldIndex, o bgpObjects) error {
@@ -155,11 +160,15 @@ func (s *shell) sayOfAdvertisements(ctx context.Context, index *worldIndex, o bg
 	return errors.Join(errs...)
 }
 
-func (s *shell) sayOfPeers(ctx context.Context, index *worldIndex, o bgpObjects) error {
+func (s *shell) sayOfPeers(ctx context.Context, index *worldIndex, o bgpObjects, missing map[string]announcer.Problem) error {
 	var errs []error
 	for i := range o.peers.Items {
 		errs = append(errs, writeConditions(ctx, s, index, "BGPPeer", &o.peers.Items[i], func(p *v1alpha1.BGPPeer) {
-			ready, established, summary := peerConditions(index, p)
+			var more []announcer.Problem
+			if problem, ok := missing[p.Name]; ok {
+				more = append(more, problem)
+			}
+			ready, established, summary := peerConditions(index, p, more...)
 			p.Status.Established = summary
 			s.setCondition(&p.Status.Conditions, p, ready)
 			s.setCondition(&p.Status.Conditions, p, established)
@@ -227,7 +236,7 @@ func bgpAdvertisementReady(index *worldIndex, ad *v1alpha1.BGPAdvertisement) met
 
 // peerConditions are the conditions of a BGPPeer, and on how many nodes it is
 // established.
-func peerConditions(index *worldIndex, p *v1alpha1.BGPPeer) (ready, established metav1.Condition, summary string) {
+func peerConditions(index *worldIndex, p *v1alpha1.BGPPeer, more ...announcer.Problem) (ready, established metav1.Condition, summary string) {
 	established = metav1.Condition{Type: v1alpha1.PeerEstablished, Status: metav1.ConditionFalse, Reason: "NoNode", Message: "No node is to have a session with the peer."}
 	if _, err := announcer.FromBGPPeer(p); err != nil {
 		ready = metav1.Condition{
@@ -236,7 +245,7 @@ func peerConditions(index *worldIndex, p *v1alpha1.BGPPeer) (ready, established 
 		}
 		return ready, established, "0 of 0"
 	}
-	ready = readyOf(v1alpha1.PeerReady, "The peer is in use.", index.CheckPeer(p.Name))
+	ready = readyOf(v1alpha1.PeerReady, "The peer is in use.", append(more, index.CheckPeer(p.Name)...))
 	survey := index.SurveyPeer(p.Name, index.sessions)
 	switch {
 	case survey.Expected == 0:

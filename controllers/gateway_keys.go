@@ -54,10 +54,10 @@ func (g *gateways) authority(ctx context.Context) (map[string][]byte, time.Time,
 
 // keepSecret brings a Secret of ours in line, read past the cache: what is signed
 // must follow from what is written.
-func (g *gateways) keepSecret(ctx context.Context, name string, labels map[string]string, wanted secretData) (map[string][]byte, time.Time, error) {
-	key := client.ObjectKey{Namespace: g.Namespace, Name: name}
+func (s *shell) keepSecret(ctx context.Context, name string, labels map[string]string, wanted secretData) (map[string][]byte, time.Time, error) {
+	key := client.ObjectKey{Namespace: s.Namespace, Name: name}
 	secret := &corev1.Secret{}
-	err := g.live.Get(ctx, key, secret)
+	err := s.live.Get(ctx, key, secret)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, time.Time{}, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
@@ -75,9 +75,9 @@ func (g *gateways) keepSecret(ctx context.Context, name string, labels map[strin
 		secret.ObjectMeta = metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{"app.kubernetes.io/part-of": "fairlead"}}
 		maps.Copy(secret.Labels, labels)
 		secret.Type = corev1.SecretTypeOpaque
-		err = g.client.Create(ctx, secret, client.FieldOwner(v1alpha1.FieldManager))
+		err = s.client.Create(ctx, secret, client.FieldOwner(v1alpha1.FieldManager))
 	} else {
-		err = g.client.Patch(ctx, secret, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(v1alpha1.FieldManager))
+		err = s.client.Patch(ctx, secret, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(v1alpha1.FieldManager))
 	}
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("writing Secret %s: %w", key, err)

@@ -51,8 +51,9 @@ type Options struct {
 	// Namespace is the controller's own, where the gossip key is kept. Empty:
 	// no key is made.
 	Namespace string
-	// GossipSecret is the name of the Secret with the speakers' key.
-	GossipSecret string
+	// GossipSecret is the name of the Secret with the speakers' key,
+	// PasswordSecret that of the Secret with the passwords of BGP peers.
+	GossipSecret, PasswordSecret string
 	// Workers is how many Services are worked on at once. Default 24.
 	Workers int
 	// Settle is how long an address may go unannounced before its status says
@@ -77,6 +78,7 @@ type Options struct {
 
 func (o *Options) defaults() {
 	o.GossipSecret = cmpOr(o.GossipSecret, DefaultGossipSecret)
+	o.PasswordSecret = cmpOr(o.PasswordSecret, DefaultPasswordSecret)
 	o.Workers = cmpOr(o.Workers, 24)
 	o.Settle = cmpOr(o.Settle, 2*time.Second)
 	o.PoolStatusEvery = cmpOr(o.PoolStatusEvery, 700*time.Millisecond)
@@ -151,7 +153,8 @@ type shell struct {
 	configuring  sync.Mutex
 	configured   atomic.Pointer[configured]
 
-	contests contests
+	contests  contests
+	passwords passwordKeeper
 	// asking is since when Services wait for an address.
 	asking since
 	// dark is since when an Address is not announced, or announced otherwise than its
@@ -192,7 +195,7 @@ func add(mgr manager.Manager, o Options) (*shell, error) {
 	s.ledger = NewLedger(s.client, s.live, o.Clock, s.tracer, o.Failpoint, LedgerHooks{Wake: s.wake, Used: s.used, Retry: s.retry})
 	s.events = newEventWriter(s.client, o.Clock, mgr.GetLogger().WithName("events"))
 	for _, add := range []func(manager.Manager) error{
-		s.addRecovery, s.addServices, s.addAddresses, s.addPools, s.addAnnouncements, s.addAdvertisements, s.addBGP, s.addGossipKey, s.addMeter,
+		s.addRecovery, s.addServices, s.addAddresses, s.addPools, s.addAnnouncements, s.addAdvertisements, s.addPasswords, s.addBGP, s.addGossipKey, s.addMeter,
 		s.addGateways,
 	} {
 		if err := add(mgr); err != nil {

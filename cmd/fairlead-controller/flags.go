@@ -21,6 +21,7 @@ type flags struct {
 	statusClasses    []string
 	namespace        string
 	gossipSecret     string
+	passwordSecret   string
 	leaderElect      bool
 	leaderElectID    string
 	leaderElectSpace string
@@ -46,6 +47,7 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	set.StringVar(&classes, "status-classes", "", "loadBalancerClasses of other controllers, separated by commas, whose status addresses are announced where they lie in a pool")
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the namespace the controller runs in; default from POD_NAMESPACE")
 	set.StringVar(&f.gossipSecret, "gossip-secret", controllers.DefaultGossipSecret, "the Secret in --namespace with the speakers' gossip key; made if there is none")
+	set.StringVar(&f.passwordSecret, "bgp-password-secret", controllers.DefaultPasswordSecret, "the Secret in --namespace where the passwords of BGP peers are gathered for the speakers; made if it is needed")
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "let one of several replicas work at a time")
 	set.StringVar(&f.leaderElectID, "leader-elect-id", "fairlead-controller", "the name of the Lease for --leader-elect")
 	set.StringVar(&f.leaderElectSpace, "leader-elect-namespace", "", "the namespace of the Lease; default --namespace")

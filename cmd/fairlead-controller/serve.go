@@ -35,7 +35,7 @@ func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerPr
 	}
 	err = controllers.Add(mgr, controllers.Options{
 		Service:   service.Config{Default: f.defaultClass, StatusClasses: f.statusClasses},
-		Namespace: f.namespace, GossipSecret: f.gossipSecret, Workers: f.workers,
+		Namespace: f.namespace, GossipSecret: f.gossipSecret, PasswordSecret: f.passwordSecret, Workers: f.workers,
 		IgnoreExcludeLabel: f.ignoreExclude, Tracer: tracer, Failpoint: failpoint,
 		Gateways: f.gateways.options(),
 	})

@@ -21,6 +21,8 @@ type flags struct {
 	node           string
 	namespace      string
 	gossipSecret   string
+	passwordSecret string
+	bgp            bool
 	gossipPort     int
 	exclude        *regexp.Regexp
 	ignoreExclude  bool
@@ -44,6 +46,8 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	set.StringVar(&f.node, "node-name", os.Getenv("NODE_NAME"), "the node that the speaker runs on; default from NODE_NAME")
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the namespace the speaker runs in; default from POD_NAMESPACE")
 	set.StringVar(&f.gossipSecret, "gossip-secret", "fairlead-gossip", "the Secret in --namespace with the speakers' gossip keys")
+	set.BoolVar(&f.bgp, "bgp", true, "announce by BGP to the peers that BGPPeers name")
+	set.StringVar(&f.passwordSecret, "bgp-password-secret", "fairlead-bgp-passwords", "the Secret in --namespace with the passwords of BGP peers, which the controller makes")
 	set.IntVar(&f.gossipPort, "gossip-port", members.DefaultPort, "the port (TCP and UDP) on which speakers talk to each other, the same on all nodes")
 	set.StringVar(&exclude, "exclude-interfaces", "", "interfaces that are never used, a regular expression; default those that container networks make: "+l2.DefaultExclude.String())
 	set.BoolVar(&f.ignoreExclude, "ignore-exclude-lb", false, "announce also from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers")

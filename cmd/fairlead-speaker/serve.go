@@ -27,6 +27,8 @@ import (
 
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/announcer/agent"
+	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/announcer/bgp"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
 	"github.com/fairlead/fairlead/announcer/reject"
@@ -44,6 +46,12 @@ func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerPr
 	config.Tracer = tracer
 	if config.Cache, err = agent.NewCache(restConfig, scheme, f.namespace, f.gossipSecret); err != nil {
 		return err
+	}
+	if f.bgp {
+		config.PasswordSecret = f.passwordSecret
+		if config.Passwords, err = agent.NewPasswords(restConfig, scheme, f.namespace, f.passwordSecret); err != nil {
+			return err
+		}
 	}
 	if config.Client, err = client.New(restConfig, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("making a client: %w", err)
@@ -113,6 +121,14 @@ func (f *flags) agentConfig(log logr.Logger) agent.Config {
 				Keys: g.Keys, Expected: g.Nodes, Grace: f.seatGrace, Settle: f.settle, OnChange: g.OnChange, OnMessage: g.OnMessage,
 			})
 		},
+	}
+	if f.bgp {
+		config.NewRouter = func(onEvent func(bgp.Event)) agent.Router {
+			return bgp.New(bgp.Config{Log: log.WithName("bgp"), OnEvent: onEvent})
+		}
+		config.NewWatchdog = func(onEvent func(bfd.Event)) (agent.Watchdog, error) {
+			return bfd.New(bfd.Config{Log: log.WithName("bfd"), OnEvent: onEvent})
+		}
 	}
 	if f.answer && !usesIPVS(log) {
 		config.NewRejecter = func(addresses []netip.Addr) agent.Rejecter {
