@@ -11,4 +11,8 @@
 // by address: a changed Address costs one decision, a changed node or
 // advertisement costs one for every address. The controller uses the same
 // functions with [AssumeSpeakers] to say why nobody announces an address.
+//
+// On layer 2 one node announces an address ([Index.Decide]); by BGP every node
+// does that can serve it and has a peer to tell ([Index.DecideBGP]), and a
+// [BGPTable] joins what a node announces of all its addresses.
 package announcer
