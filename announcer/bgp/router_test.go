@@ -1,3 +1,7 @@
+// The listener of gobgp's server takes no TCP-MD5 where Go makes it a multipath one.
+//
+//go:debug multipathtcp=0
+
 package bgp
 
 import (
@@ -148,19 +152,29 @@ func newSpeaker(t testing.TB, cfg Config) *speaker {
 		defer s.mu.Unlock()
 		s.events = append(s.events, e)
 	}
-	s.Engine = New(cfg)
+	s.run(New(cfg))
+	return s
+}
+
+func runEngine(t testing.TB, e *Engine) *speaker {
+	s := &speaker{t: t}
+	s.run(e)
+	return s
+}
+
+func (s *speaker) run(e *Engine) {
+	s.Engine = e
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.Run(ctx); err != nil {
-			t.Error(err)
+		if err := e.Run(ctx); err != nil {
+			s.t.Error(err)
 		}
 	}()
 	var once sync.Once
 	s.stop = func() { once.Do(func() { cancel(); <-done }) }
-	t.Cleanup(s.stop)
-	return s
+	s.t.Cleanup(s.stop)
 }
 
 func (s *speaker) sync(peers []Peer, routes []Route) {
@@ -223,4 +237,3 @@ func routes(all []netip.Prefix, a Attributes, names ...string) []Route {
 	}
 	return out
 }
-

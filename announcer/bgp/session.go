@@ -189,14 +189,17 @@ func causeOf(ctx context.Context) *fault {
 // failed takes note of why an attempt or a connection ended and sets when to try next.
 func (s *session) failed(f *fault) {
 	s.mu.Lock()
-	now := s.clock.Now()
-	if f.kind != ours {
-		s.view.LastError, s.view.LastErrorAt = f.words, now
-	}
-	s.view.Why = f.words
-	s.retry = now.Add(s.backoff(f))
+	s.noteLocked(f)
+	s.retry = s.clock.Now().Add(s.backoff(f))
 	s.mu.Unlock()
 	s.report()
+}
+
+func (s *session) noteLocked(f *fault) {
+	s.view.Why = f.words
+	if f.kind != ours {
+		s.view.LastError, s.view.LastErrorAt = f.words, s.clock.Now()
+	}
 }
 
 // backoff is how long to wait after a fault: three quarters to all of what is due, so that nodes do not act in step
@@ -254,7 +257,8 @@ func (s *session) lost(f *fault) {
 			s.limitWait = 0
 		}
 	}
-	v.State, v.Why = Connect, f.words
+	v.State = Connect
+	s.noteLocked(f)
 	v.Local, v.Remote, v.PeerASN, v.PeerRouterID = netip.AddrPort{}, netip.AddrPort{}, 0, netip.Addr{}
 	v.HoldTime, v.KeepaliveTime, v.Families, v.GracefulRestart = 0, 0, 0, false
 	v.NextHopIPv4, v.NextHopIPv6 = netip.Addr{}, netip.Addr{}
