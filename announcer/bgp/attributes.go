@@ -17,6 +17,9 @@ func (a *attributes) equal(b Attributes) bool {
 		slices.Equal(a.Communities, b.Communities) && slices.Equal(a.LargeCommunities, b.LargeCommunities)
 }
 
+// same tells whether a peer that has been sent b, or nothing if that is nil, need not be sent a.
+func (a *attributes) same(b *attributes) bool { return a == b || b != nil && a.key == b.key }
+
 // pool keeps one copy of equal attributes. Those that a whole Sync did not use are forgotten.
 type pool struct {
 	known map[string]*attributes

@@ -18,8 +18,8 @@
 //
 // An announcer needs a small part of BGP, with no decision process: per peer a list of what it shall have and what it
 // has been sent (ribOut), an OPEN, keepalives and UPDATEs. That is what this package holds. 5000 routes to 3 peers take
-// 2 MB, to 10 peers 6 MB; a changed route costs one UPDATE for each peer that has it and nothing else.
-// (BenchmarkMemory and BenchmarkOneRoute.)
+// 1.6 MB, to 10 peers 5.4 MB, 111 bytes for a route and a peer (BenchmarkMemory; gobgp's servers: 9.6 MB and 31 MB); a
+// changed route costs one UPDATE for each peer that has it and nothing else (TestOneChangedAddress).
 //
 // # How it is built
 //

@@ -295,24 +295,22 @@ func sift(peers []Peer, routerID netip.Addr, listening bool) (good map[string]Pe
 func (e *Engine) syncRoutes(routes []Route) []error {
 	var errs []error
 	changed := map[*peering]bool{}
-	sessions := make(map[string]*peering, len(e.peers))
-	for name, p := range e.peers {
-		sessions[name] = p
+	for _, p := range e.peers {
 		p.session.mu.Lock()
 	}
 	for i := range routes {
-		prefix := routes[i].Prefix.Masked()
-		if !prefix.IsValid() || prefix.Addr().Is4In6() {
-			errs = append(errs, fmt.Errorf("route %s: that is no prefix to announce", routes[i].Prefix))
+		prefix, err := usable(routes[i].Prefix)
+		if err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		for name, a := range routes[i].Peers {
-			p := sessions[name]
+			p := e.peers[name]
 			if p == nil {
 				continue
 			}
-			if n := 4*len(a.Communities) + 12*len(a.LargeCommunities); n > maxCommunityBytes {
-				errs = append(errs, fmt.Errorf("route %s for peer %s: its communities take %d bytes, more than %d", prefix, name, n, maxCommunityBytes))
+			if err := a.check(); err != nil {
+				errs = append(errs, fmt.Errorf("route %s for peer %s: %w", prefix, name, err))
 				continue
 			}
 			if p.session.rib.put(prefix, a, e.attrs) {
@@ -320,7 +318,7 @@ func (e *Engine) syncRoutes(routes []Route) []error {
 			}
 		}
 	}
-	for _, p := range sessions {
+	for _, p := range e.peers {
 		if p.session.rib.sweep(e.attrs.gen) > 0 || changed[p] {
 			signal(p.session.work)
 		}
@@ -328,6 +326,46 @@ func (e *Engine) syncRoutes(routes []Route) []error {
 	}
 	e.attrs.sweep()
 	return errs
+}
+
+// Set replaces what is wanted for one prefix, nil meaning nothing; its cost does not depend on how many routes there are. The
+// error is as that of Sync, and lasts as what it sets: until the next Sync.
+func (e *Engine) Set(prefix netip.Prefix, peers map[string]Attributes) error {
+	prefix, err := usable(prefix)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var errs []error
+	for name, p := range e.peers {
+		a, wanted := peers[name]
+		if err := a.check(); err != nil {
+			errs = append(errs, fmt.Errorf("route %s for peer %s: %w", prefix, name, err))
+			wanted = false
+		}
+		if p.session.set(prefix, a, wanted, e.attrs) {
+			signal(p.session.work)
+		}
+	}
+	e.attrs.gen++
+	return errors.Join(errs...)
+}
+
+// usable is the prefix without superfluous bits.
+func usable(p netip.Prefix) (netip.Prefix, error) {
+	m := p.Masked()
+	if !m.IsValid() || m.Addr().Is4In6() {
+		return m, fmt.Errorf("route %s: that is no prefix to announce", p)
+	}
+	return m, nil
+}
+
+func (a Attributes) check() error {
+	if n := 4*len(a.Communities) + 12*len(a.LargeCommunities); n > maxCommunityBytes {
+		return fmt.Errorf("its communities take %d bytes, more than %d", n, maxCommunityBytes)
+	}
+	return nil
 }
 
 // accept hands a connection to the passive peer that it comes from.

@@ -74,6 +74,18 @@ func TestRIBOutConverges(t *testing.T) {
 				r.sweep(attrs.gen)
 				attrs.sweep()
 			},
+			"set": func(t *rapid.T) {
+				p, a := drawPrefix(t), drawAttributes(t)
+				delete(wanted, p)
+				if rapid.Bool().Draw(t, "wanted") {
+					r.put(p, a, attrs)
+					wanted[p] = attributesKey(a)
+				} else {
+					r.drop(p)
+				}
+				r.kept = 0
+				attrs.gen++
+			},
 			"connect": func(t *rapid.T) {
 				can = rapid.SampledFrom([]Families{IPv4, IPv6, IPv4 | IPv6}).Draw(t, "families")
 				has, refreshed = map[netip.Prefix]string{}, map[netip.Prefix]bool{}

@@ -68,6 +68,16 @@ func (r *ribOut) sweep(gen uint64) (gone int) {
 	return gone
 }
 
+// drop makes one prefix unwanted and tells whether that is a change.
+func (r *ribOut) drop(p netip.Prefix) bool {
+	e := r.entries[p]
+	if e == nil || e.want == nil {
+		return false
+	}
+	r.unwant(p, e)
+	return true
+}
+
 func (r *ribOut) unwant(p netip.Prefix, e *entry) {
 	e.want = nil
 	r.wanted--
@@ -145,7 +155,7 @@ func (r *ribOut) next(limit int) batch {
 				b.withdraw = append(b.withdraw, p)
 			}
 			delete(r.entries, p)
-		case e.want != e.has || e.again:
+		case e.again || !e.want.same(e.has):
 			if e.has == nil {
 				r.sent++
 			}

@@ -87,6 +87,15 @@ func TestOneChangedAddress(t *testing.T) {
 			t.Errorf("%s: %d UPDATEs counted", name, v.UpdatesSent)
 		}
 	}
+	if err := s.Set(list[78].Prefix, map[string]Attributes{names[0]: {}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one address set by itself", func() bool {
+		return all[0].reach.Load() == count+1 && all[9].gone.Load() == 2 && all[5].gone.Load() == 1
+	})
+	if v := s.session(names[9]); v.RoutesSent != count-2 {
+		t.Errorf("%d routes sent", v.RoutesSent)
+	}
 }
 
 // BenchmarkOneRoute changes one of 5000 routes to 10 peers and waits until all connections have taken it.
@@ -104,17 +113,22 @@ func BenchmarkOneRoute(b *testing.B) {
 		other[n] = Attributes{Communities: []Community{NoExport}}
 	}
 	usual := list[0].Peers
-	b.ResetTimer()
-	for i := range b.N {
-		list[2500].Peers = usual
-		if i%2 == 0 {
-			list[2500].Peers = other
-		}
-		s.sync(peers, list)
-		if err := s.Flush(b.Context()); err != nil {
-			b.Fatal(err)
+	change := func(b *testing.B, do func() error) {
+		for i := range b.N {
+			list[2500].Peers = usual
+			if i%2 == 0 {
+				list[2500].Peers = other
+			}
+			if err := do(); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Flush(b.Context()); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
+	b.Run("Sync", func(b *testing.B) { change(b, func() error { return s.Sync(peers, list) }) })
+	b.Run("Set", func(b *testing.B) { change(b, func() error { return s.Set(list[2500].Prefix, list[2500].Peers) }) })
 }
 
 // BenchmarkSameRoutes repeats a wish of 5000 routes to 10 peers.

@@ -377,6 +377,17 @@ func (s *session) resend(f Families) {
 	signal(s.work)
 }
 
+// set changes what is wanted for one prefix and tells whether that is a change.
+func (s *session) set(p netip.Prefix, a Attributes, wanted bool, attrs *pool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !wanted {
+		return s.rib.drop(p)
+	}
+	defer func() { s.rib.kept = 0 }()
+	return s.rib.put(p, a, attrs)
+}
+
 // take is the next batch to send and whether the routes are being drained. An empty one means that all has been sent.
 func (s *session) take(limit int) (batch, bool) {
 	s.mu.Lock()
