@@ -28,8 +28,8 @@ type pending struct {
 	// world: a node, a pool or an advertisement changed.
 	world bool
 	// members: membership changed.
-	members  bool
-	secret   bool
+	members bool
+	secret  bool
 	// passwords: the password of a BGP peer changed.
 	passwords bool
 	events    []l2.Event

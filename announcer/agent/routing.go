@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -24,7 +25,7 @@ import (
 type Router interface {
 	Run(ctx context.Context) error
 	SetPeers(peers []bgp.Peer) error
-	SetRoutes(routes []bgp.Route) error
+	Set(prefix netip.Prefix, peers map[string]bgp.Attributes) error
 	Down(peer, why string)
 	Up(peer string)
 	Leave()
@@ -86,16 +87,16 @@ func (a *Agent) announceRoutes(prefixes []netip.Prefix) {
 		return
 	}
 	r := a.loop.routing
-	routes := make([]bgp.Route, 0, len(prefixes))
+	var errs []error
 	for _, p := range prefixes {
 		route, _ := r.table.Route(p)
-		out := bgp.Route{Prefix: p, Peers: make(map[string]bgp.Attributes, len(route.Peers))}
+		peers := make(map[string]bgp.Attributes, len(route.Peers))
 		for _, to := range route.Peers {
-			out.Peers[to.Peer] = attributesOf(to, r.drained[to.Peer])
+			peers[to.Peer] = attributesOf(to, r.drained[to.Peer])
 		}
-		routes = append(routes, out)
+		errs = append(errs, a.router.Set(p, peers))
 	}
-	if err := a.router.SetRoutes(routes); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		a.cfg.Log.Error(err, "Some routes cannot be announced")
 		a.self.failed(a.cfg.Clock.Now(), "routes", err.Error())
 		return

@@ -176,6 +176,13 @@ func (e *Engine) Sync(peers []Peer, routes []Route) error {
 	return errors.Join(errs...)
 }
 
+// SetPeers replaces the peers as Sync does and leaves the routes as they are. A new peer has none until they are Set again.
+func (e *Engine) SetPeers(peers []Peer) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return errors.Join(e.syncPeers(peers)...)
+}
+
 func (e *Engine) syncPeers(peers []Peer) []error {
 	good, bad := sift(peers, e.cfg.RouterID, len(e.cfg.Listen) > 0)
 	var errs []error
