@@ -1,80 +1,20 @@
 package bfd
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/test/namespaces"
+	"github.com/fairlead/fairlead/test/routers"
 )
 
-// frr is FRR's BFD daemon on a host.
+// frr is FRR on a host.
 type frr struct {
-	*namespaces.Host
-	dir string
-}
-
-func program(t *testing.T, path, source string) string {
-	t.Helper()
-	found, err := exec.LookPath(path)
-	if err != nil {
-		t.Skipf("%s is not installed (%s has it)", path, source)
-	}
-	return found
-}
-
-// startFRR runs zebra and bfdd with a configuration.
-func startFRR(h *namespaces.Host, config string) *frr {
-	h.Helper()
-	t := h.TB.(*testing.T)
-	f := &frr{Host: h, dir: daemonDir(t, "frr")}
-	file := filepath.Join(f.dir, "frr.conf")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	zserv := filepath.Join(f.dir, "zserv.api")
-	for _, daemon := range []string{"zebra", "bfdd"} {
-		c := exec.Command(program(t, "/usr/lib/frr/"+daemon, "the package frr"), "-f", file, "-z", zserv,
-			"-i", filepath.Join(f.dir, daemon+".pid"), "--vty_socket", f.dir, "-P", "0", "--log", "file:"+filepath.Join(f.dir, daemon+".log"))
-		if daemon == "bfdd" {
-			c.Args = append(c.Args, "--bfdctl", filepath.Join(f.dir, "bfdd.sock"))
-		}
-		c.Stderr = os.Stderr
-		h.Exec(c)
-		eventually(t, daemon, func() error {
-			_, err := os.Stat(filepath.Join(f.dir, daemon+".vty"))
-			return err
-		})
-	}
-	return f
-}
-
-// daemonDir is a directory that a daemon's own user can write to.
-func daemonDir(t *testing.T, name string) string {
-	t.Helper()
-	u, err := user.Lookup(name)
-	if err != nil {
-		t.Skipf("there is no user %s (the package %s makes it)", name, name)
-	}
-	dir, err := os.MkdirTemp("", "bfd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if err := os.Chown(dir, uid, gid); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	t *testing.T
+	*routers.FRR
 }
 
 // frrPeer is what FRR says of a session.
@@ -89,21 +29,20 @@ type frrPeer struct {
 }
 
 func (f *frr) peer() (frrPeer, error) {
-	out, err := exec.Command("vtysh", "--vty_socket", f.dir, "-d", "bfdd", "-c", "show bfd peers json").CombinedOutput()
-	if err != nil {
-		return frrPeer{}, fmt.Errorf("%w: %s", err, out)
-	}
 	var peers []frrPeer
-	if err := json.Unmarshal(out, &peers); err != nil || len(peers) != 1 {
-		return frrPeer{}, fmt.Errorf("FRR says %s (%v)", out, err)
+	if err := f.Show("show bfd peers", &peers); err != nil {
+		return frrPeer{}, err
+	}
+	if len(peers) != 1 {
+		return frrPeer{}, fmt.Errorf("FRR has the peers %+v", peers)
 	}
 	return peers[0], nil
 }
 
 // await waits until FRR says it.
 func (f *frr) await(what string, ok func(frrPeer) bool) {
-	f.Helper()
-	eventually(f.TB.(*testing.T), what, func() error {
+	f.t.Helper()
+	eventually(f.t, what, func() error {
 		p, err := f.peer()
 		if err == nil && !ok(p) {
 			err = fmt.Errorf("FRR says %+v", p)
@@ -136,7 +75,7 @@ func TestFRR(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, h := beside(t)
-			f := startFRR(h, "bfd\n "+test.config+"\n  transmit-interval 100\n  receive-interval 100\n  no shutdown\n !\n!\n")
+			f := &frr{t, routers.StartFRR(h, "bfd\n "+test.config+"\n  transmit-interval 100\n  receive-interval 100\n  no shutdown\n !\n!\n")}
 			a.sync(test.want)
 			a.await("r", Up)
 			f.await("up with our settings", func(p frrPeer) bool {
@@ -165,7 +104,7 @@ func TestFRREchoes(t *testing.T) {
 	for _, each := range []*namespaces.Host{a.Host, h} {
 		each.Sysctl("net/ipv4/ip_forward", "1")
 	}
-	f := startFRR(h, "bfd\n peer 10.9.0.1 interface eth0\n  echo-mode\n  echo transmit-interval 50\n  echo receive-interval 50\n  no shutdown\n !\n!\n")
+	f := &frr{t, routers.StartFRR(h, "bfd\n peer 10.9.0.1 interface eth0\n  echo-mode\n  echo transmit-interval 50\n  echo receive-interval 50\n  no shutdown\n !\n!\n")}
 	want := wantTo("r", "10.9.0.2")
 	want.Echo, want.EchoInterval = true, 50*time.Millisecond
 	a.sync(want)
@@ -187,31 +126,11 @@ func TestFRREchoes(t *testing.T) {
 	a.quiet()
 }
 
-// bird is BIRD on a host.
-type bird struct {
-	*namespaces.Host
-	dir string
-}
-
-func startBIRD(h *namespaces.Host, config string) *bird {
-	h.Helper()
-	t := h.TB.(*testing.T)
-	b := &bird{Host: h, dir: t.TempDir()}
-	file := filepath.Join(b.dir, "bird.conf")
-	if err := os.WriteFile(file, []byte("router id 10.9.0.2;\nprotocol device {}\n"+config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(program(t, "bird", "the package bird2"), "-f", "-c", file, "-s", filepath.Join(b.dir, "ctl"))
-	c.Stderr = os.Stderr
-	h.Exec(c)
-	return b
-}
-
-func (b *bird) await(what string, ok func(string) bool) {
-	b.Helper()
-	eventually(b.TB.(*testing.T), what, func() error {
-		out, err := exec.Command("birdc", "-r", "-s", filepath.Join(b.dir, "ctl"), "show bfd sessions").CombinedOutput()
-		if err == nil && !ok(string(out)) {
+func awaitBIRD(t *testing.T, b *routers.BIRD, what string, ok func(string) bool) {
+	t.Helper()
+	eventually(t, what, func() error {
+		out, err := b.Run("show bfd sessions")
+		if err == nil && !ok(out) {
 			err = fmt.Errorf("BIRD says %s", out)
 		}
 		return err
@@ -243,12 +162,12 @@ func TestBIRD(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, h := beside(t)
-			b := startBIRD(h, test.config)
+			b := routers.StartBIRD(h, "router id 10.9.0.2;\nprotocol device {}\n"+test.config)
 			a.sync(test.want)
 			a.await("r", Up)
-			b.await("up", func(s string) bool { return strings.Contains(s, "Up") && strings.Contains(s, "0.100") })
+			awaitBIRD(t, b, "up", func(s string) bool { return strings.Contains(s, "Up") && strings.Contains(s, "0.100") })
 			a.stop()
-			b.await("our end by intent", func(s string) bool { return strings.Contains(s, "Down") })
+			awaitBIRD(t, b, "our end by intent", func(s string) bool { return strings.Contains(s, "Down") })
 		})
 	}
 }

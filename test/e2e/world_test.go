@@ -80,7 +80,9 @@ func (w *world) clean() {
 		w.Errorf("removing the namespace: %v", err)
 	}
 	label := client.MatchingLabels{"world": w.namespace}
-	for _, o := range []client.Object{&v1alpha1.L2Advertisement{}, &v1alpha1.IPAddressPool{}} {
+	for _, o := range []client.Object{
+		&v1alpha1.L2Advertisement{}, &v1alpha1.BGPAdvertisement{}, &v1alpha1.BGPPeer{}, &v1alpha1.BFDProfile{}, &v1alpha1.Community{}, &v1alpha1.IPAddressPool{},
+	} {
 		if err := w.Client.DeleteAllOf(ctx, o, label); err != nil {
 			w.Errorf("removing %T: %v", o, err)
 		}
