@@ -26,7 +26,8 @@ type BGPDecision struct {
 //
 // A node announces what it can serve: the rules are those of [Index.Decide], but
 // every node that can announces, and no other speaker is asked. A cordoned node
-// is Draining as long as another one announces the address that is not cordoned.
+// is Draining as long as another one announces the address that is not cordoned. A node
+// whose endpoint is new waits as long as such a one does.
 //
 // Advertisements of one address add up. For one prefix and peer the communities
 // are the union of theirs. Two different local preferences for one prefix and
@@ -42,6 +43,9 @@ func (ix *Index) DecideBGP(a Address, endpoints EndpointsOf, node string) BGPDec
 	}
 	if o := q.obstacle(at); o != NoObstacle {
 		return q.hindered(at, o)
+	}
+	if newOn(q.local, node) && q.elsewhere(at) {
+		return q.hindered(at, EndpointNew)
 	}
 	routes, refusals := q.routes(at)
 	if len(routes) == 0 {
@@ -228,11 +232,11 @@ func (q *bgpQuestion) join(offers []offer) (RoutePeer, *refusal) {
 }
 
 // elsewhere says whether another node announces the address that is not
-// cordoned.
+// cordoned, and whose endpoint is not new.
 func (q *bgpQuestion) elsewhere(but int) bool {
 	speaks := map[int]bool{} // by class
 	for i := range q.ix.nodes {
-		if i == but || q.ix.nodes[i].Unschedulable || q.obstacle(i) != NoObstacle {
+		if n := &q.ix.nodes[i]; i == but || n.Unschedulable || newOn(q.local, n.Name) || q.obstacle(i) != NoObstacle {
 			continue
 		}
 		class := q.ix.bgp.classes[i]
@@ -258,7 +262,7 @@ func (q *bgpQuestion) adsInWords() string {
 // hindered says that there is something against the node itself.
 func (q *bgpQuestion) hindered(node int, o Obstacle) BGPDecision {
 	d := BGPDecision{Reason: NoEligibleNode}
-	if o == EndpointMissing {
+	if o == EndpointMissing || o == EndpointNew {
 		d.Reason = NoReadyEndpoint
 	}
 	d.Message = fmt.Sprintf("%s is not announced by BGP from here (%s): %s.", q.a.IP, q.adsInWords(), Verdict{Node: q.ix.nodes[node].Name, Obstacle: o})

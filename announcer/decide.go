@@ -135,6 +135,11 @@ func servesOn(local []Endpoints, node string) bool {
 	return true
 }
 
+// newOn says whether a Local holder can be served on a node only since a moment.
+func newOn(local []Endpoints, node string) bool {
+	return slices.ContainsFunc(local, func(e Endpoints) bool { return e.NewOn[node] })
+}
+
 // The kinds of advertisements, as messages name them.
 const (
 	kindL2  = "L2Advertisement"
@@ -266,12 +271,16 @@ func (ix *Index) rank(c *question, out []candidate) []candidate {
 	return out
 }
 
-// candidate ranks a node. Settled comes before everything, also before
-// preference: a preferred node that returns takes its addresses back once it
-// has proven itself. A cordoned node comes after every other settled one.
+// candidate ranks a node. Where an endpoint is new, packets may be lost; then Settled
+// comes before everything, also before preference: a preferred node that returns takes
+// its addresses back once it has proven itself. A cordoned node comes after every other
+// settled one.
 func (c *question) candidate(node int) candidate {
 	n := &c.ix.nodes[node]
 	r := candidate{node: node, score: score(n.hash, c.key)}
+	if !newOn(c.local, n.Name) {
+		r.class += 4
+	}
 	if n.member.Settled {
 		r.class += 2
 	}

@@ -60,6 +60,8 @@ const (
 	InterfaceMissing
 	// EndpointMissing: a Local holder has no ready endpoint on the node.
 	EndpointMissing
+	// EndpointNew: the endpoint of a Local holder on the node has become ready a moment ago.
+	EndpointNew
 )
 
 // words says what an obstacle is, as the rest of a sentence that begins with
@@ -84,6 +86,8 @@ func (o Obstacle) words() string {
 		return "has no selected interface that is up and suits"
 	case EndpointMissing:
 		return "has no ready endpoint of its own (externalTrafficPolicy Local)"
+	case EndpointNew:
+		return "has a ready endpoint of its own only since a moment"
 	default:
 		return "can announce it"
 	}

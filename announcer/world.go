@@ -172,7 +172,14 @@ type Endpoints struct {
 	// while they end. They count only while no endpoint is ready.
 	Terminating   bool
 	TerminatingOn map[string]bool
+	// NewOn are nodes whose first endpoint has been ready for less than [ProxyTime]. Local holders can be served there, but
+	// any other node comes first.
+	NewOn map[string]bool
 }
+
+// ProxyTime is how long kube-proxy may take until a node serves an endpoint that has become ready: it takes up changes
+// once a second at most. Until then it drops packets that a Local holder gets there.
+const ProxyTime = 2 * time.Second
 
 // any says whether the Service can be served from anywhere.
 func (e Endpoints) any() bool { return e.Ready || e.Terminating }

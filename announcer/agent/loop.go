@@ -32,7 +32,10 @@ type loop struct {
 	byService map[types.NamespacedName]map[netip.Addr]bool
 	endpoints map[types.NamespacedName]known
 	// fronts are the Services of Gateways by the Service of the Envoys that serve them.
-	fronts  map[types.NamespacedName]map[types.NamespacedName]bool
+	fronts map[types.NamespacedName]map[types.NamespacedName]bool
+	fresh  freshness
+	// aging are the Services with new endpoints, and when they are so no longer.
+	aging   map[types.NamespacedName]time.Time
 	index   *announcer.Index
 	members []announcer.Member
 	// interfaces are our own that suit.
@@ -55,6 +58,7 @@ func newLoop() loop {
 		entries: map[netip.Addr]*entry{}, releasing: map[netip.Addr]bool{}, standings: map[onNetwork]int{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
 		endpoints: map[types.NamespacedName]known{}, fronts: map[types.NamespacedName]map[types.NamespacedName]bool{}, told: map[string]uint64{},
 		deputies: map[string]bool{}, invalid: map[string]string{}, routing: newRouting(),
+		fresh: newFreshness(), aging: map[types.NamespacedName]time.Time{},
 	}
 }
 
@@ -188,6 +192,7 @@ func (a *Agent) pass(ctx context.Context) {
 	for service := range t.services {
 		l.forget(service, dirty)
 	}
+	a.age(dirty)
 	if t.secret {
 		a.rekey(ctx)
 	}
@@ -230,15 +235,14 @@ func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty ma
 	err = a.cfg.Cache.Get(ctx, types.NamespacedName{Name: name}, object, client.UnsafeDisableDeepCopy)
 	e := l.entries[ip]
 	if e != nil {
-		for _, h := range e.address.Holders {
-			delete(l.byService[h.Endpoints], ip)
-		}
+		l.release(ip, e)
 	}
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
 			a.cfg.Log.Error(err, "Reading an address failed", "address", ip.String())
 		}
 		if e != nil {
+			l.forsake(e)
 			e.address = announcer.Address{IP: ip}
 		}
 		return
@@ -260,6 +264,23 @@ func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty ma
 			l.byService[h.Endpoints] = map[netip.Addr]bool{}
 		}
 		l.byService[h.Endpoints][ip] = true
+	}
+}
+
+// release takes an address from the Services that it depends on.
+func (l *loop) release(ip netip.Addr, e *entry) {
+	for _, h := range e.address.Holders {
+		delete(l.byService[h.Endpoints], ip)
+	}
+}
+
+// forsake forgets the Services that only an address which is gone depended on.
+func (l *loop) forsake(e *entry) {
+	for _, h := range e.address.Holders {
+		if len(l.byService[h.Endpoints]) == 0 {
+			delete(l.byService, h.Endpoints)
+			l.fresh.forget(h.Endpoints)
+		}
 	}
 }
 
@@ -345,8 +366,25 @@ func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known 
 		}
 		l.fronts[e.fleet][service] = true
 	}
+	var until time.Time
+	if e.NewOn, until = l.fresh.look(service, e.Endpoints, a.cfg.Clock.Now()); !until.IsZero() {
+		l.aging[service] = until
+		a.later(until.Sub(a.cfg.Clock.Now()))
+	}
 	l.endpoints[service] = e
 	return e
+}
+
+// age has addresses decided anew whose endpoints are no longer new.
+func (a *Agent) age(dirty map[netip.Addr]bool) {
+	now := a.cfg.Clock.Now()
+	for service, until := range a.loop.aging {
+		if now.Before(until) {
+			continue
+		}
+		delete(a.loop.aging, service)
+		a.loop.forget(service, dirty)
+	}
 }
 
 func (a *Agent) rekey(ctx context.Context) {
