@@ -79,7 +79,10 @@ func newWorld(t *testing.T, nodes ...string) *world {
 
 // clean empties the API server for the next test.
 func (w *world) clean() {
-	for _, o := range []client.Object{&v1alpha1.Address{}, &v1alpha1.L2Advertisement{}, &v1alpha1.IPAddressPool{}, &v1alpha1.SpeakerStatus{}, &corev1.Node{}} {
+	for _, o := range []client.Object{
+		&v1alpha1.Address{}, &v1alpha1.L2Advertisement{}, &v1alpha1.IPAddressPool{}, &v1alpha1.SpeakerStatus{}, &corev1.Node{},
+		&v1alpha1.BGPAdvertisement{}, &v1alpha1.BGPPeer{}, &v1alpha1.BFDProfile{}, &v1alpha1.Community{},
+	} {
 		_ = w.client.DeleteAllOf(w.ctx, o)
 	}
 	for _, namespace := range []string{"shop", testNamespace} {

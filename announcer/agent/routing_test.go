@@ -1,0 +1,308 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/announcer/bgp"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// fakeRouter notes what it is asked for.
+type fakeRouter struct {
+	onEvent func(bgp.Event)
+
+	mu       sync.Mutex
+	peers    []bgp.Peer
+	routes   map[netip.Prefix]map[string]bgp.Attributes
+	sessions map[string]bgp.Session
+	downs    []string
+	left     bool
+}
+
+func newFakeRouter() *fakeRouter {
+	return &fakeRouter{routes: map[netip.Prefix]map[string]bgp.Attributes{}, sessions: map[string]bgp.Session{}}
+}
+
+func (f *fakeRouter) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (f *fakeRouter) Flush(context.Context) error   { return nil }
+func (f *fakeRouter) Up(string)                     {}
+
+func (f *fakeRouter) SetPeers(peers []bgp.Peer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.peers = peers
+	return nil
+}
+
+func (f *fakeRouter) Set(p netip.Prefix, peers map[string]bgp.Attributes) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.routes[p] = peers
+	return nil
+}
+
+func (f *fakeRouter) Down(peer, why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.downs = append(f.downs, peer+": "+why)
+}
+
+func (f *fakeRouter) Leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = true
+}
+
+func (f *fakeRouter) Sessions() []bgp.Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []bgp.Session
+	for _, p := range f.peers {
+		s := f.sessions[p.Name]
+		s.Peer = p.Name
+		out = append(out, s)
+	}
+	return out
+}
+
+// establish makes a session stand, and says so.
+func (f *fakeRouter) establish(peer, remote string) {
+	s := bgp.Session{Peer: peer, State: bgp.Established, Since: time.Now(), Remote: netip.AddrPortFrom(netip.MustParseAddr(remote), 179), PeerASN: 64513}
+	f.mu.Lock()
+	f.sessions[peer] = s
+	f.mu.Unlock()
+	f.onEvent(bgp.Event{Session: s, Was: bgp.Connect})
+}
+
+// says is what the router was asked to announce, in words.
+func (f *fakeRouter) says() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for p, peers := range f.routes {
+		for name, a := range peers {
+			words := fmt.Sprintf("%s to %s", p, name)
+			if len(a.Communities) > 0 {
+				words += fmt.Sprintf(" %v", a.Communities)
+			}
+			if a.GracefulShutdown {
+				words += " draining"
+			}
+			out = append(out, words)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
+}
+
+// password is that which a peer was given, with whether there is such a peer.
+func (f *fakeRouter) password(peer string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.peers {
+		if p.Name == peer {
+			return p.Password, true
+		}
+	}
+	return "", false
+}
+
+// fakeWatchdog notes what it is asked to watch.
+type fakeWatchdog struct {
+	onEvent func(bfd.Event)
+	mu      sync.Mutex
+	want    []bfd.Session
+}
+
+func (f *fakeWatchdog) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+
+func (f *fakeWatchdog) Sync(want []bfd.Session) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.want = want
+	return nil
+}
+
+func (f *fakeWatchdog) Sessions() (out []bfd.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.want {
+		out = append(out, bfd.Status{Session: s.Name, State: bfd.Up})
+	}
+	return out
+}
+
+func (f *fakeWatchdog) watched() []bfd.Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.want
+}
+
+// routing runs a speaker with a fake router and a fake watchdog.
+func (w *world) routing(node string) (*speaker, *fakeRouter, *fakeWatchdog) {
+	w.t.Helper()
+	router, watchdog := newFakeRouter(), &fakeWatchdog{}
+	s := w.speak(node, func(_ *speaker, cfg *Config) {
+		scheme, err := Scheme()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		cfg.PasswordSecret = "passwords"
+		if cfg.Passwords, err = NewPasswords(rest.CopyConfig(apiServer), scheme, testNamespace, cfg.PasswordSecret); err != nil {
+			w.t.Fatal(err)
+		}
+		cfg.NewRouter = func(onEvent func(bgp.Event)) Router { router.onEvent = onEvent; return router }
+		cfg.NewWatchdog = func(onEvent func(bfd.Event)) (Watchdog, error) { watchdog.onEvent = onEvent; return watchdog, nil }
+	})
+	return s, router, watchdog
+}
+
+func (w *world) peer(name, address string, edit func(*v1alpha1.BGPPeerSpec)) {
+	w.t.Helper()
+	p := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: address}}
+	if edit != nil {
+		edit(&p.Spec)
+	}
+	w.create(p)
+}
+
+func (w *world) advertiseBGP(name string, communities ...v1alpha1.CommunityReference) {
+	w.t.Helper()
+	w.create(&v1alpha1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPAdvertisementSpec{Communities: communities}})
+}
+
+func (w *world) awaitRoutes(f *fakeRouter, want string) {
+	w.t.Helper()
+	w.await(fmt.Sprintf("for the routes %q, not %q", want, f.says()), func() bool { return f.says() == want })
+}
+
+func TestRoutesFollowTheLedger(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.peer("r1", "192.0.2.1", nil)
+	w.advertiseBGP("all", "64512:7")
+	_, router, _ := w.routing("node1")
+	w.endpoints("node1")
+	w.bind("172.30.0.1", nil)
+	w.awaitRoutes(router, "172.30.0.1/32 to r1 [64512:7]")
+	w.peer("r2", "192.0.2.2", nil)
+	w.awaitRoutes(router, "172.30.0.1/32 to r1 [64512:7]; 172.30.0.1/32 to r2 [64512:7]")
+	w.endpoints()
+	w.awaitRoutes(router, "")
+	w.endpoints("node1")
+	w.awaitRoutes(router, "172.30.0.1/32 to r1 [64512:7]; 172.30.0.1/32 to r2 [64512:7]")
+	if err := w.client.DeleteAllOf(w.ctx, &v1alpha1.Address{}); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitRoutes(router, "")
+}
+
+// A peer whose password is not there yet is not tried, and is once it comes; the status says so.
+func TestPasswordsOfPeers(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.peer("r1", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.PasswordSecret = &v1alpha1.PasswordSecretReference{Name: "r1"} })
+	w.peer("r2", "192.0.2.2", func(s *v1alpha1.BGPPeerSpec) { s.Password = "open" })
+	_, router, _ := w.routing("node1")
+	w.await("for the other peer", func() bool { p, _ := router.password("r2"); return p == "open" })
+	if _, known := router.password("r1"); known {
+		t.Error("a peer without its password is tried")
+	}
+	w.await("for the status to say so", func() bool {
+		s := w.sessions("node1")
+		return len(s) == 2 && s[0].State == v1alpha1.SessionIdle && strings.Contains(s[0].LastError.Message, "Secret r1")
+	})
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "passwords"}, Data: map[string][]byte{"r1": []byte("first")}}
+	w.create(secret)
+	w.await("for the password", func() bool { p, _ := router.password("r1"); return p == "first" })
+	secret.Data["r1"] = []byte("second")
+	if err := w.client.Update(w.ctx, secret); err != nil {
+		t.Fatal(err)
+	}
+	w.await("for the new password", func() bool { p, _ := router.password("r1"); return p == "second" })
+}
+
+func (w *world) sessions(node string) []v1alpha1.SpeakerSession {
+	s := &v1alpha1.SpeakerStatus{}
+	if err := w.client.Get(w.ctx, client.ObjectKey{Name: node}, s); err != nil || s.Status.BGP == nil {
+		return nil
+	}
+	return s.Status.BGP.Sessions
+}
+
+// What BFD sees takes the sessions of BGP with that peer down, unless the peer has ended it by intent.
+func TestBFDTakesSessionsDown(t *testing.T) {
+	w := newWorld(t, "node1")
+	interval, multiplier := int32(100), int32(3)
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "fast"}, Spec: v1alpha1.BFDProfileSpec{
+		ReceiveInterval: &interval, TransmitInterval: &interval, DetectMultiplier: &multiplier,
+	}})
+	watched := func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "fast" }
+	w.peer("r1", "192.0.2.1", watched)
+	w.peer("r1b", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { watched(s); s.VRF = "blue" })
+	w.peer("unnumbered", "", func(s *v1alpha1.BGPPeerSpec) { watched(s); s.Interface = "eth1" })
+	w.peer("unwatched", "192.0.2.4", nil)
+	_, router, watchdog := w.routing("node1")
+	w.await("for the first session of BFD", func() bool { return len(watchdog.watched()) == 1 })
+	router.establish("unnumbered", "fe80::9%eth1")
+	w.await("for that of the unnumbered peer", func() bool { return len(watchdog.watched()) == 2 })
+	first := watchdog.watched()[0]
+	if first.Peer != netip.MustParseAddr("192.0.2.1") || first.TransmitInterval != 100*time.Millisecond || first.DetectMultiplier != 3 {
+		t.Errorf("BFD watches %+v", first)
+	}
+	watchdog.onEvent(bfd.Event{Session: first.Name, State: bfd.Down, Was: bfd.Up, Cause: bfd.CausePeerAdminDown})
+	watchdog.onEvent(bfd.Event{Session: first.Name, State: bfd.Down, Was: bfd.Init, Cause: bfd.CauseSilence})
+	watchdog.onEvent(bfd.Event{Session: first.Name, State: bfd.Down, Was: bfd.Up, Cause: bfd.CauseSilence})
+	router.mu.Lock()
+	defer router.mu.Unlock()
+	if len(router.downs) != 1 || !strings.HasPrefix(router.downs[0], "r1: BFD: no packet") {
+		t.Errorf("taken down: %q", router.downs)
+	}
+}
+
+// Peers that would drop the routes at once are asked to prefer others before the speaker stops; those with graceful
+// restart only where the node itself goes.
+func TestPeersAreDrained(t *testing.T) {
+	for _, cordoned := range []bool{false, true} {
+		t.Run(fmt.Sprintf("cordoned %t", cordoned), func(t *testing.T) {
+			w := newWorld(t, "node1")
+			w.peer("keeps", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
+			w.peer("drops", "192.0.2.2", nil)
+			w.advertiseBGP("all")
+			s, router, _ := w.routing("node1")
+			w.endpoints("node1")
+			w.bind("172.30.0.1", nil)
+			w.awaitRoutes(router, "172.30.0.1/32 to drops; 172.30.0.1/32 to keeps")
+			if cordoned {
+				node := &corev1.Node{}
+				if err := w.client.Get(w.ctx, client.ObjectKey{Name: "node1"}, node); err != nil {
+					t.Fatal(err)
+				}
+				node.Spec.Unschedulable = true
+				if err := w.client.Update(w.ctx, node); err != nil {
+					t.Fatal(err)
+				}
+				w.await("for the speaker to know", func() bool { return s.nodeGoes(w.ctx) })
+			}
+			s.stop()
+			want := "172.30.0.1/32 to drops draining; 172.30.0.1/32 to keeps"
+			if cordoned {
+				want += " draining"
+			}
+			if got := router.says(); got != want || router.left != cordoned {
+				t.Errorf("at the end the routes are %q, want %q; it left for good: %v", got, want, router.left)
+			}
+		})
+	}
+}
