@@ -59,16 +59,16 @@ const (
 // restarts none.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.peerASN) != has(self.dynamicASN)",message="write one of peerASN (the number that the peer must have) and dynamicASN (internal or external)"
-// +kubebuilder:validation:XValidation:rule="(has(self.peerAddress) && self.peerAddress != ”) != (has(self.interface) && self.interface != ”)",message="write one of peerAddress and interface (an unnumbered peer: the one router at the other end of that interface)"
-// +kubebuilder:validation:XValidation:rule="!(has(self.password) && self.password != ” && has(self.passwordSecret) && has(self.passwordSecret.name) && self.passwordSecret.name != ”)",message="write one of password and passwordSecret"
+// +kubebuilder:validation:XValidation:rule="(has(self.peerAddress) && self.peerAddress.size() > 0) != (has(self.interface) && self.interface.size() > 0)",message="write one of peerAddress and interface (an unnumbered peer: the one router at the other end of that interface)"
+// +kubebuilder:validation:XValidation:rule="!(has(self.password) && self.password.size() > 0 && has(self.passwordSecret) && has(self.passwordSecret.name) && self.passwordSecret.name.size() > 0)",message="write one of password and passwordSecret"
 // +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || ((!has(self.dynamicASN) || self.dynamicASN != 'internal') && (!has(self.peerASN) || self.peerASN != self.myASN))",message="ebgpMultiHop is for eBGP: an iBGP session may always pass routers. Take it out"
 // +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.ttlSecurityHops)",message="ebgpMultiHop and ttlSecurityHops contradict each other: ttlSecurityHops also says how far away the peer may be"
-// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.interface) || self.interface == ”",message="the router at the other end of an interface is one hop away: take ebgpMultiHop out"
+// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.interface) || self.interface.size() == 0",message="the router at the other end of an interface is one hop away: take ebgpMultiHop out"
 // +kubebuilder:validation:XValidation:rule="!has(self.localASN) || ((!has(self.dynamicASN) || self.dynamicASN != 'internal') && (!has(self.peerASN) || (self.peerASN != self.myASN && self.peerASN != self.localASN)))",message="localASN is for eBGP, and is not the peer's own: for a session within one AS write that number as myASN and leave localASN out"
 // +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || duration(self.keepaliveTime) <= (has(self.holdTime) ? duration(self.holdTime) : duration('21845s'))",message="keepaliveTime must not be longer than holdTime (without holdTime, than 21845s)"
 // +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || duration(self.keepaliveTime) > duration('0s') || (has(self.holdTime) && duration(self.holdTime) == duration('0s'))",message="keepaliveTime may be 0 only if holdTime is 0: a session with a hold time needs keepalives"
-// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || self.sourceAddress == ” || !has(self.interface) || self.interface == ”",message="the session over an interface comes from its link-local address: take sourceAddress out"
-// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || self.sourceAddress == ” || !has(self.peerAddress) || self.peerAddress == ” || !isIP(self.sourceAddress) || !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || self.sourceAddress.size() == 0 || !has(self.interface) || self.interface.size() == 0",message="the session over an interface comes from its link-local address: take sourceAddress out"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || self.sourceAddress.size() == 0 || !has(self.peerAddress) || self.peerAddress.size() == 0 || !isIP(self.sourceAddress) || !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",message="sourceAddress and peerAddress must be of one family"
 // +kubebuilder:validation:XValidation:rule="!has(self.disableMP) || !self.disableMP || !has(self.dualStackAddressFamily) || !self.dualStackAddressFamily",message="disableMP and dualStackAddressFamily contradict each other: take disableMP out, it is deprecated"
 // +kubebuilder:validation:XValidation:rule="!has(self.gracefulRestart) || (has(self.enableGracefulRestart) && self.enableGracefulRestart)",message="gracefulRestart says how, enableGracefulRestart whether: set enableGracefulRestart to true, or take gracefulRestart out"
 type BGPPeerSpec struct {
@@ -95,7 +95,7 @@ type BGPPeerSpec struct {
 	// The address of the peer. Either this or interface.
 	// +optional
 	// +kubebuilder:validation:MaxLength=39
-	// +kubebuilder:validation:XValidation:rule="self == '' || isIP(self)",message="not an IP address: write 192.0.2.1 or 2001:db8::1, without a prefix length or a zone"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || isIP(self)",message="not an IP address: write 192.0.2.1 or 2001:db8::1, without a prefix length or a zone"
 	// +kubebuilder:validation:XValidation:rule="!isIP(self) || ip(self).isGlobalUnicast() || ip(self).isLoopback() || (ip(self).family() == 4 && ip(self).isLinkLocalUnicast())",message="not the address of one router: for the link-local address of a neighbour write interface instead"
 	PeerAddress string `json:"peerAddress,omitempty"`
 
@@ -112,7 +112,7 @@ type BGPPeerSpec struct {
 	// each. Unset: the kernel chooses.
 	// +optional
 	// +kubebuilder:validation:MaxLength=39
-	// +kubebuilder:validation:XValidation:rule="self == '' || isIP(self)",message="not an IP address: write 192.0.2.1 or 2001:db8::1"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || isIP(self)",message="not an IP address: write 192.0.2.1 or 2001:db8::1"
 	// +kubebuilder:validation:XValidation:rule="!isIP(self) || ip(self).isGlobalUnicast() || ip(self).isLoopback() || (ip(self).family() == 4 && ip(self).isLinkLocalUnicast())",message="not an address that a session can come from"
 	SourceAddress string `json:"sourceAddress,omitempty"`
 
@@ -149,7 +149,7 @@ type BGPPeerSpec struct {
 	// it has none a number made from the node's name.
 	// +optional
 	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && ip(self).family() == 4 && !ip(self).isUnspecified())",message="must be written as an IPv4 address other than 0.0.0.0, such as 192.0.2.11 (RFC 6286)"
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || (isIP(self) && ip(self).family() == 4 && !ip(self).isUnspecified())",message="must be written as an IPv4 address other than 0.0.0.0, such as 192.0.2.11 (RFC 6286)"
 	RouterID string `json:"routerID,omitempty"`
 
 	// Nodes that have a session with the peer, by label; one selector that
