@@ -111,3 +111,32 @@ func TestAnAddressGivenUpIsNotAnnouncedByBGP(t *testing.T) {
 	w.bgpSays("192.0.2.10", "", "")
 	w.settled(r)
 }
+
+// A session that goes and comes is told of at its peer, and not at every address.
+func TestAShortLossOfASessionIsNotWrittenToAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", nil, "192.0.2.10-192.0.2.20")
+	w.node("node1", nil)
+	w.node("node2", nil)
+	w.create(&v1alpha1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: "all"}})
+	tor := w.newPeer("tor", "198.51.100.1")
+	up, down := session("tor", v1alpha1.SessionEstablished, ""), session("tor", v1alpha1.SessionActive, "connection refused")
+	w.saysOfSessions("node1", up)
+	w.saysOfSessions("node2", up)
+	r := w.start(func(o *Options, _ *manager.Options) { o.Settle = patience })
+	w.endpoint("a", "node1")
+	w.service("a")
+	w.has("a", "192.0.2.10")
+	w.bgpSays("192.0.2.10", "2 nodes to 1 peer", reasonBGP)
+	version := w.address("192.0.2.10").ResourceVersion
+	for _, node := range []string{"node1", "node2"} {
+		w.saysOfSessions(node, down)
+		w.isSaid(tor, v1alpha1.PeerEstablished, metav1.ConditionFalse, "NotEstablished", node)
+		w.saysOfSessions(node, up)
+		w.isSaid(tor, v1alpha1.PeerEstablished, metav1.ConditionTrue, "Established", "")
+	}
+	w.settled(r)
+	if now := w.address("192.0.2.10"); now.ResourceVersion != version {
+		t.Errorf("the Address was written: %+v", now.Status)
+	}
+}
