@@ -62,3 +62,21 @@ func BenchmarkBGPOneAddress(b *testing.B) {
 		})
 	}
 }
+
+// The controller surveys every address when a session changes.
+func BenchmarkSurveyBGP(b *testing.B) {
+	for _, nodes := range []int{3, 150} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			s := newBGPScene()
+			s.world.Nodes = nil
+			for i := range nodes {
+				s.world.Nodes = append(s.world.Nodes, Node{Name: fmt.Sprintf("node%d", i), Ready: true})
+			}
+			ix := NewIndex(s.world)
+			b.ReportAllocs()
+			for b.Loop() {
+				ix.SurveyBGP(s.address, s.lookup, func(string, string) bool { return true })
+			}
+		})
+	}
+}
