@@ -84,6 +84,9 @@ func (a *Agent) watchedPeers() map[string]string {
 }
 
 func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.SpeakerSession {
+	if s.Since.IsZero() {
+		s.Since = started // the router has not taken it up yet
+	}
 	out := v1alpha1.SpeakerSession{Peer: peer, State: v1alpha1.SessionActive, Since: seconds(s.Since), ASN: int64(s.PeerASN), Announced: int64(s.RoutesSent)}
 	if s.Remote.IsValid() {
 		out.Address = addressOf(s.Remote)
