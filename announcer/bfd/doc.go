@@ -12,9 +12,10 @@
 // had arrived.
 //
 // The other way round the peer waits for our packets. The thread is locked, waits in the kernel instead of in Go's
-// scheduler, and asks for real-time priority, or else for the best nice value, so that neither other processes nor
-// goroutines of this one keep it from sending for long. Without the capability for that (CAP_SYS_NICE) it runs like
-// any other, and says so once.
+// scheduler, and asks for real-time priority, or else for the best nice value. That alone is not enough: after each wait
+// a thread of Go needs one of a few permits, which other threads of the process hold while other processes keep them from
+// running. So the process as a whole should be preferred (PreferProcess). Without the capability for that (CAP_SYS_NICE)
+// all works as well as the node is idle, and the Engine says so once.
 //
 // # Sockets
 //

@@ -69,7 +69,7 @@ func (l *loop) prioritize() (end func() error) {
 		return func() error { return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) }
 	}
 	// Real time can be out of reach where nice values are not: a control group can have no share of it.
-	if unix.Setpriority(unix.PRIO_PROCESS, 0, -20) == nil {
+	if unix.Setpriority(unix.PRIO_PROCESS, 0, preferred) == nil {
 		return func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, 0) }
 	}
 	l.e.cfg.Log.Info("BFD runs without priority, so that peers may hear this node late while it is busy; CAP_SYS_NICE would mend that", "reason", err.Error())

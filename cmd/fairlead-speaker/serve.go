@@ -48,6 +48,9 @@ func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerPr
 		return err
 	}
 	if f.bgp {
+		if err := bfd.PreferProcess(); err != nil {
+			log.Info("Peers may hear BFD of this node late while it is busy", "reason", err.Error())
+		}
 		config.PasswordSecret = f.passwordSecret
 		if config.Passwords, err = agent.NewPasswords(restConfig, scheme, f.namespace, f.passwordSecret); err != nil {
 			return err
