@@ -24,6 +24,7 @@ func TestDependencies(t *testing.T) {
 		{"gateway/feed", append(clients, module+"controllers", module+"service", module+"announcer", module+"gateway/xds", module+"gateway/fleet"), false},
 		{"announcer", append(clients, module+"controllers", module+"service", module+"allocator"), false},
 		{"announcer/l2", append(clients, module+"controllers", module+"service", module+"allocator", module+"api/v1alpha1"), false},
+		{"announcer/bgp", []string{"k8s.io/", "sigs.k8s.io/", module, "github.com/osrg/gobgp/v3/pkg/server"}, true},
 		{"announcer/agent", []string{module + "controllers", module + "service", module + "allocator"}, false},
 		{"cmd/fairlead-speaker", []string{module + "controllers", module + "service", module + "allocator"}, false},
 		{"api/v1alpha1", append(clients, module+"controllers", module+"service", module+"allocator", module+"announcer"), false},

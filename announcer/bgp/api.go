@@ -117,7 +117,8 @@ type Peer struct {
 	// sends is used, and eight bytes of each prefix are kept in order to count. A negative limit is none, and nothing is
 	// counted.
 	PrefixLimit int
-	// Passive waits for the peer to connect to Config.Listen instead of connecting to it.
+	// Passive waits for the peer to connect to Config.Listen instead of connecting to it. While a session is up, another
+	// connection of the peer is closed: a peer that vanished without a word comes back after the hold time.
 	Passive bool
 	// Hold keeps the session from being established until Up is called, as for a peer that BFD must reach first. It is
 	// looked at when the peer is new or Hold has changed; after that Down and Up decide.
@@ -211,6 +212,8 @@ type Session struct {
 	// NextHopIPv4 and NextHopIPv6 are the next hops of the families' routes; unset if there is none to be had, and then
 	// these routes are not sent.
 	NextHopIPv4, NextHopIPv6 netip.Addr
+	// UnsentIPv4 and UnsentIPv6 say in words why the established session does not carry routes of the family; empty if it does.
+	UnsentIPv4, UnsentIPv6 string
 	// RoutesWanted are for this peer, RoutesSent have been sent to it and not been withdrawn.
 	RoutesWanted, RoutesSent int
 	// PrefixesReceived counts what the peer sends and nobody uses.

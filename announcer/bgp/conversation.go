@@ -201,6 +201,9 @@ func (c *conversation) meet(ctx context.Context, o open) *fault {
 
 func (c *conversation) establish() *fault {
 	local := addrPort(c.conn.LocalAddr()).Addr()
+	if local.Is6() {
+		local = local.WithZone(c.p.link())
+	}
 	beside, err := c.s.beside(local)
 	if err != nil {
 		return &fault{words: "finding this node's next hop: " + err.Error(), err: err}

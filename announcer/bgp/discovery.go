@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/mdlayher/ndp"
+	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
 )
 
@@ -110,38 +112,34 @@ func (d *discovery) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("finding it: %w", errors.Unwrap(err))
 	}
-	conn, own, err := ndp.Listen(link, ndp.LinkLocal)
+	sock, err := openRouterSocket(link)
 	if err != nil {
-		return fmt.Errorf("opening a socket for router advertisements: %w", err)
-	}
-	if err := routersOnly(conn); err != nil {
-		_ = conn.Close()
 		return err
 	}
 	d.mu.Lock()
 	d.trouble = nil
 	d.mu.Unlock()
 	heard := make(chan error, 1)
-	d.done.Go(func() { heard <- d.hear(conn, own) })
-	err = d.advertise(ctx, conn, link, heard)
-	_ = conn.Close()
+	d.done.Go(func() { heard <- d.hear(sock) })
+	err = d.advertise(ctx, sock, heard)
+	_ = sock.conn.Close()
 	return err
 }
 
-func (d *discovery) advertise(ctx context.Context, conn *ndp.Conn, link *net.Interface, heard <-chan error) error {
-	advertisement := &ndp.RouterAdvertisement{Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: link.HardwareAddr}}}
-	if len(link.HardwareAddr) != 6 {
-		advertisement.Options = nil
+func (d *discovery) advertise(ctx context.Context, sock *routerSocket, heard <-chan error) error {
+	advertisement := &ndp.RouterAdvertisement{}
+	if len(sock.link.HardwareAddr) == 6 {
+		advertisement.Options = []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: sock.link.HardwareAddr}}
 	}
 	for {
-		if err := conn.WriteTo(advertisement, nil, netip.IPv6LinkLocalAllNodes()); err != nil {
+		if err := sock.send(advertisement, netip.IPv6LinkLocalAllNodes()); err != nil {
 			return fmt.Errorf("sending a router advertisement: %w", err)
 		}
 		wait := advertiseLater
 		if _, err := d.known(); err != nil {
 			wait = advertiseFirst
 			// A solicitation makes a router speak that has nothing due.
-			if err := conn.WriteTo(&ndp.RouterSolicitation{}, nil, netip.IPv6LinkLocalAllRouters()); err != nil {
+			if err := sock.send(&ndp.RouterSolicitation{}, netip.IPv6LinkLocalAllRouters()); err != nil {
 				return fmt.Errorf("soliciting a router advertisement: %w", err)
 			}
 		}
@@ -155,35 +153,81 @@ func (d *discovery) advertise(ctx context.Context, conn *ndp.Conn, link *net.Int
 	}
 }
 
-// hear reads until the connection is closed. The source of an advertisement is all that is wanted, so none is parsed.
-func (d *discovery) hear(conn *ndp.Conn, own netip.Addr) error {
+// hear reads until the socket is closed. The source of an advertisement is all that is wanted, so none is parsed.
+func (d *discovery) hear(sock *routerSocket) error {
 	buf := make([]byte, 64)
 	for {
-		n, cm, from, err := conn.ReadRaw(buf)
+		n, cm, from, err := sock.conn.ReadFrom(buf)
 		if err != nil {
 			return fmt.Errorf("hearing router advertisements: %w", err)
 		}
 		isRA := n > 0 && buf[0] == byte(ipv6.ICMPTypeRouterAdvertisement)
-		if isRA && cm != nil && cm.HopLimit == ndp.HopLimit && from.IsLinkLocalUnicast() && from.WithZone("") != own.WithZone("") {
-			d.found(from.WithZone(d.iface))
+		if !isRA || cm == nil || cm.HopLimit != ndp.HopLimit || cm.IfIndex != sock.link.Index {
+			continue
+		}
+		if a, ok := from.(*net.IPAddr); ok {
+			source, _ := netip.AddrFromSlice(a.IP)
+			if source.IsLinkLocalUnicast() && source != sock.own {
+				d.found(source.WithZone(d.iface))
+			}
 		}
 	}
 }
 
-// routersOnly lets only router advertisements through, with what tells that they come from the link (RFC 4861 section
-// 6.1.2).
-func routersOnly(conn *ndp.Conn) error {
+// routerSocket sends and receives ICMPv6 on a link. It is opened here and not by the ndp package, whose way goes through the
+// name of the interface (see numbered).
+type routerSocket struct {
+	conn *ipv6.PacketConn
+	link *net.Interface
+	own  netip.Addr
+}
+
+var errNoLinkLocal = errors.New("it has no link-local address")
+
+func openRouterSocket(link *net.Interface) (*routerSocket, error) {
+	nets, err := link.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("listing its addresses: %w", err)
+	}
+	all, _ := holds(nets, netip.Addr{})
+	own := first(all, func(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() })
+	if !own.IsValid() {
+		return nil, errNoLinkLocal
+	}
+	c, err := icmp.ListenPacket("ip6:ipv6-icmp", own.WithZone(strconv.Itoa(link.Index)).String())
+	if err != nil {
+		return nil, fmt.Errorf("opening a socket for router advertisements: %w", err)
+	}
+	s := &routerSocket{conn: c.IPv6PacketConn(), link: link, own: own}
+	if err := s.prepare(); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("preparing a socket for router advertisements: %w", err)
+	}
+	return s, nil
+}
+
+// prepare lets only router advertisements through, with what tells that they come from the link (RFC 4861 section 6.1.2).
+func (s *routerSocket) prepare() error {
 	var f ipv6.ICMPFilter
 	f.SetAll(true)
 	f.Accept(ipv6.ICMPTypeRouterAdvertisement)
-	if err := conn.SetICMPFilter(&f); err != nil {
-		return fmt.Errorf("filtering for router advertisements: %w", err)
+	const checksumAt = 2
+	return errors.Join(
+		s.conn.SetICMPFilter(&f),
+		s.conn.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true),
+		s.conn.SetHopLimit(ndp.HopLimit),
+		s.conn.SetMulticastHopLimit(ndp.HopLimit),
+		s.conn.SetChecksum(true, checksumAt),
+		s.conn.JoinGroup(s.link, &net.IPAddr{IP: netip.IPv6LinkLocalAllNodes().AsSlice()}),
+	)
+}
+
+func (s *routerSocket) send(m ndp.Message, to netip.Addr) error {
+	b, err := ndp.MarshalMessage(m)
+	if err != nil {
+		return err
 	}
-	if err := conn.SetControlMessage(ipv6.FlagHopLimit, true); err != nil {
-		return fmt.Errorf("asking for hop limits: %w", err)
-	}
-	if err := conn.JoinGroup(netip.IPv6LinkLocalAllNodes()); err != nil {
-		return fmt.Errorf("joining all nodes of the link: %w", err)
-	}
-	return nil
+	cm := &ipv6.ControlMessage{HopLimit: ndp.HopLimit, Src: s.own.AsSlice(), IfIndex: s.link.Index}
+	_, err = s.conn.WriteTo(b, cm, &net.IPAddr{IP: to.AsSlice(), Zone: strconv.Itoa(s.link.Index)})
+	return err
 }

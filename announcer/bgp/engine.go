@@ -245,7 +245,7 @@ func (e *Engine) remove(p *peering, f *fault) {
 // since the peer would refuse a second connection.
 func (e *Engine) replace(p *peering, next Peer) {
 	old := *p
-	e.remove(p, ceased(wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, "the peer is configured anew", ""))
+	e.remove(p, anew(p.peer, next))
 	out := e.out
 	if e.ctx != nil {
 		out.dial = after(old.done, e.out.dial)
@@ -259,6 +259,17 @@ func (e *Engine) replace(p *peering, next Peer) {
 	if e.ctx != nil {
 		e.start(made)
 	}
+}
+
+// anew ends a session that another one with the same router follows: without a word if the router then keeps the routes.
+func anew(was, next Peer) *fault {
+	const words = "the peer is configured anew"
+	kept := was.GracefulRestart.Enabled && next.GracefulRestart.Enabled && was.sessionASN() == next.sessionASN() &&
+		was.RouterID == next.RouterID && was.Address == next.Address && was.Interface == next.Interface && was.Source == next.Source
+	if kept {
+		return &fault{kind: ours, words: words}
+	}
+	return ceased(wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, words, "")
 }
 
 type dialFunc = func(context.Context, Peer, netip.AddrPort) (net.Conn, error)

@@ -222,9 +222,47 @@ func TestGracefulRestartOnTheWire(t *testing.T) {
 		t.Errorf("after a lost connection: restarted %t, forwarding %v", restarted, forwarding)
 	}
 	s.awaitUp("crude")
+	graceful.HoldTime = time.Minute
+	s.sync([]Peer{graceful}, routes(prefixes(1), Attributes{}, "crude"))
+	if m := l.await(wire.BGP_MSG_NOTIFICATION); m != nil {
+		t.Errorf("the peer was told %v at a change that it should not notice", m.Body)
+	}
+	l = peer.accept()
+	l.establish(90, caps...)
+	s.awaitUp("crude")
 	s.stop()
 	if m := l.await(wire.BGP_MSG_NOTIFICATION); m != nil {
 		t.Errorf("the peer was told %v at a stop that it should not notice", m.Body)
+	}
+}
+
+func TestChangesThatPeersAreToldOf(t *testing.T) {
+	peer := newCrude(t, "127.0.0.1")
+	s := newSpeaker(t, Config{})
+	s.sync([]Peer{peer.peer()}, nil)
+	told := func(l *line, sub uint8) {
+		t.Helper()
+		m := l.await(wire.BGP_MSG_NOTIFICATION)
+		if m == nil || m.Body.(*wire.BGPNotification).ErrorCode != cease || m.Body.(*wire.BGPNotification).ErrorSubcode != sub {
+			t.Fatalf("the peer was told %v, want cease with %d", m, sub)
+		}
+		l.conn.Close()
+	}
+	l := peer.accept()
+	l.establish(90)
+	s.awaitUp("crude")
+	s.sync([]Peer{peer.peer(func(p *Peer) { p.HoldTime = time.Minute })}, nil)
+	told(l, wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE)
+	l = peer.accept()
+	l.establish(90)
+	s.awaitUp("crude")
+	if v := s.session("crude"); v.HoldTime != time.Minute || v.UnsentIPv6 != "IPv6 routes are not meant for this peer, only IPv4 ones" || v.UnsentIPv4 != "" {
+		t.Errorf("session: %+v", v)
+	}
+	s.sync(nil, nil)
+	told(l, wire.BGP_ERROR_SUB_PEER_DECONFIGURED)
+	if v := s.Sessions(); len(v) != 0 {
+		t.Errorf("sessions: %+v", v)
 	}
 }
 

@@ -163,17 +163,21 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// readFault puts into words why nothing more comes from the peer.
+// readFault puts into words why nothing more comes from the peer. Before a session is established all ways to close a
+// connection are one: which of them is seen depends on who was faster.
 func readFault(s State, err error) *fault {
-	hint := ""
-	if s != Established {
-		hint = " before the session was established, as peers do that do not know this node as a neighbour"
-	}
+	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &fault{words: "the peer closed the connection" + hint, err: err}
-	case errors.Is(err, syscall.ECONNRESET):
-		return &fault{words: "the peer reset the connection" + hint, err: err}
+	case s != Established && (closed || reset):
+		return &fault{
+			words: "the peer closed the connection before the session was established, as peers do that do not know this node as a neighbour",
+			err:   err,
+		}
+	case closed:
+		return &fault{words: "the peer closed the connection", err: err}
+	case reset:
+		return &fault{words: "the peer reset the connection", err: err}
 	}
 	return &fault{words: "the connection was lost: " + reason(err), err: err}
 }

@@ -46,7 +46,7 @@ func TestFaults(t *testing.T) {
 			notif: [2]uint8{3, 1},
 		},
 		"closed":      {play: func(l *line) { l.await(1); l.conn.Close() }, why: "the peer closed the connection before the session was established"},
-		"reset":       {play: func(l *line) { l.await(1); _ = l.conn.(*net.TCPConn).SetLinger(0); l.conn.Close() }, why: "the peer reset the connection before"},
+		"reset":       {play: func(l *line) { l.await(1); _ = l.conn.(*net.TCPConn).SetLinger(0); l.conn.Close() }, why: "the peer closed the connection before the session was established"},
 		"reset later": {play: func(l *line) { l.establish(90); l.await(2); _ = l.conn.(*net.TCPConn).SetLinger(0); l.conn.Close() }, why: "the peer reset the connection"},
 		"rejected": {
 			play: func(l *line) { l.await(1); l.say(wire.NewBGPNotificationMessage(6, 5, nil)) },

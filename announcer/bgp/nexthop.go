@@ -1,6 +1,9 @@
 package bgp
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // nextHops chooses the next hops of IPv4 and of IPv6 routes for a session from the address local; beside are the addresses
 // of the interface that has it. The invalid address means that routes of the family cannot be sent.
@@ -61,4 +64,17 @@ func (t terms) sendable() Families {
 		f |= IPv6
 	}
 	return f
+}
+
+// unsent says in words why routes of a family are not sent; empty if they are.
+func unsent(p Peer, a agreed, t terms, f Families) string {
+	switch {
+	case t.sendable()&f != 0:
+		return ""
+	case p.Families&f == 0:
+		return fmt.Sprintf("%s routes are not meant for this peer, only %s ones", f, p.Families)
+	case a.families&f == 0:
+		return fmt.Sprintf("the peer does not take %s routes", f)
+	}
+	return fmt.Sprintf("this node has no %s next hop beside the session's address", f)
 }

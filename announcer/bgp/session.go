@@ -159,7 +159,10 @@ func (s *session) reach(ctx context.Context, p Peer, found *discovery) (net.Conn
 	to := netip.AddrPortFrom(p.Address, p.Port)
 	if found != nil {
 		a, err := found.neighbour(ctx, s.clock.After(p.ConnectTime))
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil, causeOf(ctx)
+		case err != nil:
 			return nil, &fault{words: err.Error(), err: err}
 		}
 		to = netip.AddrPortFrom(a, p.Port)
@@ -236,6 +239,7 @@ func (s *session) up(a agreed, t terms) {
 	v.PeerASN, v.PeerRouterID, v.HoldTime, v.KeepaliveTime = a.asn, a.routerID, a.hold, a.keepalive
 	v.Families, v.GracefulRestart = a.families, a.restart && s.peer.GracefulRestart.Enabled
 	v.NextHopIPv4, v.NextHopIPv6 = t.hop4, t.hop6
+	v.UnsentIPv4, v.UnsentIPv6 = unsent(s.peer, a, t, IPv4), unsent(s.peer, a, t, IPv6)
 	v.EstablishedCount++
 	s.restarted, s.flushing = false, true
 	s.rib.connected(t.sendable())
@@ -262,6 +266,7 @@ func (s *session) lost(f *fault) {
 	v.Local, v.Remote, v.PeerASN, v.PeerRouterID = netip.AddrPort{}, netip.AddrPort{}, 0, netip.Addr{}
 	v.HoldTime, v.KeepaliveTime, v.Families, v.GracefulRestart = 0, 0, 0, false
 	v.NextHopIPv4, v.NextHopIPv6 = netip.Addr{}, netip.Addr{}
+	v.UnsentIPv4, v.UnsentIPv6 = "", ""
 	s.rib.disconnected()
 	s.received.Store(0)
 	s.flushedLocked()

@@ -2,10 +2,12 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -29,14 +31,36 @@ func dial(ctx context.Context, p Peer, to netip.AddrPort) (net.Conn, error) {
 		},
 	}
 	d.SetMultipathTCP(false)
-	if p.Source.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Source, 0))
+	far, zone, err := numbered(to.Addr())
+	if err != nil {
+		return nil, err
 	}
-	c, err := d.DialContext(ctx, "tcp", to.String())
+	if p.Source.IsValid() {
+		source := p.Source
+		if source.IsLinkLocalUnicast() && source.Is6() {
+			source = source.WithZone(zone)
+		}
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+	}
+	c, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(far, to.Port()).String())
 	if err != nil {
 		return nil, fmt.Errorf("dialing: %w", err)
 	}
 	return c, nil
+}
+
+// numbered is the address with its zone as a number. The net package remembers for a minute which number a name has, which
+// is wrong for an interface that has been made anew.
+func numbered(a netip.Addr) (numbered netip.Addr, zone string, err error) {
+	if a.Zone() == "" {
+		return a, "", nil
+	}
+	link, err := net.InterfaceByName(a.Zone())
+	if err != nil {
+		return a, "", fmt.Errorf("finding interface %s: %w", a.Zone(), errors.Unwrap(err))
+	}
+	zone = strconv.Itoa(link.Index)
+	return a.WithZone(zone), zone, nil
 }
 
 func control(c syscall.RawConn, f func(fd int) error) error {

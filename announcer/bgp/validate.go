@@ -42,6 +42,14 @@ func (p Peer) peerWords() string {
 	return p.Address.String()
 }
 
+// link is the name of the interface that the peer is known by; empty if it is known by an address that needs none.
+func (p Peer) link() string {
+	if p.Interface != "" {
+		return p.Interface
+	}
+	return p.Address.Zone()
+}
+
 // normal fills in the defaults. A HoldTime of zero afterwards means none.
 func (p Peer) normal(routerID netip.Addr) Peer {
 	if p.Port == 0 {
