@@ -34,6 +34,12 @@
 // Sessions are dialled; nothing listens unless Config.Listen says so, and then for passive peers only. A session has thus
 // one side that connects, and connections do not collide (RFC 4271 section 6.8).
 //
+// # Ways to stop
+//
+// A restart or an upgrade of the speaker just ends Run: routers with graceful restart keep the routes meanwhile. A node that
+// is taken out of service does it in steps: Drain(true) and Flush, a while for the network to turn to other nodes, Sync
+// without routes and Flush, Leave, and then the end of Run.
+//
 // # Threads and namespaces
 //
 // Sessions run in goroutines of their own, so all sockets are in the process's network namespace.

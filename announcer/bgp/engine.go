@@ -136,7 +136,7 @@ func (e *Engine) end() {
 			p.stop(&fault{kind: ours, words: "the speaker has stopped; the peer keeps the routes for a while"})
 			continue
 		}
-		p.stop(ceased(wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN, "the speaker has stopped", ""))
+		p.stop(ceased(wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN, "the speaker has stopped"))
 	}
 	e.mu.Unlock()
 	e.work.Wait()
@@ -201,7 +201,7 @@ func (e *Engine) syncPeers(peers []Peer) []error {
 		next, ok := good[name]
 		switch {
 		case !ok:
-			e.remove(p, ceased(wire.BGP_ERROR_SUB_PEER_DECONFIGURED, "the peer is no longer configured", ""))
+			e.remove(p, ceased(wire.BGP_ERROR_SUB_PEER_DECONFIGURED, "the peer is no longer configured"))
 		case next == p.peer:
 		case next.lasting() == p.peer.lasting():
 			p.peer = next
@@ -218,16 +218,15 @@ func (e *Engine) syncPeers(peers []Peer) []error {
 	return errs
 }
 
-func (e *Engine) add(p Peer, restarted bool) *peering {
-	made := &peering{session: newSession(e.out, e.cfg.Log, p, restarted), peer: p, done: make(chan struct{})}
-	made.session.drain = e.draining
-	e.peers[p.Name] = made
+func (e *Engine) add(p Peer, restarted bool) { e.put(newSession(e.out, e.cfg.Log, p, restarted)) }
+
+func (e *Engine) put(s *session) {
+	made := &peering{session: s, peer: s.peer, stop: func(error) {}, done: make(chan struct{})}
+	s.drain = e.draining
+	e.peers[s.peer.Name] = made
 	if e.ctx != nil {
 		e.start(made)
-	} else {
-		made.stop = func(error) {}
 	}
-	return made
 }
 
 // remove ends a session in the background.
@@ -250,15 +249,11 @@ func (e *Engine) replace(p *peering, next Peer) {
 	if e.ctx != nil {
 		out.dial = after(old.done, e.out.dial)
 	}
-	made := &peering{session: newSession(out, e.cfg.Log, next, false), peer: next, done: make(chan struct{}), stop: func(error) {}}
-	made.session.drain = e.draining
+	made := newSession(out, e.cfg.Log, next, false)
 	if old.peer.Hold == next.Hold {
-		made.session.inherit(old.session)
+		made.inherit(old.session)
 	}
-	e.peers[next.Name] = made
-	if e.ctx != nil {
-		e.start(made)
-	}
+	e.put(made)
 }
 
 // anew ends a session that another one with the same router follows: without a word if the router then keeps the routes.
@@ -269,7 +264,7 @@ func anew(was, next Peer) *fault {
 	if kept {
 		return &fault{kind: ours, words: words}
 	}
-	return ceased(wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, words, "")
+	return ceased(wire.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, words)
 }
 
 type dialFunc = func(context.Context, Peer, netip.AddrPort) (net.Conn, error)
@@ -302,7 +297,8 @@ func sift(peers []Peer, routerID netip.Addr, listening bool) (good map[string]Pe
 		case p.Passive && !listening:
 			bad = append(bad, refusal{peer: p, why: "it is passive, but nothing listens for peers"})
 		case shared:
-			bad = append(bad, refusal{peer: p, why: fmt.Sprintf("it has the address, port, source and device of peer %s, and a router takes one session of a pair", other)})
+			bad = append(bad, refusal{peer: p, why: fmt.Sprintf(
+				"it has the address, port, source and device of peer %s, and a router takes one session of a pair", other)})
 		default:
 			good[p.Name], taken[p.endpoint()] = p, p.Name
 		}
@@ -408,7 +404,7 @@ func (e *Engine) accept(c *net.TCPConn) {
 // told that BFD is down (RFC 9384), if it can be told. A peer that is not known is passed over.
 func (e *Engine) Down(peer, why string) {
 	if p := e.peering(peer); p != nil {
-		p.session.hold(ceased(subBFDDown, why, ""))
+		p.session.hold(ceased(subBFDDown, why))
 	}
 }
 

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -448,6 +449,25 @@ func TestPassivePeers(t *testing.T) {
 	if m := l.await(wire.BGP_MSG_UPDATE); m == nil {
 		t.Error("no route came")
 	}
+
+	signed := passive
+	signed.Name, signed.Address, signed.Password = "signed", netip.MustParseAddr("127.0.0.9"), "secret"
+	s.sync([]Peer{passive, signed}, nil)
+	as := func(password string) (net.Conn, error) {
+		return dial(t.Context(), Peer{Source: signed.Address, Password: password, ConnectTime: time.Second}, at)
+	}
+	if c, err := as(""); err == nil {
+		c.Close()
+		t.Error("a connection without the password is accepted")
+	}
+	eventually(t, "an OPEN on a signed connection", func() bool {
+		c, err := as("secret")
+		if err != nil {
+			return false
+		}
+		m := newLine(t, c).read()
+		return m != nil && m.Header.Type == wire.BGP_MSG_OPEN
+	})
 }
 
 func TestRouteRefresh(t *testing.T) {
@@ -464,3 +484,54 @@ func TestRouteRefresh(t *testing.T) {
 		t.Errorf("the answer to a route refresh is %v", m)
 	}
 }
+
+// TestPeerThatDoesNotRead fills the buffers of a peer that takes nothing: neither Sync nor Down waits for it, nor do others.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	stuck, fine := newCrude(t, "127.0.0.1"), newSink(t, "127.0.0.1")
+	s := newSpeaker(t, Config{})
+	peers := []Peer{stuck.peer(), fine.peer(func(p *Peer) { p.Name = "fine" })}
+	s.sync(peers, nil)
+	l := stuck.accept()
+	if err := l.conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	l.establish(90)
+	s.awaitUp("crude", "fine")
+	for i := range 40 {
+		a := Attributes{Communities: []Community{Community(i)}}
+		s.sync(peers, routes(prefixes(20_000), a, "crude", "fine"))
+		if err := s.Set(netip.MustParsePrefix("10.200.0.0/16"), map[string]Attributes{"fine": a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the routes at the peer that reads", func() bool { return s.session("fine").RoutesSent == 20_001 && fine.reach.Load() >= 20_001 })
+	s.Down("crude", "BFD is down")
+	s.awaitWhy("crude", "BFD is down")
+	if v := s.session("fine"); v.State != Established || v.EstablishedCount != 1 {
+		t.Errorf("the other session: %+v", v)
+	}
+}
+
+// TestNeighboursOnALink: the latest router that was heard counts, and for as long as it is heard now and then.
+func TestNeighboursOnALink(t *testing.T) {
+	now := time.Unix(0, 0)
+	d := &discovery{iface: "eth0", clock: stillClock{&now}, news: make(chan struct{}, 1)}
+	if _, err := d.known(); !errors.Is(err, errUnheard) {
+		t.Errorf("before anything is heard: %v", err)
+	}
+	for _, a := range []string{"fe80::1%eth0", "fe80::2%eth0"} {
+		d.found(netip.MustParseAddr(a))
+		if got, err := d.neighbour(t.Context(), nil); err != nil || got.String() != a {
+			t.Errorf("%s, %v; want %s", got, err, a)
+		}
+	}
+	now = now.Add(neighbourLife + 1)
+	if got, err := d.known(); !errors.Is(err, errUnheard) {
+		t.Errorf("after silence: %s, %v", got, err)
+	}
+}
+
+type stillClock struct{ now *time.Time }
+
+func (c stillClock) Now() time.Time                     { return *c.now }
+func (stillClock) After(time.Duration) <-chan time.Time { return nil }

@@ -50,11 +50,11 @@ func malformed(code, sub byte, what string) *fault {
 	return &fault{code: code, sub: sub, send: true, words: "the peer sent " + what}
 }
 
-// ceased is an end on purpose that the peer is told of (RFC 4486, RFC 9384); text is for the people there (RFC 9003).
-func ceased(sub byte, words, text string) *fault {
+// ceased is an end on purpose that the peer is told of (RFC 4486, RFC 9384), where it can be in words too (RFC 9003).
+func ceased(sub byte, words string) *fault {
 	f := &fault{code: wire.BGP_ERROR_CEASE, sub: sub, send: true, kind: ours, words: words}
-	if text != "" && (sub == wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN || sub == wire.BGP_ERROR_SUB_ADMINISTRATIVE_RESET) {
-		text = text[:min(len(text), 255)]
+	if sub == wire.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN {
+		text := words[:min(len(words), 255)]
 		f.data = append([]byte{byte(len(text))}, text...)
 	}
 	return f
@@ -86,7 +86,8 @@ var subWords = map[[2]byte]string{
 	{3, 9}: "Optional Attribute Error", {3, 10}: "Invalid Network Field", {3, 11}: "Malformed AS_PATH",
 	{5, 1}: "Unexpected Message in OpenSent", {5, 2}: "Unexpected Message in OpenConfirm", {5, 3}: "Unexpected Message in Established",
 	{6, 1}: "Maximum Number of Prefixes Reached (it takes fewer routes than we send)", {6, 2}: "Administrative Shutdown",
-	{6, 3}: "Peer De-configured", {6, 4}: "Administrative Reset", {6, 5}: "Connection Rejected (it does not know this node as a neighbour, or not with this ASN)",
+	{6, 3}: "Peer De-configured", {6, 4}: "Administrative Reset",
+	{6, 5}: "Connection Rejected (it does not know this node as a neighbour, or not with this ASN)",
 	{6, 6}: "Other Configuration Change", {6, 7}: "Connection Collision Resolution", {6, 8}: "Out of Resources", {6, 9}: "Hard Reset",
 	{6, 10}: "BFD Down",
 }

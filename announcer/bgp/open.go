@@ -90,7 +90,8 @@ func parseOpen(b []byte) (open, *fault) {
 		return open{}, malformed(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_LENGTH, "an OPEN message that is too short")
 	}
 	if b[0] != version4 {
-		return open{}, malformed(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, wire.BGP_ERROR_SUB_UNSUPPORTED_VERSION_NUMBER, fmt.Sprintf("BGP version %d", b[0])).with(0, version4)
+		return open{}, malformed(wire.BGP_ERROR_OPEN_MESSAGE_ERROR, wire.BGP_ERROR_SUB_UNSUPPORTED_VERSION_NUMBER,
+			fmt.Sprintf("BGP version %d", b[0])).with(0, version4)
 	}
 	o := open{
 		asn: uint32(binary.BigEndian.Uint16(b[1:])), hold: time.Duration(binary.BigEndian.Uint16(b[3:])) * time.Second,

@@ -32,7 +32,8 @@ func (r *reader) next() (kind byte, body []byte, err error) {
 	length := binary.BigEndian.Uint16(r.buf[16:])
 	kind = r.buf[18]
 	if least, ok := leastLen[kind]; !ok {
-		return 0, nil, malformed(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_TYPE, fmt.Sprintf("a message of unknown type %d", kind)).with(kind)
+		return 0, nil, malformed(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_TYPE,
+			fmt.Sprintf("a message of unknown type %d", kind)).with(kind)
 	} else if length < least || length > maxMessage || kind == wire.BGP_MSG_KEEPALIVE && length != headerLen {
 		return 0, nil, malformed(wire.BGP_ERROR_MESSAGE_HEADER_ERROR, wire.BGP_ERROR_SUB_BAD_MESSAGE_LENGTH,
 			fmt.Sprintf("a message of type %d with %d bytes", kind, length)).with(r.buf[16], r.buf[17])

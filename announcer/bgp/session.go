@@ -356,7 +356,7 @@ func (s *session) adjust(p Peer) {
 	s.limit.Store(int64(p.PrefixLimit))
 	switch {
 	case p.Hold && !was:
-		s.hold(&fault{kind: ours, send: true, code: cease, sub: subBFDDown, words: heldAtFirst})
+		s.hold(ceased(subBFDDown, heldAtFirst))
 	case was && !p.Hold:
 		s.release()
 	}
