@@ -82,6 +82,12 @@ func (a *Agent) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(n), c.Interface, c.Family, kind)
 		}
 	}
+	if a.router != nil {
+		collectBGP(out, a.router.Sessions())
+	}
+	if a.watchdog != nil {
+		collectBFD(out, a.watchdog.Sessions())
+	}
 	s := a.members.Stats()
 	for state, n := range map[string]int{"alive": s.Alive, "held": s.Held, "expected": s.Expected} {
 		out <- prometheus.MustNewConstMetric(speakersDesc, prometheus.GaugeValue, float64(n), state)
