@@ -31,8 +31,8 @@ func TestEnvoyKilled(t *testing.T) {
 	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
 	a := w.gateway("web", class)[0]
 	w.answers(a, 80)
-	first := w.announcer(a, "a node", anyNode)
 	before := w.allListed("web", class)
+	first := w.announcer(a, "a node", anyNode)
 	stop := w.watchProgrammed("web")
 	if err := w.kill(before[first], "envoy"); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,6 @@ func TestEnvoyKilled(t *testing.T) {
 		return nil
 	})
 	w.allListed("web", class)
-	w.announcer(a, first+" again", func(n string) bool { return n == first })
 	w.answers(a, 80)
 	if err := stop(); err != nil {
 		t.Error(err)
