@@ -90,7 +90,7 @@ func (ix *Index) openBGP(a Address, endpoints EndpointsOf) (*bgpQuestion, *Decis
 	if len(q.ads) == 0 {
 		return nil, notAdvertised(a, kindBGP, poolSelected)
 	}
-	served := false
+	var served bool
 	if q.local, served = servable(a, endpoints); !served {
 		return nil, notServed(a)
 	}

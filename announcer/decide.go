@@ -102,7 +102,7 @@ func (ix *Index) open(a Address, endpoints EndpointsOf) (*question, *Decision) {
 	if len(c.ads) == 0 {
 		return nil, notAdvertised(a, kindL2, poolSelected)
 	}
-	served := false
+	var served bool
 	if c.local, served = servable(a, endpoints); !served {
 		return nil, notServed(a)
 	}

@@ -64,7 +64,7 @@ func (s Session) Validate() error {
 	if s.Echo && s.Peer.Is6() && s.Peer.IsLinkLocalUnicast() {
 		return fmt.Errorf("session %q: no peer forwards echoes for a link-local address", s.Name)
 	}
-	if err := s.Settings.validate(); err != nil {
+	if err := s.validate(); err != nil {
 		return fmt.Errorf("session %q: %w", s.Name, err)
 	}
 	return nil

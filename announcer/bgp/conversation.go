@@ -211,7 +211,7 @@ func (c *conversation) establish() *fault {
 	c.terms = terms{asn: c.p.sessionASN(), internal: c.internal, fourOctet: c.fourOctet}
 	c.terms.hop4, c.terms.hop6 = nextHops(c.p, c.agreed, local, beside)
 	c.enter(Established)
-	c.expect(c.agreed.hold)
+	c.expect(c.hold)
 	c.s.up(c.agreed, c.terms)
 	close(c.ready)
 	return nil
@@ -289,7 +289,7 @@ func (c *conversation) speak(ctx context.Context) {
 // finishFirst marks the end of the first round of routes.
 func (c *conversation) finishFirst(ctx context.Context) error {
 	for _, f := range []Families{IPv4, IPv6} {
-		if c.agreed.families&f == 0 {
+		if c.families&f == 0 {
 			continue
 		}
 		if err := c.write(endOfRIB(f)); err != nil {
@@ -323,7 +323,7 @@ func (c *conversation) flush(ctx context.Context) error {
 
 // write sends whole messages. A peer that takes none for as long as it may be silent is lost.
 func (c *conversation) write(b []byte) error {
-	if err := c.conn.SetWriteDeadline(time.Now().Add(orOpenWait(c.agreed.hold))); err != nil {
+	if err := c.conn.SetWriteDeadline(time.Now().Add(orOpenWait(c.hold))); err != nil {
 		return fmt.Errorf("sending to the peer: %w", err)
 	}
 	if _, err := c.conn.Write(b); err != nil {

@@ -401,9 +401,9 @@ func TestCommunities(t *testing.T) {
 // TestBackoff: the waits grow to the bound and never pass it, and begin anew after a session that lasted.
 func TestBackoff(t *testing.T) {
 	s := newSession(outside{clock: systemClock{}, timings: Timings{}.withDefaults()}, New(Config{}).cfg.Log, Peer{ConnectTime: 8 * time.Second}, false)
-	for _, due := range []time.Duration{1, 2, 4, 8, 8} {
+	for _, due := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second} {
 		got := s.backoff(&fault{})
-		if due *= time.Second; got > due || got < due*3/4 {
+		if got > due || got < due*3/4 {
 			t.Errorf("waits %s, due are %s", got, due)
 		}
 	}

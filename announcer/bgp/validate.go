@@ -144,7 +144,7 @@ func (p Peer) checkTimes() error {
 	case gr.RestartTime < time.Second, gr.RestartTime > maxRestartTime, gr.RestartTime%time.Second != 0:
 		return fmt.Errorf("the restart time %s is not possible: whole seconds, at most %s", gr.RestartTime, maxRestartTime)
 	case gr.LongLived < 0, gr.LongLived > maxLongLived, gr.LongLived%time.Second != 0:
-		return fmt.Errorf("the long-lived restart time %s is not possible: whole seconds, at most %s", gr.LongLived, time.Duration(maxLongLived))
+		return fmt.Errorf("the long-lived restart time %s is not possible: whole seconds, at most %s", gr.LongLived, maxLongLived)
 	}
 	return nil
 }

@@ -215,7 +215,7 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('/') && !self.contains(' ')",message="not the name of an interface"
 	VRF string `json:"vrf,omitempty"`
 
-	// Deprecated, and without effect: a session carries only addresses of its
+	// Without effect, and out of use: a session carries only addresses of its
 	// own family, unless dualStackAddressFamily says otherwise, which is what
 	// this asks for. Here so that manifests that have it are taken.
 	// +optional
