@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -57,7 +56,7 @@ router bgp 64513
  neighbor nodes peer-group
  neighbor nodes remote-as 64512
  neighbor nodes password secret
- neighbor nodes timers 3 9
+ neighbor nodes timers 60 180
  neighbor nodes bfd profile fast
  bgp listen range 172.30.0.0/24 peer-group nodes
  address-family ipv4 unicast
@@ -82,7 +81,7 @@ func (w *world) bgp(edits ...func(*v1alpha1.BGPPeer)) {
 	w.Helper()
 	peer := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: v1alpha1.BGPPeerSpec{
 		MyASN: ourASN, PeerASN: routerASN, PeerAddress: routerV4, DualStackAddressFamily: true, BFDProfile: w.namespace,
-		HoldTime: &metav1.Duration{Duration: 9 * time.Second}, PasswordSecret: &v1alpha1.PasswordSecretReference{Name: w.namespace},
+		HoldTime: &metav1.Duration{Duration: 3 * time.Minute}, PasswordSecret: &v1alpha1.PasswordSecretReference{Name: w.namespace},
 	}}
 	for _, edit := range edits {
 		edit(peer)
@@ -188,7 +187,8 @@ func TestBGP(t *testing.T) {
 	}
 }
 
-// nodeIsCut has BFD see that a node is gone, and that it is back.
+// nodeIsCut has BFD see that a node is gone, and that it is back. By its hold time the router would see it in three
+// minutes.
 func (w *world) nodeIsCut(f *routers.FRR, addresses []netip.Addr) {
 	w.Helper()
 	nodes := w.Cluster.Nodes()
@@ -200,13 +200,6 @@ func (w *world) nodeIsCut(f *routers.FRR, addresses []netip.Addr) {
 	for _, a := range addresses {
 		w.paths(f, a, len(nodes)-1)
 		w.answers(a, 80)
-	}
-	out, err := f.Run("show bgp neighbors json")
-	if err != nil {
-		w.Fatal(err)
-	}
-	if !strings.Contains(out, "BFD down received") {
-		w.Errorf("FRR does not say that BFD took the session down:\n%s", out)
 	}
 	if err := w.Cluster.Heal(last); err != nil {
 		w.Fatal(err)

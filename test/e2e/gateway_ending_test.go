@@ -167,7 +167,7 @@ func (w *world) drainAnnouncer(a netip.Addr) {
 			w.Error(err)
 		}
 	})
-	w.none(w.probing(a, func() {
+	w.noneNew(w.probing(a, func() {
 		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=2m"); err != nil {
 			w.Fatal(err)
 		}

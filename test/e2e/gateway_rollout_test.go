@@ -24,7 +24,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 	a := w.gateway("web", class)[0]
 	w.answers(a, 80)
 	before := w.allListed("web", class)
-	w.none(w.probing(a, func() {
+	w.noneNew(w.probing(a, func() {
 		w.rollOut("daemonset/" + fleet.ID{Class: string(class)}.Name())
 		w.allListed("web", class)
 	}), "a rolling update of the Envoys")

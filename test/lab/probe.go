@@ -7,8 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -69,6 +72,9 @@ type Try struct {
 	Took  time.Duration
 	Err   error
 	Pod   string
+	// Connected: the connection was made. What breaks after that can be one that was under way when its address moved to
+	// another node, which knows nothing of it.
+	Connected bool
 }
 
 // Probe opens new connections to an address all the time, from the client host.
@@ -107,11 +113,13 @@ func (p *Probe) try(ctx context.Context, l *Lab, host string, address netip.Addr
 	// ending it is not taken for a failure.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	start := time.Now()
 	answer, err := l.Get(ctx, host, address, port)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tries = append(p.tries, Try{Start: start, Took: time.Since(start), Err: err, Pod: answer.Pod})
+	p.tries = append(p.tries, Try{Start: start, Took: time.Since(start), Err: err, Pod: answer.Pod, Connected: connected.Load()})
 }
 
 // Stop ends the probe and returns all tries.
@@ -137,6 +145,11 @@ func Failed(tries []Try) []Try {
 		}
 	}
 	return failed
+}
+
+// Broken are the tries whose connection was made and then broke.
+func Broken(tries []Try) []Try {
+	return slices.DeleteFunc(Failed(tries), func(t Try) bool { return !t.Connected })
 }
 
 // ServedAgain is when the first try that was started at or after the cut got
