@@ -27,7 +27,7 @@ type BGPDecision struct {
 // A node announces what it can serve: the rules are those of [Index.Decide], but
 // every node that can announces, and no other speaker is asked. A cordoned node
 // is Draining as long as another one announces the address that is not cordoned. A node
-// whose endpoint is new waits as long as such a one does.
+// whose endpoint is new waits as long as one announces it that has had its own for longer.
 //
 // Advertisements of one address add up. For one prefix and peer the communities
 // are the union of theirs. Two different local preferences for one prefix and
@@ -44,14 +44,14 @@ func (ix *Index) DecideBGP(a Address, endpoints EndpointsOf, node string) BGPDec
 	if o := q.obstacle(at); o != NoObstacle {
 		return q.hindered(at, o)
 	}
-	if newOn(q.local, node) && q.elsewhere(at) {
+	if since := newOn(q.local, node); !since.IsZero() && q.elsewhere(at, func(n *indexNode) bool { return newOn(q.local, n.Name).Before(since) }) {
 		return q.hindered(at, EndpointNew)
 	}
 	routes, refusals := q.routes(at)
 	if len(routes) == 0 {
 		return q.silent(at, refusals)
 	}
-	if ix.nodes[at].Unschedulable && q.elsewhere(at) {
+	if ix.nodes[at].Unschedulable && q.elsewhere(at, func(n *indexNode) bool { return !n.Unschedulable && newOn(q.local, n.Name).IsZero() }) {
 		for i := range routes {
 			for j := range routes[i].Peers {
 				routes[i].Peers[j].Draining = true
@@ -231,12 +231,12 @@ func (q *bgpQuestion) join(offers []offer) (RoutePeer, *refusal) {
 	return out, nil
 }
 
-// elsewhere says whether another node announces the address that is not
-// cordoned, and whose endpoint is not new.
-func (q *bgpQuestion) elsewhere(but int) bool {
+// elsewhere says whether another node announces the address of which better is
+// true.
+func (q *bgpQuestion) elsewhere(but int, better func(*indexNode) bool) bool {
 	speaks := map[int]bool{} // by class
 	for i := range q.ix.nodes {
-		if n := &q.ix.nodes[i]; i == but || n.Unschedulable || newOn(q.local, n.Name) || q.obstacle(i) != NoObstacle {
+		if i == but || !better(&q.ix.nodes[i]) || q.obstacle(i) != NoObstacle {
 			continue
 		}
 		class := q.ix.bgp.classes[i]

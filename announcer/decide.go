@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Decision says who announces an address.
@@ -135,9 +136,14 @@ func servesOn(local []Endpoints, node string) bool {
 	return true
 }
 
-// newOn says whether a Local holder can be served on a node only since a moment.
-func newOn(local []Endpoints, node string) bool {
-	return slices.ContainsFunc(local, func(e Endpoints) bool { return e.NewOn[node] })
+// newOn says since when all Local holders can be served on a node, if that is only since a moment; zero otherwise.
+func newOn(local []Endpoints, node string) (since time.Time) {
+	for _, e := range local {
+		if at := e.NewOn[node]; at.After(since) {
+			since = at
+		}
+	}
+	return since
 }
 
 // The kinds of advertisements, as messages name them.
@@ -251,7 +257,9 @@ func (c *question) interfaces(node int) []Interface {
 
 // candidate is a node that can announce, and its rank.
 type candidate struct {
-	node   int
+	node int
+	// since is set while the node's endpoints are new.
+	since  time.Time
 	class  int
 	weight int32
 	score  uint64
@@ -265,22 +273,19 @@ func (ix *Index) rank(c *question, out []candidate) []candidate {
 		}
 	}
 	slices.SortFunc(out, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.class, a.class), cmp.Compare(b.weight, a.weight),
+		return cmp.Or(a.since.Compare(b.since), cmp.Compare(b.class, a.class), cmp.Compare(b.weight, a.weight),
 			cmp.Compare(b.score, a.score), cmp.Compare(a.node, b.node))
 	})
 	return out
 }
 
-// candidate ranks a node. Where an endpoint is new, packets may be lost; then Settled
-// comes before everything, also before preference: a preferred node that returns takes
-// its addresses back once it has proven itself. A cordoned node comes after every other
-// settled one.
+// candidate ranks a node. Where an endpoint is new packets may be lost, so that nothing
+// else counts. Then Settled comes before everything, also before preference: a preferred
+// node that returns takes its addresses back once it has proven itself. A cordoned node
+// comes after every other settled one.
 func (c *question) candidate(node int) candidate {
 	n := &c.ix.nodes[node]
-	r := candidate{node: node, score: score(n.hash, c.key)}
-	if !newOn(c.local, n.Name) {
-		r.class += 4
-	}
+	r := candidate{node: node, since: newOn(c.local, n.Name), score: score(n.hash, c.key)}
 	if n.member.Settled {
 		r.class += 2
 	}

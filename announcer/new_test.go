@@ -3,11 +3,13 @@ package announcer
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A node whose endpoint is new comes after all others, whatever else speaks for it, and announces where there is no other.
+// A node whose endpoint is new comes after all that have had theirs for longer, whatever else speaks for it, and announces
+// where there is no other.
 func TestNewEndpointsComeLast(t *testing.T) {
 	nodes := []Node{{Name: "a", Ready: true}, {Name: "b", Ready: true}, {Name: "c", Ready: true, Unschedulable: true}}
 	ix := NewIndex(World{
@@ -28,16 +30,28 @@ func TestNewEndpointsComeLast(t *testing.T) {
 		}
 		return out
 	}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	since := func(nodes ...string) map[string]time.Time {
+		out := map[string]time.Time{}
+		for i, n := range nodes {
+			out[n] = start.Add(time.Duration(i) * time.Second)
+		}
+		return out
+	}
 	for _, test := range []struct {
-		name       string
-		ready, new map[string]bool
-		l2         string
-		bgp        string
+		name  string
+		ready map[string]bool
+		new   map[string]time.Time
+		l2    string
+		bgp   string
 	}{
-		{"b is new", on("a", "b"), on("b"), "a", "a"},
-		{"a is new", on("a", "b"), on("a"), "b", "b"},
-		{"all are new", on("a"), on("a"), "a", "a"},
-		{"the other is cordoned", on("a", "c"), on("a"), "c", "ac"},
+		{"b is new", on("a", "b"), since("b"), "a", "a"},
+		{"a is new", on("a", "b"), since("a"), "b", "b"},
+		{"the only one is new", on("a"), since("a"), "a", "a"},
+		{"both are new, a for longer", on("a", "b"), since("a", "b"), "a", "a"},
+		{"both are new, b for longer", on("a", "b"), since("b", "a"), "b", "b"},
+		{"the other is cordoned", on("a", "c"), since("a"), "c", "c"},
+		{"the other is cordoned, and new for longer", on("a", "c"), since("c", "a"), "c", "c"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			endpoints := func(types.NamespacedName) Endpoints {

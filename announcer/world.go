@@ -172,9 +172,9 @@ type Endpoints struct {
 	// while they end. They count only while no endpoint is ready.
 	Terminating   bool
 	TerminatingOn map[string]bool
-	// NewOn are nodes whose first endpoint has been ready for less than [ProxyTime]. Local holders can be served there, but
-	// any other node comes first.
-	NewOn map[string]bool
+	// NewOn are nodes whose first endpoint has been ready for less than [ProxyTime], with the time since when. Local holders
+	// can be served there, but any node comes first that has had one for longer.
+	NewOn map[string]time.Time
 }
 
 // ProxyTime is how long kube-proxy may take until a node serves an endpoint that has become ready: it takes up changes

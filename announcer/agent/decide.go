@@ -25,16 +25,11 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 	if len(dirty) == 0 {
 		return
 	}
-	endpoints := a.endpointsOf(ctx)
+	before := a.decideEach(ctx, dirty)
 	took := map[string][]netip.Addr{} // from whom
-	for ip := range dirty {
+	for ip := range before {
 		e := a.loop.entries[ip]
-		if e == nil {
-			continue
-		}
-		before := e.decision
-		e.decision = a.loop.index.Decide(e.address, endpoints)
-		if from := a.follow(ctx, ip, e, before); from != "" {
+		if from := a.follow(ctx, ip, e, before[ip]); from != "" {
 			took[from] = append(took[from], ip)
 		}
 		e.decided = true
@@ -48,6 +43,34 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 	}
 	a.rejects.flush()
 }
+
+// decideEach decides on addresses and returns what was decided on them before. What we begin to announce is in the reject
+// table first.
+func (a *Agent) decideEach(ctx context.Context, dirty map[netip.Addr]bool) (before map[netip.Addr]announcer.Decision) {
+	endpoints, begin := a.endpointsOf(ctx), false
+	before = make(map[netip.Addr]announcer.Decision, len(dirty))
+	for ip := range dirty {
+		e := a.loop.entries[ip]
+		if e == nil {
+			continue
+		}
+		before[ip] = e.decision
+		e.decision = a.loop.index.Decide(e.address, endpoints)
+		if a.mine(e) && (e.want == nil || e.want.Deputy != nil) {
+			a.rejects.answer(ip, e.ports)
+			begin = true
+		}
+	}
+	if begin {
+		a.rejects.settle(rejectPatience)
+	}
+	return before
+}
+
+// rejectPatience is how long an announcement waits for the reject table. Packets that come before kube-proxy serves the
+// address must be dropped, so that the client sends them again: one that is forwarded leaves the kernel with the idea of a
+// connection which nobody translates, for as long as the client tries.
+const rejectPatience = 100 * time.Millisecond
 
 // mine says whether an entry is announced by us as ourselves.
 func (a *Agent) mine(e *entry) bool { return e.decision.Node == a.cfg.Node }

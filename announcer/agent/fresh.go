@@ -18,10 +18,10 @@ func newFreshness() freshness {
 	return freshness{since: map[types.NamespacedName]map[string]time.Time{}}
 }
 
-// look notes which nodes have a ready endpoint, and returns those that have it only since a moment, with the time when
-// the last of them will have had it for long enough. What is seen for the first time is not new: it may have been there
+// look notes which nodes have a ready endpoint, and returns those that have it only since a moment and since when, with
+// the time when the last of them will have had it for long enough. What is seen for the first time is not new: it may have been there
 // before us.
-func (f freshness) look(service types.NamespacedName, e announcer.Endpoints, now time.Time) (fresh map[string]bool, until time.Time) {
+func (f freshness) look(service types.NamespacedName, e announcer.Endpoints, now time.Time) (fresh map[string]time.Time, until time.Time) {
 	before, known := f.since[service]
 	since := make(map[string]time.Time, len(e.ReadyOn))
 	for node, ready := range e.ReadyOn {
@@ -35,9 +35,9 @@ func (f freshness) look(service types.NamespacedName, e announcer.Endpoints, now
 		since[node] = at
 		if end := at.Add(announcer.ProxyTime); now.Before(end) {
 			if fresh == nil {
-				fresh = map[string]bool{}
+				fresh = map[string]time.Time{}
 			}
-			fresh[node] = true
+			fresh[node] = at
 			if end.After(until) {
 				until = end
 			}

@@ -12,7 +12,7 @@ import (
 func TestFreshness(t *testing.T) {
 	f, web := newFreshness(), types.NamespacedName{Namespace: "shop", Name: "web"}
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	look := func(after time.Duration, nodes ...string) (map[string]bool, time.Duration) {
+	look := func(after time.Duration, nodes ...string) (map[string]time.Time, time.Duration) {
 		e := announcer.Endpoints{ReadyOn: map[string]bool{}}
 		for _, n := range nodes {
 			e.ReadyOn[n] = true
@@ -26,16 +26,16 @@ func TestFreshness(t *testing.T) {
 	if fresh, until := look(0, "a"); len(fresh) != 0 || until != 0 {
 		t.Errorf("what was there before is new: %v until %v", fresh, until)
 	}
-	if fresh, until := look(time.Second, "a", "b"); len(fresh) != 1 || !fresh["b"] || until != time.Second+announcer.ProxyTime {
+	if fresh, until := look(time.Second, "a", "b"); len(fresh) != 1 || fresh["b"].IsZero() || until != time.Second+announcer.ProxyTime {
 		t.Errorf("b has come, and new are %v until %v", fresh, until)
 	}
-	if fresh, _ := look(2*time.Second, "a", "b", "c"); len(fresh) != 2 || !fresh["b"] || !fresh["c"] {
+	if fresh, _ := look(2*time.Second, "a", "b", "c"); len(fresh) != 2 || fresh["b"].IsZero() || fresh["c"].IsZero() {
 		t.Errorf("c has come too, and new are %v", fresh)
 	}
 	if fresh, until := look(2*time.Second+announcer.ProxyTime, "a", "b"); len(fresh) != 0 || until != 0 {
 		t.Errorf("time has passed, and new are %v until %v", fresh, until)
 	}
-	if fresh, _ := look(10*time.Second, "a", "b", "c"); len(fresh) != 1 || !fresh["c"] {
+	if fresh, _ := look(10*time.Second, "a", "b", "c"); len(fresh) != 1 || fresh["c"].IsZero() {
 		t.Errorf("c is back, and new are %v", fresh)
 	}
 	f.forget(web)

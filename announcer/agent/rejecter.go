@@ -26,6 +26,8 @@ type rejecter struct {
 	// those of which the table does not know yet.
 	want    map[netip.Addr][]reject.PortProto
 	changed map[netip.Addr]bool
+	// waiting are closed when the table knows what was noted before.
+	waiting []chan struct{}
 }
 
 func newRejecter(log logr.Logger, table Rejecter) *rejecter {
@@ -63,8 +65,25 @@ func (r *rejecter) flush() {
 	}
 }
 
-// take is what the table does not know yet.
-func (r *rejecter) take() (vips []reject.VIP, gone []netip.Addr) {
+// settle has what was noted carried out, and waits for that for a while.
+func (r *rejecter) settle(patience time.Duration) {
+	if r.table == nil {
+		return
+	}
+	done := make(chan struct{})
+	r.mu.Lock()
+	r.waiting = append(r.waiting, done)
+	r.mu.Unlock()
+	r.flush()
+	select {
+	case <-done:
+	case <-r.done:
+	case <-time.After(patience):
+	}
+}
+
+// take is what the table does not know yet, and who waits until it does.
+func (r *rejecter) take() (vips []reject.VIP, gone []netip.Addr, waiting []chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ip := range r.changed {
@@ -75,7 +94,8 @@ func (r *rejecter) take() (vips []reject.VIP, gone []netip.Addr) {
 		}
 	}
 	clear(r.changed)
-	return vips, gone
+	waiting, r.waiting = r.waiting, nil
+	return vips, gone, waiting
 }
 
 // rejectRetry is how long a failed change of the table waits.
@@ -112,7 +132,11 @@ func (r *rejecter) run(ctx context.Context) {
 		retry = nil
 		// What is handed over once stays wanted: the table keeps it, also when the
 		// kernel does not take it at once.
-		err := r.table.Change(r.take())
+		vips, gone, waiting := r.take()
+		err := r.table.Change(vips, gone)
+		for _, w := range waiting {
+			close(w)
+		}
 		switch {
 		case err == nil:
 		case errors.Is(err, reject.ErrUnsupported):

@@ -66,17 +66,23 @@ func (a *Agent) decideRoutes(ctx context.Context, dirty map[netip.Addr]bool) {
 		return
 	}
 	r, endpoints := a.loop.routing, a.endpointsOf(ctx)
-	changed := map[netip.Prefix]bool{}
+	changed, begin := map[netip.Prefix]bool{}, false
 	for ip := range dirty {
 		e := a.loop.entries[ip]
 		if e == nil {
 			continue
 		}
-		d := a.loop.index.DecideBGP(e.address, endpoints, a.cfg.Node)
-		e.routed = len(d.Routes) > 0
+		d, before := a.loop.index.DecideBGP(e.address, endpoints, a.cfg.Node), e.routed
+		if e.routed = len(d.Routes) > 0; e.routed && !before {
+			a.rejects.answer(ip, e.ports)
+			begin = true
+		}
 		for _, p := range r.table.Set(ip, d.Routes) {
 			changed[p] = true
 		}
+	}
+	if begin {
+		a.rejects.settle(rejectPatience)
 	}
 	a.announceRoutes(slices.Collect(maps.Keys(changed)))
 }

@@ -58,7 +58,10 @@ func (w *world) countFailed(tries []lab.Try, mayBreak int, during string) {
 	failed, broken := lab.Failed(tries), lab.Broken(tries)
 	w.Logf("%s: %d new connections, %d failed, and %d broke when they were established", during, len(tries), len(failed)-len(broken), len(broken))
 	if len(tries) == 0 {
-		w.Errorf("%s: nothing was tried", during)
+		w.Fatalf("%s: nothing was tried", during)
+	}
+	for _, t := range failed {
+		w.Logf("%s: after %s: established %t, broke after %s: %v", during, t.Start.Sub(tries[0].Start), t.Connected, t.Took, t.Err)
 	}
 	if len(failed) > len(broken) || len(broken) > mayBreak {
 		w.Errorf("%s: %d of %d new connections failed, %d when they were established; the first with %v", during, len(failed), len(tries), len(broken), failed[0].Err)
