@@ -3,23 +3,21 @@ package bgp
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/fairlead/fairlead/test/routers"
 )
 
 const (
 	inside  = "FAIRLEAD_TEST_IN_NAMESPACE"
-	frrDir  = "/usr/lib/frr"
 	spkLink = "spk0"
 	rtrLink = "rtr0"
 )
@@ -55,9 +53,10 @@ func namespaced(t *testing.T) bool {
 
 // site is a namespace for a router, at the other end of a link from ours.
 type site struct {
-	t   *testing.T
-	dir string
-	pid int
+	*testing.T
+	pid  int
+	frr  *routers.FRR
+	bird *routers.BIRD
 }
 
 // newSite makes the link spk0 to rtr0 with 10.9.0.1 and .2, fd00:9::1 and ::2, and link-local addresses.
@@ -67,7 +66,7 @@ func newSite(t *testing.T) *site {
 	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	must(t, holder.Start())
 	t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
-	s := &site{t: t, dir: t.TempDir(), pid: holder.Process.Pid}
+	s := &site{T: t, pid: holder.Process.Pid}
 	// An address made up from the router's advertisements would be chosen as the source, which the router does not know.
 	for _, off := range []string{"accept_dad", "accept_ra"} {
 		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/default/"+off, []byte("0"), 0o644))
@@ -107,65 +106,25 @@ func run(t *testing.T, name string, args ...string) string {
 
 // sh runs a script in the router's namespace.
 func (s *site) sh(script string) string {
-	s.t.Helper()
-	return run(s.t, "nsenter", "-t", fmt.Sprint(s.pid), "-n", "sh", "-ec", script)
+	s.Helper()
+	return run(s.T, "nsenter", "-t", fmt.Sprint(s.pid), "-n", "sh", "-ec", script)
 }
 
-// daemon runs a program in the router's namespace until the test ends.
-func (s *site) daemon(name string, args ...string) {
-	s.t.Helper()
-	c := exec.Command("nsenter", append([]string{"-t", fmt.Sprint(s.pid), "-n", name}, args...)...)
-	log, err := os.Create(filepath.Join(s.dir, filepath.Base(name)+".log"))
-	must(s.t, err)
-	c.Stdout, c.Stderr = log, log
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(s.t, c.Start())
-	s.t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if _, err := log.Seek(0, io.SeekStart); err == nil && s.t.Failed() {
-			text, _ := io.ReadAll(log)
-			s.t.Logf("%s said:\n%s", name, text)
-		}
-		_ = log.Close()
-	})
-}
-
-// frr runs FRRouting with a configuration.
-func (s *site) frr(config string) {
-	s.t.Helper()
-	for _, name := range []string{frrDir + "/bgpd", frrDir + "/zebra", "/usr/bin/vtysh"} {
-		if _, err := os.Stat(name); err != nil {
-			s.t.Skipf("FRRouting is not installed: %v", err)
-		}
-	}
-	// FRRouting gives up root's rights.
-	dir, err := os.MkdirTemp("", "frr")
-	must(s.t, err)
-	s.t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(s.t, os.Chmod(dir, 0o777))
-	s.dir = dir
-	file := filepath.Join(s.dir, "frr.conf")
-	must(s.t, os.WriteFile(file, []byte("frr defaults traditional\nlog stdout\n"+config), 0o644))
-	for _, d := range []string{"zebra", "bgpd"} {
-		s.daemon(frrDir+"/"+d, "-f", file, "-i", filepath.Join(s.dir, d+".pid"), "--vty_socket", s.dir,
-			"-z", filepath.Join(s.dir, "zserv.api"), "-P", "0")
-		eventually(s.t, d+" to listen", func() bool {
-			c, err := net.Dial("unix", filepath.Join(s.dir, d+".vty"))
-			if err == nil {
-				c.Close()
-			}
-			return err == nil
-		})
-	}
+// Exec starts a program in the router's namespace; it ends with the test.
+func (s *site) Exec(c *exec.Cmd) {
+	s.Helper()
+	there := exec.Command("nsenter", append([]string{"-t", fmt.Sprint(s.pid), "-n"}, c.Args...)...)
+	there.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(s.T, there.Start())
+	s.Cleanup(func() { _ = there.Process.Kill(); _ = there.Wait() })
 }
 
 func (s *site) vtysh(command string) string {
-	out, err := exec.Command("vtysh", "--vty_socket", s.dir, "-c", command).CombinedOutput()
+	out, err := s.frr.Run(command)
 	if err != nil {
-		s.t.Logf("vtysh: %v\n%s", err, out)
+		s.Log(err)
 	}
-	return string(out)
+	return out
 }
 
 // frrRoutes are the routes that FRRouting has, by prefix; family is "ipv4" or "ipv6".
@@ -185,8 +144,8 @@ func bothFamilies(names ...string) []Route {
 }
 
 func (s *site) awaitFRR(v4, v6 int) {
-	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("%d IPv4 and %d IPv6 routes in FRRouting", v4, v6), func() bool {
+	s.Helper()
+	eventually(s.T, fmt.Sprintf("%d IPv4 and %d IPv6 routes in FRRouting", v4, v6), func() bool {
 		time.Sleep(50 * time.Millisecond)
 		return len(s.frrRoutes("ipv4")) == v4 && len(s.frrRoutes("ipv6")) == v6
 	})
@@ -247,7 +206,7 @@ func TestFRR(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			t.Cleanup(func() { _ = netlink.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: spkLink}}) })
-			s.frr(c.config)
+			s.frr = routers.StartFRR(s, "frr defaults traditional\n"+c.config)
 			speaker := newSpeaker(t, Config{})
 			speaker.sync([]Peer{c.peer}, bothFamilies("tor"))
 			defer func() {
@@ -279,21 +238,12 @@ func TestFRR(t *testing.T) {
 	}
 }
 
-// bird runs BIRD with a configuration.
-func (s *site) bird(config string) {
-	s.t.Helper()
-	bird, err := exec.LookPath("bird")
-	if err != nil {
-		s.t.Skip("BIRD is not installed")
-	}
-	file := filepath.Join(s.dir, "bird.conf")
-	must(s.t, os.WriteFile(file, []byte("router id 192.0.2.250;\nprotocol device {}\n"+config), 0o644))
-	s.daemon(bird, "-f", "-c", file, "-s", filepath.Join(s.dir, "bird.ctl"))
-}
-
 func (s *site) birdc(command string) string {
-	out, _ := exec.Command("birdc", append([]string{"-s", filepath.Join(s.dir, "bird.ctl")}, strings.Fields(command)...)...).CombinedOutput()
-	return string(out)
+	out, err := s.bird.Run(command)
+	if err != nil {
+		s.Log(err)
+	}
+	return out
 }
 
 const birdChannels = "ipv4 { import all; export none; extended next hop on; }; ipv6 { import all; export none; };"
@@ -329,7 +279,7 @@ func TestBIRD(t *testing.T) {
 			s := newSite(t)
 			t.Cleanup(func() { _ = netlink.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: spkLink}}) })
 			spk, rtr := s.linkLocals()
-			s.bird(c.config(spk, rtr))
+			s.bird = routers.StartBIRD(s, "router id 192.0.2.250;\nprotocol device {}\n"+c.config(spk, rtr))
 			speaker := newSpeaker(t, Config{})
 			p := c.peer(spk, rtr)
 			p.Name, p.ConnectTime, p.Families = "tor", time.Second, IPv4|IPv6
@@ -351,7 +301,7 @@ func TestBIRD(t *testing.T) {
 
 // linkLocals are the link-local addresses of both ends of the link.
 func (s *site) linkLocals() (spk, rtr netip.Addr) {
-	s.t.Helper()
+	s.Helper()
 	find := func(out string) (a netip.Addr) {
 		for _, f := range strings.Fields(out) {
 			if p, err := netip.ParsePrefix(f); err == nil && p.Addr().IsLinkLocalUnicast() {
@@ -360,8 +310,8 @@ func (s *site) linkLocals() (spk, rtr netip.Addr) {
 		}
 		return a
 	}
-	eventually(s.t, "link-local addresses", func() bool {
-		spk, rtr = find(run(s.t, "ip", "-6", "addr", "show", "dev", spkLink)), find(s.sh("ip -6 addr show dev rtr0"))
+	eventually(s.T, "link-local addresses", func() bool {
+		spk, rtr = find(run(s.T, "ip", "-6", "addr", "show", "dev", spkLink)), find(s.sh("ip -6 addr show dev rtr0"))
 		return spk.IsValid() && rtr.IsValid()
 	})
 	return spk, rtr
@@ -379,7 +329,7 @@ func TestVRF(t *testing.T) {
 	}
 	run(t, "ip", "link", "set", "red", "up")
 	run(t, "ip", "link", "set", spkLink, "master", "red")
-	s.frr(frrConfig("10.9.0.1", "remote-as 64512", " neighbor P password secret\n"))
+	s.frr = routers.StartFRR(s, "frr defaults traditional\n"+frrConfig("10.9.0.1", "remote-as 64512", " neighbor P password secret\n"))
 	speaker := newSpeaker(t, Config{})
 	p := Peer{
 		Name: "tor", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.9.0.2"), ConnectTime: time.Second, Password: "secret",
