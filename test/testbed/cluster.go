@@ -183,7 +183,7 @@ func extraNote(c Config) string {
 
 // prepare makes sure that the machine and the cache have all that a cluster needs.
 func prepare(ctx context.Context, l layout, config Config) (Binaries, error) {
-	if err := installMissing(ctx, filepath.Dir(l.Run), config.Progress); err != nil {
+	if err := installMissing(ctx, filepath.Dir(l.Run), aptPackages, config.Progress); err != nil {
 		return nil, err
 	}
 	if err := checkKernel(ctx, filepath.Dir(l.Run), config); err != nil {

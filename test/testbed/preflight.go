@@ -61,10 +61,19 @@ func findTools() tools {
 	return t
 }
 
+// InstallRouters brings FRR and BIRD, which tests run in network namespaces, where the machine lacks them.
+func InstallRouters(ctx context.Context, say Progress) error {
+	dir := runBase(os.Getenv)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the testbed's folder: %w", err)
+	}
+	return installMissing(ctx, dir, routerPackages, say)
+}
+
 // installMissing brings programs that the machine lacks, by apt-get. Several clusters that come up at once take turns,
 // by a lock in dir.
-func installMissing(ctx context.Context, dir string, say Progress) error {
-	if len(absentRequirements()) == 0 {
+func installMissing(ctx context.Context, dir string, needed []requirement, say Progress) error {
+	if len(absentOf(needed)) == 0 {
 		return nil
 	}
 	unlock, err := lockFile(ctx, filepath.Join(dir, ".apt.lock"), func() { say.printf("waiting for another installation to end") })
@@ -72,7 +81,7 @@ func installMissing(ctx context.Context, dir string, say Progress) error {
 		return err
 	}
 	defer unlock()
-	absent := absentRequirements()
+	absent := absentOf(needed)
 	if len(absent) == 0 {
 		return nil
 	}
@@ -88,7 +97,7 @@ func installMissing(ctx context.Context, dir string, say Progress) error {
 	say.printf("installing %s with apt-get", strings.Join(packages, ", "))
 	// Something else on the machine may be installing too.
 	install := append([]string{"install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"}, packages...)
-	if err := run(ctx, aptGet, install...); err == nil && len(absentRequirements()) == 0 {
+	if err := run(ctx, aptGet, install...); err == nil && len(absentOf(needed)) == 0 {
 		return nil
 	}
 	if err := run(ctx, aptGet, "update", "-q"); err != nil {
@@ -97,15 +106,15 @@ func installMissing(ctx context.Context, dir string, say Progress) error {
 	if err := run(ctx, aptGet, install...); err != nil {
 		return fmt.Errorf("install %s: %w", strings.Join(packages, ", "), err)
 	}
-	if absent := absentRequirements(); len(absent) > 0 {
+	if absent := absentOf(needed); len(absent) > 0 {
 		return fmt.Errorf("still missing after apt-get installed its package: %s", describe(absent))
 	}
 	return nil
 }
 
-func absentRequirements() []requirement {
+func absentOf(needed []requirement) []requirement {
 	var absent []requirement
-	for _, r := range aptPackages {
+	for _, r := range needed {
 		if _, found := r.find(); !found {
 			absent = append(absent, r)
 		}

@@ -36,6 +36,12 @@ var aptPackages = []requirement{
 	{Program: "bridge", Dirs: cniDirs, Package: "containernetworking-plugins"},
 }
 
+// routerPackages bring the routers that tests of BGP and BFD speak with. A cluster needs none.
+var routerPackages = []requirement{
+	{Program: "bgpd", Dirs: []string{"/usr/lib/frr"}, Package: "frr"},
+	{Program: "bird", Package: "bird2"},
+}
+
 // cniDirs are the folders in which CNI plugins are looked for, in this order.
 var cniDirs = []string{"/usr/lib/cni", "/opt/cni/bin"}
 

@@ -70,6 +70,9 @@ func runAll(ctx context.Context, run string) error {
 	if err != nil {
 		return fmt.Errorf("getting Envoy: %w", err)
 	}
+	if err := testbed.InstallRouters(ctx, testbed.NewProgress(os.Stdout)); err != nil {
+		return fmt.Errorf("installing routers: %w", err)
+	}
 	unit := unitTier(run, assets)
 	unit.env = append(unit.env, envoyVariable+"="+envoy.Binary)
 	return report(
