@@ -75,7 +75,7 @@ func TestValues(t *testing.T) {
 	objects := render(t, Values{
 		"controller": Values{"replicas": 1},
 		"services":   Values{"defaultClass": false, "statusClasses": []any{"a", "b"}},
-		"speaker":    Values{"answer": false, "excludeInterfaces": "^(foo|bar: baz)"},
+		"speaker":    Values{"answer": false, "bgp": Values{"enabled": false}, "excludeInterfaces": "^(foo|bar: baz)"},
 		"metrics":    Values{"speakerPort": 0},
 		"tracing":    Values{"endpoint": "http://otel:4317"},
 		"admission":  Values{"ledgerWriters": []any{"system:serviceaccount:velero:velero"}, "externalIPs": Values{"enabled": true, "allowed": []any{"192.0.2.0/24"}}},
@@ -94,13 +94,13 @@ func TestValues(t *testing.T) {
 			t.Errorf("controller's arguments lack %q:\n%s", want, got)
 		}
 	}
-	for _, want := range []string{"--answer=false\n", "--exclude-interfaces=^(foo|bar: baz)\n", "--metrics-bind-address=0\n"} {
+	for _, want := range []string{"--answer=false\n", "--bgp=false\n", "--exclude-interfaces=^(foo|bar: baz)\n", "--metrics-bind-address=0\n"} {
 		if got := args(speaker); !strings.Contains(got, want) {
 			t.Errorf("speaker's arguments lack %q:\n%s", want, got)
 		}
 	}
 	if add := container(t, speaker)["securityContext"].(map[string]any)["capabilities"].(map[string]any)["add"].([]any); len(add) != 1 || add[0] != "NET_RAW" {
-		t.Errorf("a speaker that does not answer adds capabilities %v, want NET_RAW alone", add)
+		t.Errorf("a speaker that neither answers nor speaks BGP adds capabilities %v, want NET_RAW alone", add)
 	}
 	find(t, objects, "ValidatingAdmissionPolicy", "fairlead-external-ips")
 	for _, o := range objects {
