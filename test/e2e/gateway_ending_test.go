@@ -238,6 +238,7 @@ func TestLongConnectionsThroughRollout(t *testing.T) {
 	w.answers(a, 80)
 	w.allListed("web", class)
 
+	w.settled(a)
 	all := map[string]*lab.Guests{}
 	for _, kind := range []lab.GuestKind{lab.HTTP1, lab.HTTP2, lab.GRPC} {
 		host := web

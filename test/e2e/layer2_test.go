@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
@@ -31,9 +32,33 @@ const (
 // longer, and returns the tries.
 func (w *world) probing(a netip.Addr, f func()) []lab.Try {
 	w.Helper()
+	w.settled(a)
 	p := w.StartProbe(w.ctx, testbed.Client, a, 80, probeEvery, probeTimeout)
 	f()
 	return p.Stop()
+}
+
+// settled waits until an address has stayed with a node for longer than a better one may wait whose endpoint is new.
+func (w *world) settled(a netip.Addr) {
+	w.Helper()
+	node, since := "", time.Time{}
+	w.await(fmt.Sprintf("%s to stay with a node", a), func(ctx context.Context) error {
+		address, err := w.address(ctx, a)
+		if err != nil {
+			return err
+		}
+		now := ""
+		if l := address.Status.Layer2; l != nil {
+			now = l.Node
+		}
+		if now != node || now == "" {
+			node, since = now, time.Now()
+		}
+		if stayed := time.Since(since); stayed < announcer.ProxyTime+time.Second {
+			return fmt.Errorf("%q has announced it for %s", node, stayed)
+		}
+		return nil
+	})
 }
 
 // none fails the test if new connections failed, or broke.
