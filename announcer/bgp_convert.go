@@ -30,6 +30,37 @@ const (
 	holdRatio = 3
 )
 
+// BGPObjects are all objects of the kinds of BGP.
+type BGPObjects struct {
+	Advertisements v1alpha1.BGPAdvertisementList
+	Peers          v1alpha1.BGPPeerList
+	Profiles       v1alpha1.BFDProfileList
+	Communities    v1alpha1.CommunityList
+}
+
+// Describe adds the objects to a World. One that is invalid has no effect; tell is
+// told of each advertisement and peer what is wrong with it, if anything.
+func (o *BGPObjects) Describe(w *World, tell func(kind, name string, err error)) {
+	for i := range o.Advertisements.Items {
+		a, err := FromBGPAdvertisement(&o.Advertisements.Items[i])
+		if tell("BGPAdvertisement", o.Advertisements.Items[i].Name, err); err == nil {
+			w.BGPAdvertisements = append(w.BGPAdvertisements, a)
+		}
+	}
+	for i := range o.Peers.Items {
+		p, err := FromBGPPeer(&o.Peers.Items[i])
+		if tell("BGPPeer", o.Peers.Items[i].Name, err); err == nil {
+			w.Peers = append(w.Peers, p)
+		}
+	}
+	for i := range o.Profiles.Items {
+		w.Profiles = append(w.Profiles, FromBFDProfile(&o.Profiles.Items[i]))
+	}
+	for i := range o.Communities.Items {
+		w.Communities = append(w.Communities, FromCommunity(&o.Communities.Items[i]))
+	}
+}
+
 // FromBGPAdvertisement compiles a BGPAdvertisement. An error names the selector
 // that cannot be used; the advertisement then has no effect.
 func FromBGPAdvertisement(in *v1alpha1.BGPAdvertisement) (BGPAdvertisement, error) {

@@ -239,7 +239,8 @@ func (s *shell) announcerIndex(ctx context.Context) (*worldIndex, error) {
 		return nil, err
 	}
 	var w announcer.World
-	bgp.describe(&w)
+	// An object that is invalid says so itself.
+	bgp.Describe(&w, func(string, string, error) {})
 	living := map[string]bool{}
 	for i := range nodes.Items {
 		n := announcer.FromNode(&nodes.Items[i])

@@ -70,17 +70,14 @@ var sessionsChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool
 
 // bgpObjects are all objects of the kinds of BGP.
 type bgpObjects struct {
-	ads         v1alpha1.BGPAdvertisementList
-	peers       v1alpha1.BGPPeerList
-	profiles    v1alpha1.BFDProfileList
-	communities v1alpha1.CommunityList
+	announcer.BGPObjects
 	// generations are those of all these objects.
 	generations map[types.UID]int64
 }
 
 func (s *shell) listBGP(ctx context.Context) (bgpObjects, error) {
 	o := bgpObjects{generations: map[types.UID]int64{}}
-	for _, list := range []client.ObjectList{&o.ads, &o.peers, &o.profiles, &o.communities} {
+	for _, list := range []client.ObjectList{&o.Advertisements, &o.Peers, &o.Profiles, &o.Communities} {
 		if err := s.client.List(ctx, list); err != nil {
 			return bgpObjects{}, fmt.Errorf("listing what is announced by BGP: %w", err)
 		}
@@ -96,27 +93,6 @@ func (s *shell) listBGP(ctx context.Context) (bgpObjects, error) {
 		}
 	}
 	return o, nil
-}
-
-// describe adds the objects to a World. One that is invalid says so itself and has
-// no effect.
-func (o *bgpObjects) describe(w *announcer.World) {
-	for i := range o.ads.Items {
-		if a, err := announcer.FromBGPAdvertisement(&o.ads.Items[i]); err == nil {
-			w.BGPAdvertisements = append(w.BGPAdvertisements, a)
-		}
-	}
-	for i := range o.peers.Items {
-		if p, err := announcer.FromBGPPeer(&o.peers.Items[i]); err == nil {
-			w.Peers = append(w.Peers, p)
-		}
-	}
-	for i := range o.profiles.Items {
-		w.Profiles = append(w.Profiles, announcer.FromBFDProfile(&o.profiles.Items[i]))
-	}
-	for i := range o.communities.Items {
-		w.Communities = append(w.Communities, announcer.FromCommunity(&o.communities.Items[i]))
-	}
 }
 
 // sessionsOf are the sessions of nodes whose speakers live: what another one has
@@ -145,14 +121,14 @@ func (s *shell) reconcileBGP(ctx context.Context, _ reconcile.Request) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	missing, err := s.keepPasswords(ctx, o.peers.Items)
+	missing, err := s.keepPasswords(ctx, o.Peers.Items)
 	return reconcile.Result{}, errors.Join(err, s.sayOfAdvertisements(ctx, index, o), s.sayOfPeers(ctx, index, o, missing), s.sayOfNames(ctx, index, o))
 }
 
 func (s *shell) sayOfAdvertisements(ctx context.Context, index *worldIndex, o bgpObjects) error {
 	var errs []error
-	for i := range o.ads.Items {
-		ad := &o.ads.Items[i]
+	for i := range o.Advertisements.Items {
+		ad := &o.Advertisements.Items[i]
 		errs = append(errs, writeConditions(ctx, s, index, "BGPAdvertisement", ad, func(ad *v1alpha1.BGPAdvertisement) {
 			s.setCondition(&ad.Status.Conditions, ad, bgpAdvertisementReady(index, ad))
 		}))
@@ -162,8 +138,8 @@ func (s *shell) sayOfAdvertisements(ctx context.Context, index *worldIndex, o bg
 
 func (s *shell) sayOfPeers(ctx context.Context, index *worldIndex, o bgpObjects, missing map[string]announcer.Problem) error {
 	var errs []error
-	for i := range o.peers.Items {
-		errs = append(errs, writeConditions(ctx, s, index, "BGPPeer", &o.peers.Items[i], func(p *v1alpha1.BGPPeer) {
+	for i := range o.Peers.Items {
+		errs = append(errs, writeConditions(ctx, s, index, "BGPPeer", &o.Peers.Items[i], func(p *v1alpha1.BGPPeer) {
 			var more []announcer.Problem
 			if problem, ok := missing[p.Name]; ok {
 				more = append(more, problem)
@@ -180,13 +156,13 @@ func (s *shell) sayOfPeers(ctx context.Context, index *worldIndex, o bgpObjects,
 // sayOfNames is for what others refer to by name.
 func (s *shell) sayOfNames(ctx context.Context, index *worldIndex, o bgpObjects) error {
 	var errs []error
-	for i := range o.profiles.Items {
-		errs = append(errs, writeConditions(ctx, s, index, "BFDProfile", &o.profiles.Items[i], func(p *v1alpha1.BFDProfile) {
+	for i := range o.Profiles.Items {
+		errs = append(errs, writeConditions(ctx, s, index, "BFDProfile", &o.Profiles.Items[i], func(p *v1alpha1.BFDProfile) {
 			s.setCondition(&p.Status.Conditions, p, inUse(v1alpha1.ProfileInUse, "BGPPeer", index.ProfileUsers(p.Name)))
 		}))
 	}
-	for i := range o.communities.Items {
-		errs = append(errs, writeConditions(ctx, s, index, "Community", &o.communities.Items[i], func(c *v1alpha1.Community) {
+	for i := range o.Communities.Items {
+		errs = append(errs, writeConditions(ctx, s, index, "Community", &o.Communities.Items[i], func(c *v1alpha1.Community) {
 			aliases := announcer.FromCommunity(c)
 			s.setCondition(&c.Status.Conditions, c, readyOf(v1alpha1.CommunityReady, "Every name stands for what is written here.", index.CheckCommunity(aliases)))
 			s.setCondition(&c.Status.Conditions, c, inUse(v1alpha1.CommunityInUse, "BGPAdvertisement", index.CommunityUsers(aliases)))

@@ -51,7 +51,7 @@ func NewCache(cfg *rest.Config, s *runtime.Scheme, namespace, secret string) (ca
 			&v1alpha1.Community{}:        {},
 			&corev1.Node{}:               {Transform: slimNode},
 			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
-			&corev1.Secret{}:             {Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", secret)}}},
+			&corev1.Secret{}:             secretNamed(namespace, secret),
 		},
 	})
 	if err != nil {
@@ -65,14 +65,17 @@ func NewCache(cfg *rest.Config, s *runtime.Scheme, namespace, secret string) (ca
 func NewPasswords(cfg *rest.Config, s *runtime.Scheme, namespace, secret string) (cache.Cache, error) {
 	c, err := cache.New(cfg, cache.Options{
 		Scheme: s, ReaderFailOnMissingInformer: true, DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", secret)}}},
-		},
+		ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: secretNamed(namespace, secret)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the cache of passwords: %w", err)
 	}
 	return c, nil
+}
+
+// secretNamed selects one Secret, as the speaker's rights do.
+func secretNamed(namespace, name string) cache.ByObject {
+	return cache.ByObject{Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", name)}}}
 }
 
 // slimMeta keeps of the metadata what tells objects and their versions apart.

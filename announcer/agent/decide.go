@@ -25,7 +25,8 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 	if len(dirty) == 0 {
 		return
 	}
-	before := a.decideEach(ctx, dirty)
+	before, changed := a.decideEach(ctx, dirty)
+	a.announceRoutes(slices.Collect(maps.Keys(changed)))
 	took := map[string][]netip.Addr{} // from whom
 	for ip := range before {
 		e := a.loop.entries[ip]
@@ -44,11 +45,11 @@ func (a *Agent) decideAll(ctx context.Context, dirty map[netip.Addr]bool) {
 	a.rejects.flush()
 }
 
-// decideEach decides on addresses and returns what was decided on them before. What we begin to announce is in the reject
-// table first.
-func (a *Agent) decideEach(ctx context.Context, dirty map[netip.Addr]bool) (before map[netip.Addr]announcer.Decision) {
-	endpoints, begin := a.endpointsOf(ctx), false
-	before = make(map[netip.Addr]announcer.Decision, len(dirty))
+// decideEach decides on addresses and returns what was decided on them before, and the prefixes whose routes have changed.
+// What we begin to announce is in the reject table first.
+func (a *Agent) decideEach(ctx context.Context, dirty map[netip.Addr]bool) (before map[netip.Addr]announcer.Decision, changed map[netip.Prefix]bool) {
+	endpoints, begins := a.endpointsOf(ctx), false
+	before, changed = make(map[netip.Addr]announcer.Decision, len(dirty)), map[netip.Prefix]bool{}
 	for ip := range dirty {
 		e := a.loop.entries[ip]
 		if e == nil {
@@ -56,15 +57,16 @@ func (a *Agent) decideEach(ctx context.Context, dirty map[netip.Addr]bool) (befo
 		}
 		before[ip] = e.decision
 		e.decision = a.loop.index.Decide(e.address, endpoints)
-		if a.mine(e) && (e.want == nil || e.want.Deputy != nil) {
+		routed := a.decideRoutes(ip, e, endpoints, changed)
+		if routed || a.mine(e) && (e.want == nil || e.want.Deputy != nil) {
 			a.rejects.answer(ip, e.ports)
-			begin = true
+			begins = true
 		}
 	}
-	if begin {
+	if begins {
 		a.rejects.settle(rejectPatience)
 	}
-	return before
+	return before, changed
 }
 
 // rejectPatience is how long an announcement waits for the reject table. Packets that come before kube-proxy serves the

@@ -34,8 +34,10 @@ type loop struct {
 	// fronts are the Services of Gateways by the Service of the Envoys that serve them.
 	fronts map[types.NamespacedName]map[types.NamespacedName]bool
 	fresh  freshness
-	// aging are the Services with new endpoints, and when they are so no longer.
+	// aging are the Services with new endpoints, and when they are so no longer; agingAt is when the loop is woken for the
+	// first of them. Zero: there are none.
 	aging   map[types.NamespacedName]time.Time
+	agingAt time.Time
 	index   *announcer.Index
 	members []announcer.Member
 	// interfaces are our own that suit.
@@ -212,7 +214,6 @@ func (a *Agent) pass(ctx context.Context) {
 	}
 	a.takeSessions(t.sessions)
 	a.takeMessages(t.messages)
-	a.decideRoutes(ctx, dirty)
 	a.decideAll(ctx, dirty)
 	if len(returned) > 0 {
 		a.announceAgain()
@@ -369,7 +370,10 @@ func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known 
 	var until time.Time
 	if e.NewOn, until = l.fresh.look(service, e.Endpoints, a.cfg.Clock.Now()); !until.IsZero() {
 		l.aging[service] = until
-		a.later(until.Sub(a.cfg.Clock.Now()))
+		if l.agingAt.IsZero() {
+			l.agingAt = until
+			a.later(until.Sub(a.cfg.Clock.Now()))
+		}
 	}
 	l.endpoints[service] = e
 	return e
@@ -377,13 +381,22 @@ func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known 
 
 // age has addresses decided anew whose endpoints are no longer new.
 func (a *Agent) age(dirty map[netip.Addr]bool) {
-	now := a.cfg.Clock.Now()
-	for service, until := range a.loop.aging {
-		if now.Before(until) {
-			continue
+	l, now := &a.loop, a.cfg.Clock.Now()
+	if l.agingAt.IsZero() || now.Before(l.agingAt) {
+		return
+	}
+	l.agingAt = time.Time{}
+	for service, until := range l.aging {
+		switch {
+		case !now.Before(until):
+			delete(l.aging, service)
+			l.forget(service, dirty)
+		case l.agingAt.IsZero() || until.Before(l.agingAt):
+			l.agingAt = until
 		}
-		delete(a.loop.aging, service)
-		a.loop.forget(service, dirty)
+	}
+	if !l.agingAt.IsZero() {
+		a.later(l.agingAt.Sub(now))
 	}
 }
 

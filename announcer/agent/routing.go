@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -60,31 +59,18 @@ func newRouting() *routing {
 	return &routing{table: announcer.NewBGPTable(), waiting: map[string]string{}, drained: map[string]bool{}}
 }
 
-// decideRoutes has the router announce what is to be announced of the addresses.
-func (a *Agent) decideRoutes(ctx context.Context, dirty map[netip.Addr]bool) {
-	if a.router == nil || len(dirty) == 0 {
-		return
+// decideRoutes decides what we announce of an address by BGP. It adds the prefixes whose routes have changed, and says
+// whether we begin to announce the address.
+func (a *Agent) decideRoutes(ip netip.Addr, e *entry, endpoints announcer.EndpointsOf, changed map[netip.Prefix]bool) (begin bool) {
+	if a.router == nil {
+		return false
 	}
-	r, endpoints := a.loop.routing, a.endpointsOf(ctx)
-	changed, begin := map[netip.Prefix]bool{}, false
-	for ip := range dirty {
-		e := a.loop.entries[ip]
-		if e == nil {
-			continue
-		}
-		d, before := a.loop.index.DecideBGP(e.address, endpoints, a.cfg.Node), e.routed
-		if e.routed = len(d.Routes) > 0; e.routed && !before {
-			a.rejects.answer(ip, e.ports)
-			begin = true
-		}
-		for _, p := range r.table.Set(ip, d.Routes) {
-			changed[p] = true
-		}
+	d, before := a.loop.index.DecideBGP(e.address, endpoints, a.cfg.Node), e.routed
+	e.routed = len(d.Routes) > 0
+	for _, p := range a.loop.routing.table.Set(ip, d.Routes) {
+		changed[p] = true
 	}
-	if begin {
-		a.rejects.settle(rejectPatience)
-	}
-	a.announceRoutes(slices.Collect(maps.Keys(changed)))
+	return e.routed && !before
 }
 
 // announceRoutes hands the routes of prefixes to the router.
@@ -210,33 +196,13 @@ func (a *Agent) passwords(ctx context.Context) map[string]string {
 
 // describeBGP adds to a World what bears on BGP.
 func (a *Agent) describeBGP(ctx context.Context, w *announcer.World) {
-	ads, peers := &v1alpha1.BGPAdvertisementList{}, &v1alpha1.BGPPeerList{}
-	profiles, communities := &v1alpha1.BFDProfileList{}, &v1alpha1.CommunityList{}
-	for _, list := range []client.ObjectList{ads, peers, profiles, communities} {
+	var o announcer.BGPObjects
+	for _, list := range []client.ObjectList{&o.Advertisements, &o.Peers, &o.Profiles, &o.Communities} {
 		if err := a.cfg.Cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			a.cfg.Log.Error(err, "Reading the cache failed")
 		}
 	}
-	for i := range ads.Items {
-		ad, err := announcer.FromBGPAdvertisement(&ads.Items[i])
-		a.tellOfInvalid("BGPAdvertisement", ads.Items[i].Name, err)
-		if err == nil {
-			w.BGPAdvertisements = append(w.BGPAdvertisements, ad)
-		}
-	}
-	for i := range peers.Items {
-		p, err := announcer.FromBGPPeer(&peers.Items[i])
-		a.tellOfInvalid("BGPPeer", peers.Items[i].Name, err)
-		if err == nil {
-			w.Peers = append(w.Peers, p)
-		}
-	}
-	for i := range profiles.Items {
-		w.Profiles = append(w.Profiles, announcer.FromBFDProfile(&profiles.Items[i]))
-	}
-	for i := range communities.Items {
-		w.Communities = append(w.Communities, announcer.FromCommunity(&communities.Items[i]))
-	}
+	o.Describe(w, a.tellOfInvalid)
 }
 
 // drainRouters asks peers to prefer other nodes before this one stops (RFC 8326). Those with graceful restart keep the

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -89,7 +88,7 @@ func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.
 	}
 	out := v1alpha1.SpeakerSession{Peer: peer, State: v1alpha1.SessionActive, Since: seconds(s.Since), ASN: int64(s.PeerASN), Announced: int64(s.RoutesSent)}
 	if s.Remote.IsValid() {
-		out.Address = addressOf(s.Remote)
+		out.Address = s.Remote.Addr().String()
 	}
 	switch {
 	case waiting != "":
@@ -109,8 +108,6 @@ func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.
 	}
 	return out
 }
-
-func addressOf(a netip.AddrPort) string { return a.Addr().String() }
 
 func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
 

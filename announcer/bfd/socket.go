@@ -173,7 +173,7 @@ const oldest = 10 * time.Second
 
 // stamped is when the packet came, as a time of the monotonic clock: the kernel's stamps are of the wall clock.
 func stamped(now time.Time, data []byte) time.Time {
-	ts := unix.NsecToTimespec(0)
+	var ts unix.Timespec
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&ts)), unsafe.Sizeof(ts)), data)
 	age := now.Round(0).Sub(time.Unix(ts.Unix()))
 	if age < 0 || age > oldest {

@@ -374,30 +374,6 @@ func TestRoutesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-func TestCommunities(t *testing.T) {
-	for text, want := range map[string]Community{"64512:100": 64512<<16 | 100, "no-export": NoExport, "GRACEFUL-SHUTDOWN": GracefulShutdown, "65535:65281": NoExport} {
-		if c, err := ParseCommunity(text); err != nil || c != want {
-			t.Errorf("%s: %s, %v", text, c, err)
-		}
-	}
-	for _, text := range []string{"", "1", "1:2:3", "65536:1", "a:b", "-1:1", "large:1:2:3"} {
-		if c, err := ParseCommunity(text); err == nil {
-			t.Errorf("%q is taken as %s", text, c)
-		}
-	}
-	if c, err := ParseLargeCommunity("large:4200000000:1:2"); err != nil || c != (LargeCommunity{4200000000, 1, 2}) || c.String() != "large:4200000000:1:2" {
-		t.Errorf("%s, %v", c, err)
-	}
-	for _, text := range []string{"1:2:3", "large:1:2", "large:4294967296:1:1"} {
-		if c, err := ParseLargeCommunity(text); err == nil {
-			t.Errorf("%q is taken as %s", text, c)
-		}
-	}
-	if !IsLarge("large:1:2:3") || IsLarge("1:2") {
-		t.Error("IsLarge")
-	}
-}
-
 // TestBackoff: the waits grow to the bound and never pass it, and begin anew after a session that lasted.
 func TestBackoff(t *testing.T) {
 	s := newSession(outside{clock: systemClock{}, timings: Timings{}.withDefaults()}, New(Config{}).cfg.Log, Peer{ConnectTime: 8 * time.Second}, false)

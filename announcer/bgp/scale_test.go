@@ -8,6 +8,12 @@ import (
 	"time"
 )
 
+// Two well-known communities (RFC 1997).
+const (
+	noExport    Community = 0xFFFFFF01
+	noAdvertise Community = 0xFFFFFF02
+)
+
 // sinks are peers that take routes, and the values to reach them.
 func sinks(t testing.TB, n int) ([]*sink, []Peer, []string) {
 	all, peers, names := make([]*sink, n), make([]Peer, n), make([]string, n)
@@ -25,7 +31,7 @@ func TestOneChangedAddress(t *testing.T) {
 	const count, peerCount = 5000, 10
 	all, peers, names := sinks(t, peerCount)
 	s := newSpeaker(t, Config{})
-	list := routes(prefixes(count), Attributes{Communities: []Community{NoExport}}, names...)
+	list := routes(prefixes(count), Attributes{Communities: []Community{noExport}}, names...)
 	s.sync(peers, list)
 	s.awaitUp(names...)
 	expect := func(what string, updates, reach, gone func(i int) int64) {
@@ -55,10 +61,10 @@ func TestOneChangedAddress(t *testing.T) {
 	s.sync(peers, list)
 	some := map[string]Attributes{}
 	for _, name := range names[:4] {
-		some[name] = Attributes{Communities: []Community{NoExport}}
+		some[name] = Attributes{Communities: []Community{noExport}}
 	}
 	for _, name := range names[4:7] {
-		some[name] = Attributes{Communities: []Community{NoAdvertise}}
+		some[name] = Attributes{Communities: []Community{noAdvertise}}
 	}
 	list[77].Peers = some
 	s.sync(peers, list)
@@ -110,7 +116,7 @@ func BenchmarkOneRoute(b *testing.B) {
 	}
 	other := map[string]Attributes{}
 	for _, n := range names {
-		other[n] = Attributes{Communities: []Community{NoExport}}
+		other[n] = Attributes{Communities: []Community{noExport}}
 	}
 	usual := list[0].Peers
 	change := func(b *testing.B, do func() error) {
@@ -149,7 +155,7 @@ func unreached(n int) ([]Peer, []Route) {
 		names = append(names, fmt.Sprintf("tor%d", i))
 		peers = append(peers, Peer{Name: names[i], MyASN: 1, PeerASN: 2, Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 2)}), ConnectTime: time.Hour})
 	}
-	return peers, routes(prefixes(5000), Attributes{Communities: []Community{NoExport}}, names...)
+	return peers, routes(prefixes(5000), Attributes{Communities: []Community{noExport}}, names...)
 }
 
 // BenchmarkMemory is what an Engine holds for 5000 routes, all of them sent.
