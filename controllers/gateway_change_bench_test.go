@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/gateway/feed"
 	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/test/cpu"
 )
 
 // BenchmarkGatewayChange is one HTTPRoute that changes, or comes, among many on one
@@ -45,18 +45,18 @@ func benchmarkChange(b *testing.B, n int, own bool, how string) {
 	s.turn(b, false)
 	b.ReportAllocs()
 	i := 0
-	var cpu time.Duration
-	defer func() { b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-µs/op") }()
+	var spent time.Duration
+	defer func() { b.ReportMetric(float64(spent.Microseconds())/float64(b.N), "cpu-µs/op") }()
 	for b.Loop() {
 		i++
-		began := used()
+		began := cpu.Used(b)
 		if how == "added" {
 			s.routes.put(b, s.route(n+i, 0, own))
 			if own {
 				s.services.put(b, serviceOf(s.backend(n+i, own)))
 			}
 			s.turn(b, false)
-			cpu += used() - began
+			spent += cpu.Used(b) - began
 			b.StopTimer()
 			s.routes.drop(b, s.route(n+i, 0, own)) // so that there are as many as before
 			s.turn(b, false)
@@ -65,18 +65,8 @@ func benchmarkChange(b *testing.B, n int, own bool, how string) {
 		}
 		s.routes.put(b, s.route(i%n, i, own))
 		s.turn(b, how == "anew")
-		cpu += used() - began
+		spent += cpu.Used(b) - began
 	}
-}
-
-// used is the CPU time of this process so far, which hardly depends on what else the
-// machine does.
-func used() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // scene is a Gateway with routes in a cache.

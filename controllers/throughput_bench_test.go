@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/test/cpu"
 )
 
 // The figures of the documentation, against the API server alone. Run with
@@ -32,14 +32,6 @@ import (
 //	go test -tags bench -run XXX -bench Throughput -benchtime 1x ./controllers
 
 const benchWorkers = 16
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // serverTime is the CPU time of the API server and its etcd so far. Unlike the
 // time a clock shows, it hardly depends on what else the machine does.
@@ -225,12 +217,12 @@ func BenchmarkThroughputBacklog(b *testing.B) {
 			}
 			defer pprof.StopCPUProfile()
 		}
-		cpu, server, began := cpuTime(), serverTime(), time.Now()
+		spent, server, began := cpu.Used(b), serverTime(), time.Now()
 		r := w.start(asInstalled)
 		<-done
 		took := time.Since(began)
 		b.ReportMetric(n/took.Seconds(), "services/s")
-		b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/n, "cpu-µs/service")
+		b.ReportMetric(float64((cpu.Used(b)-spent).Microseconds())/n, "cpu-µs/service")
 		w.eventually("all Events are written", func() error {
 			if left := len(r.shell.events.queue); left > 0 {
 				return fmt.Errorf("%d are left", left)

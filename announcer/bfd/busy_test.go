@@ -8,9 +8,10 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/test/cpu"
 )
 
 var busyFor = flag.Duration("busy-for", 15*time.Second, "how long TestNoFalseAlarmsWhileBusy keeps all cores busy")
@@ -52,15 +53,6 @@ func occupy(t *testing.T) {
 		cancel()
 		busy.Wait()
 	})
-}
-
-func cpuTime(t testing.TB) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // Both cores are busy, with this process and with others, and no session of 3 x 100 ms takes its peer for dead.
@@ -105,11 +97,11 @@ func BenchmarkSessions(b *testing.B) {
 				a.await(ofA[i].Name, Up)
 				z.await(ofZ[i].Name, Up)
 			}
-			start, received := cpuTime(b), packets(a.e)+packets(z.e)
+			start, received := cpu.Used(b), packets(a.e)+packets(z.e)
 			for b.Loop() {
 				<-time.After(time.Second)
 			}
-			used, got := cpuTime(b)-start, packets(a.e)+packets(z.e)-received
+			used, got := cpu.Used(b)-start, packets(a.e)+packets(z.e)-received
 			b.ReportMetric(float64(used.Microseconds())/float64(b.N)/float64(2*n), "cpu-us/session/s")
 			b.ReportMetric(float64(got)/float64(b.N)/float64(2*n), "packets/session/s")
 		})

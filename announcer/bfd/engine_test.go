@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/test/namespaces"
+	"github.com/fairlead/fairlead/test/routers"
 )
 
 // node is a host with an Engine.
@@ -176,7 +177,7 @@ func TestSettingsChangeWithoutAnAlarm(t *testing.T) {
 	other := wantTo("a", "10.9.0.1")
 	other.ReceiveInterval = 20 * time.Millisecond
 	b.sync(other)
-	eventually(t, "the new detection times", func() error {
+	routers.Await(t, "the new detection times", func() error {
 		sa, sb := a.e.Sessions()[0], b.e.Sessions()[0]
 		if sa.Detection != 900*time.Millisecond || sb.Detection != 100*time.Millisecond || sa.Transmit != 20*time.Millisecond {
 			return fmt.Errorf("they are %v and %v, a sends every %v", sa.Detection, sb.Detection, sa.Transmit)
@@ -193,7 +194,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	b.sync(wantTo("a", "fe80::1%eth0"))
 	a.Down("eth0")
 	a.sync(wantTo("b", "fe80::2%eth0"))
-	eventually(t, "the trouble", func() error {
+	routers.Await(t, "the trouble", func() error {
 		if s := a.e.Sessions(); len(s) != 1 || !strings.Contains(s[0].Trouble, "interface eth0 is down") {
 			return fmt.Errorf("the sessions are %+v", s)
 		}
@@ -219,7 +220,7 @@ func TestPortInUse(t *testing.T) {
 		return unix.Bind(other, sockaddr(netip.IPv4Unspecified(), singleHopPort, 0))
 	})
 	a.sync(wantTo("b", "10.9.0.2"))
-	eventually(t, "the trouble", func() error {
+	routers.Await(t, "the trouble", func() error {
 		if s := a.e.Sessions(); len(s) != 1 || !strings.Contains(s[0].Trouble, "another BFD daemon") {
 			return fmt.Errorf("the sessions are %+v", s)
 		}
@@ -261,7 +262,7 @@ func TestForeignPackets(t *testing.T) {
 		defer s.close()
 		return s.send(end.Append(nil))
 	})
-	eventually(t, "refusals", func() error {
+	routers.Await(t, "refusals", func() error {
 		if s := a.e.Sessions()[0]; s.Refused != 2 {
 			return fmt.Errorf("%d packets were refused", s.Refused)
 		}
@@ -325,21 +326,6 @@ func TestRunOnce(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // Echoes come back through the kernel of the peer, which forwards; when it ceases to, the session goes down although
 // control packets still arrive.
 func TestRealEchoes(t *testing.T) {
@@ -354,7 +340,7 @@ func TestRealEchoes(t *testing.T) {
 			a.sync(want)
 			b.sync(other)
 			a.await("b", Up)
-			eventually(t, "echoes", func() error {
+			routers.Await(t, "echoes", func() error {
 				sa, sb := a.e.Sessions()[0], b.e.Sessions()[0]
 				if !sa.Echoes || sb.Transmit != time.Second {
 					return fmt.Errorf("a is %+v, b %+v", sa, sb)
@@ -362,7 +348,7 @@ func TestRealEchoes(t *testing.T) {
 				return nil
 			})
 			received := a.e.Sessions()[0].Received
-			eventually(t, "two more control packets", func() error {
+			routers.Await(t, "two more control packets", func() error {
 				if got := a.e.Sessions()[0].Received; got < received+2 {
 					return fmt.Errorf("%d of %d", got-received, 2)
 				}

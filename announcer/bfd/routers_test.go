@@ -42,7 +42,7 @@ func (f *frr) peer() (frrPeer, error) {
 // await waits until FRR says it.
 func (f *frr) await(what string, ok func(frrPeer) bool) {
 	f.t.Helper()
-	eventually(f.t, what, func() error {
+	routers.Await(f.t, what, func() error {
 		p, err := f.peer()
 		if err == nil && !ok(p) {
 			err = fmt.Errorf("FRR says %+v", p)
@@ -110,14 +110,14 @@ func TestFRREchoes(t *testing.T) {
 	a.sync(want)
 	a.await("r", Up)
 	f.await("echoes", func(p frrPeer) bool { return p.Status == "up" && p.Echo == 50 })
-	eventually(t, "echoes of ours", func() error {
+	routers.Await(t, "echoes of ours", func() error {
 		if s := a.e.Sessions()[0]; !s.Echoes {
 			return fmt.Errorf("the session is %+v", s)
 		}
 		return nil
 	})
 	received := a.e.Sessions()[0].Received
-	eventually(t, "three more packets", func() error {
+	routers.Await(t, "three more packets", func() error {
 		if got := a.e.Sessions()[0].Received - received; got < 3 {
 			return fmt.Errorf("%d", got)
 		}
@@ -128,7 +128,7 @@ func TestFRREchoes(t *testing.T) {
 
 func awaitBIRD(t *testing.T, b *routers.BIRD, what string, ok func(string) bool) {
 	t.Helper()
-	eventually(t, what, func() error {
+	routers.Await(t, what, func() error {
 		out, err := b.Run("show bfd sessions")
 		if err == nil && !ok(out) {
 			err = fmt.Errorf("BIRD says %s", out)

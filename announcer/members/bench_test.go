@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/test/cpu"
 )
 
 // burnEnv makes the test binary burn a core instead of testing.
@@ -76,7 +77,7 @@ func benchDetection(b *testing.B, f *fabric, n int) {
 	var detect, heal []time.Duration
 	alarms := uint64(0)
 	b.ResetTimer()
-	wall, cpu := time.Now(), cpuTime(b)
+	wall, began := time.Now(), cpu.Used(b)
 	for i := range b.N {
 		victim := i%n + 1
 		name := peerOf(victim).Node
@@ -96,7 +97,7 @@ func benchDetection(b *testing.B, f *fabric, n int) {
 	b.StopTimer()
 	// All speakers share these cores, as they never do on their nodes. A share
 	// near that of all cores says that the figures are of the cores.
-	b.ReportMetric(100*float64(cpuTime(b)-cpu)/float64(time.Since(wall)), "cpu-%")
+	b.ReportMetric(100*float64(cpu.Used(b)-began)/float64(time.Since(wall)), "cpu-%")
 	var suspected uint64
 	for _, s := range f.speakers {
 		suspected += s.Stats().FalseAlarms
@@ -105,16 +106,6 @@ func benchDetection(b *testing.B, f *fabric, n int) {
 	report(b, "heal", heal)
 	b.ReportMetric(float64(suspected), "suspected")
 	b.ReportMetric(float64(alarms), "alarms")
-}
-
-// cpuTime is what this process has used.
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // lost counts the nodes that speakers other than one have lost.

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/gateway/endpoints"
 	"github.com/fairlead/fairlead/gateway/xds"
+	"github.com/fairlead/fairlead/test/cpu"
 )
 
 // BenchmarkThreeEnvoys is one changed virtual host in a table as the encoder makes it,
@@ -47,10 +47,10 @@ func BenchmarkThreeEnvoys(b *testing.B) {
 		before = xds.Update(before, m, at, xds.Settings{NoIPv6: true})
 		r.Routes = before.Routes
 		time.Sleep(20 * time.Millisecond) // what comes after the last answers is over
-		start := ownCPU(b)
+		start := cpu.Used(b)
 		b.StartTimer()
 		s.bring(b, r)
-		used += ownCPU(b) - start
+		used += cpu.Used(b) - start
 	}
 	b.ReportMetric(used.Seconds()*1000/float64(b.N), "cpu-ms/op")
 }
@@ -63,14 +63,6 @@ func (s *scene) bring(b *testing.B, r Resources) {
 		b.Fatal(err)
 	}
 	<-done
-}
-
-func ownCPU(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // manyHosts is a Gateway with hosts that each have a rule and a backend of their own.

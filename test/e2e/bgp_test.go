@@ -132,7 +132,7 @@ func show(f *routers.FRR, a netip.Addr) (r route, err error) {
 // paths waits until the router has so many paths to an address.
 func (w *world) paths(f *routers.FRR, a netip.Addr, n int) (r route) {
 	w.Helper()
-	routers.Await(w.T, fmt.Sprintf("%d paths to %s", n, a), func() (err error) {
+	w.await(fmt.Sprintf("%d paths to %s", n, a), func(context.Context) (err error) {
 		if r, err = show(f, a); err == nil && len(r.Paths) != n {
 			err = fmt.Errorf("there are %+v", r.Paths)
 		}

@@ -24,12 +24,7 @@ import (
 // the same fleet goes on answering all the while.
 func TestBadGatewaysHurtOnlyThemselves(t *testing.T) {
 	w := newWorld(t, "172.30.0.170-172.30.0.179")
-	w.backend("echo", 2)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	w.allListed("web", class)
+	class, a, _ := w.web()
 	w.none(w.probing(a, func() {
 		w.badRegex()
 		w.withoutGrant()

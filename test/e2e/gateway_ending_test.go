@@ -26,12 +26,7 @@ import (
 // stays programmed, and the one that kubelet starts in its place serves again.
 func TestEnvoyKilled(t *testing.T) {
 	w := newWorld(t, "172.30.0.100-172.30.0.109")
-	w.backend("echo", 2)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	before := w.allListed("web", class)
+	class, a, before := w.web()
 	first := w.announcer(a, "a node", anyNode)
 	stop := w.watchProgrammed("web")
 	if err := w.kill(before[first], "envoy"); err != nil {
@@ -95,12 +90,7 @@ func (w *world) watchProgrammed(name string) (stop func() error) {
 // takes over, and no Envoy is taken out of a Gateway for it.
 func TestGatewayWithoutItsLeader(t *testing.T) {
 	w := newWorld(t, "172.30.0.110-172.30.0.119")
-	w.backend("echo", 2)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	w.allListed("web", class)
+	class, a, _ := w.web()
 	before := w.sliceVersions("web", class)
 	leader := w.leader()
 	pods, err := w.Pods(w.ctx, "controller")

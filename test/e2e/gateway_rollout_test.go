@@ -18,12 +18,7 @@ import (
 // controllers are.
 func TestGatewayThroughRollouts(t *testing.T) {
 	w := newWorld(t, "172.30.0.190-172.30.0.199")
-	w.backend("echo", 2)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	before := w.allListed("web", class)
+	class, a, before := w.web()
 	w.noneNew(w.probing(a, func() {
 		w.rollOut("daemonset/" + fleet.ID{Class: string(class)}.Name())
 		w.allListed("web", class)
@@ -45,12 +40,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 // pods is of the controllers' version.
 func TestUpgradeLeavesEnvoysAlone(t *testing.T) {
 	w := newWorld(t, "172.30.0.190-172.30.0.199")
-	w.backend("echo", 2)
-	class := w.class()
-	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", class)[0]
-	w.answers(a, 80)
-	w.allListed("web", class)
+	class, _, _ := w.web()
 	before := w.fleetGeneration(class)
 	first := w.Version
 	defer func() { w.Version = first }()

@@ -45,6 +45,18 @@ func (w *world) gateway(name string, class gatewayv1.ObjectName, edits ...func(*
 	return w.programmed(name)
 }
 
+// web makes a Gateway of that name, with a route to echo pods, of a class of the world's own, and waits until it answers
+// by the Envoys of all nodes.
+func (w *world) web() (class gatewayv1.ObjectName, a netip.Addr, envoys map[string]*corev1.Pod) {
+	w.Helper()
+	w.backend("echo", 2)
+	class = w.class()
+	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+	a = w.gateway("web", class)[0]
+	w.answers(a, 80)
+	return class, a, w.allListed("web", class)
+}
+
 // programmed waits until a Gateway is, and gives its addresses.
 func (w *world) programmed(name string) []netip.Addr {
 	w.Helper()
