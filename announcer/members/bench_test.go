@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/test/cpu"
 )
@@ -59,8 +61,10 @@ func BenchmarkDetection(b *testing.B) {
 	for _, n := range []int{3, 50, 150} {
 		for _, busy := range []bool{false, true} {
 			b.Run(fmt.Sprintf("speakers=%d/busy=%v", n, busy), func(b *testing.B) {
+				before := goleak.IgnoreCurrent()
+				b.Cleanup(func() { awaitSilence(b, before) })
 				f := newFabric(b)
-				f.start(n)
+				f.startInTurn(n)
 				if busy {
 					burn(b)
 				}
@@ -68,6 +72,37 @@ func BenchmarkDetection(b *testing.B) {
 			})
 		}
 	}
+}
+
+// startInTurn starts speakers 1 to n, each when the one before is known to
+// everybody. On nodes of their own they may all start at once; 150 that do so on
+// the cores of one machine suspect each other of being slow, and their
+// objections keep it busy for good.
+func (f *fabric) startInTurn(n int) {
+	f.tb.Helper()
+	for i := range n {
+		s := f.run(i+1, n)
+		f.speakers = append(f.speakers, s)
+		s.serve()
+		f.await(s, "to see those before it", func() bool { return s.Stats().Alive == i+1 })
+	}
+	for _, s := range f.speakers {
+		f.await(s, "to see everybody", func() bool { return s.Stats().Alive == n })
+		f.await(s, "to settle", s.settledSelf)
+	}
+}
+
+// awaitSilence waits until the probes that were under way when their speakers
+// stopped have ended. memberlist does not wait for them.
+func awaitSilence(b *testing.B, before goleak.Option) {
+	b.Helper()
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		if err = goleak.Find(before); err == nil {
+			return
+		}
+	}
+	b.Errorf("goroutines of stopped speakers stay: %v", err)
 }
 
 // cutFor is how long a speaker stays cut off after all others know.
