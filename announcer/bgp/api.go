@@ -63,7 +63,7 @@ type GracefulRestart struct {
 	LongLived time.Duration
 }
 
-// A Peer is a router to speak with. Its values are compared by ==: what differs from the last Sync is a change. A change of
+// A Peer is a router to speak with. Its values are compared by ==: what differs from before is a change. A change of
 // Hold, ConnectTime or PrefixLimit leaves the session as it is; any other change begins a new one.
 type Peer struct {
 	// Name is the key: routes, sessions, Down and Up refer to it.
@@ -138,14 +138,6 @@ type Attributes struct {
 	// GracefulShutdown asks the peer to prefer any other way (RFC 8326): the route carries GRACEFUL_SHUTDOWN and, to an
 	// internal peer, local preference 0.
 	GracefulShutdown bool
-}
-
-// A Route is a prefix to announce.
-type Route struct {
-	// Prefix is what to announce; bits beyond its length are taken off.
-	Prefix netip.Prefix
-	// Peers tells who gets it, by the peer's name, and with which attributes. A name that no peer has is passed over.
-	Peers map[string]Attributes
 }
 
 // A State is how far a session has come (RFC 4271 section 8.2.2; Connect stands for Connect and Active).

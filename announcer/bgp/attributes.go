@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 )
 
@@ -9,7 +10,6 @@ import (
 type attributes struct {
 	Attributes
 	key string
-	gen uint64
 }
 
 func (a *attributes) equal(b Attributes) bool {
@@ -20,34 +20,36 @@ func (a *attributes) equal(b Attributes) bool {
 // same tells whether a peer that has been sent b, or nothing if that is nil, need not be sent a.
 func (a *attributes) same(b *attributes) bool { return a == b || b != nil && a.key == b.key }
 
-// pool keeps one copy of equal attributes. Those that a whole Sync did not use are forgotten.
+// pool keeps one copy of equal attributes.
 type pool struct {
 	known map[string]*attributes
-	gen   uint64
+	// room is how many there may be before those that nobody uses are to be forgotten.
+	room int
 }
 
-func newPool() *pool { return &pool{known: map[string]*attributes{}} }
+// leastRoom is more than most configurations ever have.
+const leastRoom = 64
+
+func newPool() *pool { return &pool{known: map[string]*attributes{}, room: leastRoom} }
 
 func (p *pool) intern(a Attributes) *attributes {
 	key := attributesKey(a)
 	if known := p.known[key]; known != nil {
-		known.gen = p.gen
 		return known
 	}
 	a.Communities, a.LargeCommunities = slices.Clone(a.Communities), slices.Clone(a.LargeCommunities)
-	made := &attributes{Attributes: a, key: key, gen: p.gen}
+	made := &attributes{Attributes: a, key: key}
 	p.known[key] = made
 	return made
 }
 
-// sweep forgets what the present generation has not used and begins the next one.
-func (p *pool) sweep() {
-	for key, a := range p.known {
-		if a.gen != p.gen {
-			delete(p.known, key)
-		}
-	}
-	p.gen++
+// full tells that it is time to keep only what is in use. That is so rarely that its cost for each new one is small.
+func (p *pool) full() bool { return len(p.known) > p.room }
+
+// keep forgets all attributes but these.
+func (p *pool) keep(used map[*attributes]bool) {
+	maps.DeleteFunc(p.known, func(_ string, a *attributes) bool { return !used[a] })
+	p.room = max(leastRoom, 2*len(p.known))
 }
 
 func attributesKey(a Attributes) string {

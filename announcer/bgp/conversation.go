@@ -302,14 +302,12 @@ func (c *conversation) finishFirst(ctx context.Context) error {
 // flush sends all routes that are due.
 func (c *conversation) flush(ctx context.Context) error {
 	for ctx.Err() == nil {
-		b, drain := c.s.take(batchSize)
+		b := c.s.take(batchSize)
 		if b.empty() {
 			c.s.settled()
 			return nil
 		}
-		t := c.terms
-		t.drain = drain
-		messages, err := updates(t, b)
+		messages, err := updates(c.terms, b)
 		if err != nil {
 			return err
 		}

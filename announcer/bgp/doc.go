@@ -37,8 +37,8 @@
 // # Ways to stop
 //
 // A restart or an upgrade of the speaker just ends Run: routers with graceful restart keep the routes meanwhile. A node that
-// is taken out of service does it in steps: Drain(true) and Flush, a while for the network to turn to other nodes, Sync
-// without routes and Flush, Leave, and then the end of Run.
+// is taken out of service does it in steps: all routes are Set once more with GracefulShutdown, and Flush; a while for the
+// network to turn to other nodes; Leave, and then the end of Run.
 //
 // # Threads and namespaces
 //

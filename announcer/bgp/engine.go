@@ -32,7 +32,6 @@ type Engine struct {
 	refused   map[string]refusal
 	attrs     *pool
 	listeners []*listener
-	draining  bool
 	leaving   bool
 	work      sync.WaitGroup
 }
@@ -56,7 +55,7 @@ type systemClock struct{}
 func (systemClock) Now() time.Time                         { return time.Now() }
 func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// New makes an Engine. Nothing is sent before Run, but Sync may be called already.
+// New makes an Engine. Nothing is sent before Run, but peers and routes may be set already.
 func New(cfg Config) *Engine {
 	if cfg.Log.GetSink() == nil {
 		cfg.Log = logr.Discard()
@@ -165,25 +164,12 @@ func (e *Engine) sign(p Peer, password string) {
 	}
 }
 
-// Sync replaces what is wanted: peers and routes. Only differences act: a peer that is as before keeps its session, and a
-// route that is as before is not sent again. It does not wait for peers. Of several peers of one name, and of several routes
-// of one prefix, the first counts. The error names what cannot be used, each fault by itself; everything else is done.
-func (e *Engine) Sync(peers []Peer, routes []Route) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	errs := e.syncPeers(peers)
-	errs = append(errs, e.syncRoutes(routes)...)
-	return errors.Join(errs...)
-}
-
-// SetPeers replaces the peers as Sync does and leaves the routes as they are. A new peer has none until they are Set again.
+// SetPeers replaces the peers. Only differences act: a peer that is as before keeps its session and its routes. A new one has
+// no routes until they are Set again. It does not wait for peers. Of several peers of one name the first counts. The error
+// names what cannot be used, each fault by itself; everything else is done.
 func (e *Engine) SetPeers(peers []Peer) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return errors.Join(e.syncPeers(peers)...)
-}
-
-func (e *Engine) syncPeers(peers []Peer) []error {
 	good, bad := sift(peers, e.cfg.RouterID, len(e.cfg.Listen) > 0)
 	var errs []error
 	refused := map[string]refusal{}
@@ -215,14 +201,13 @@ func (e *Engine) syncPeers(peers []Peer) []error {
 			e.add(p, !e.cfg.FirstStart)
 		}
 	}
-	return errs
+	return errors.Join(errs...)
 }
 
 func (e *Engine) add(p Peer, restarted bool) { e.put(newSession(e.out, e.cfg.Log, p, restarted)) }
 
 func (e *Engine) put(s *session) {
 	made := &peering{session: s, peer: s.peer, stop: func(error) {}, done: make(chan struct{})}
-	s.drain = e.draining
 	e.peers[s.peer.Name] = made
 	if e.ctx != nil {
 		e.start(made)
@@ -306,44 +291,9 @@ func sift(peers []Peer, routerID netip.Addr, listening bool) (good map[string]Pe
 	return good, bad
 }
 
-func (e *Engine) syncRoutes(routes []Route) []error {
-	var errs []error
-	changed := map[*peering]bool{}
-	for _, p := range e.peers {
-		p.session.mu.Lock()
-	}
-	for i := range routes {
-		prefix, err := usable(routes[i].Prefix)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for name, a := range routes[i].Peers {
-			p := e.peers[name]
-			if p == nil {
-				continue
-			}
-			if err := a.check(); err != nil {
-				errs = append(errs, fmt.Errorf("route %s for peer %s: %w", prefix, name, err))
-				continue
-			}
-			if p.session.rib.put(prefix, a, e.attrs) {
-				changed[p] = true
-			}
-		}
-	}
-	for _, p := range e.peers {
-		if p.session.rib.sweep(e.attrs.gen) > 0 || changed[p] {
-			signal(p.session.work)
-		}
-		p.session.mu.Unlock()
-	}
-	e.attrs.sweep()
-	return errs
-}
-
-// Set replaces what is wanted for one prefix, nil meaning nothing; its cost does not depend on how many routes there are. The
-// error is as that of Sync, and lasts as what it sets: until the next Sync.
+// Set replaces what is wanted for one prefix, by the names of peers; nil means nothing, and a name that no peer has is passed
+// over. A route that is as before is not sent again. Its cost does not depend on how many routes there are. The error names
+// what cannot be used; everything else is done.
 func (e *Engine) Set(prefix netip.Prefix, peers map[string]Attributes) error {
 	prefix, err := usable(prefix)
 	if err != nil {
@@ -362,8 +312,20 @@ func (e *Engine) Set(prefix netip.Prefix, peers map[string]Attributes) error {
 			signal(p.session.work)
 		}
 	}
-	e.attrs.gen++
+	e.tidy()
 	return errors.Join(errs...)
+}
+
+// tidy forgets attributes that no route has any more, once there are many more than were in use the last time.
+func (e *Engine) tidy() {
+	if !e.attrs.full() {
+		return
+	}
+	used := map[*attributes]bool{}
+	for _, p := range e.peers {
+		p.session.use(used)
+	}
+	e.attrs.keep(used)
 }
 
 // usable is the prefix without superfluous bits.
@@ -419,17 +381,6 @@ func (e *Engine) peering(name string) *peering {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.peers[name]
-}
-
-// Drain asks all peers to prefer other ways (RFC 8326), or takes that back. All routes are sent again with
-// GRACEFUL_SHUTDOWN and, to internal peers, local preference 0; Attributes.GracefulShutdown does that for single routes.
-func (e *Engine) Drain(on bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.draining = on
-	for _, p := range e.peers {
-		p.session.setDrain(on)
-	}
 }
 
 // Leave makes the end of Run final: all peers are told that this node is gone, also those that would keep its routes.

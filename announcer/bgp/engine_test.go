@@ -60,7 +60,7 @@ func TestAttributesByPeer(t *testing.T) {
 			p.MyASN, p.Dynamic, p.PeerASN, p.RouterID = 4200000000, Internal, 0, netip.MustParseAddr("192.0.2.77")
 		}),
 	}
-	list := []Route{
+	list := []route{
 		{Prefix: netip.MustParsePrefix("10.0.0.1/24"), Peers: map[string]Attributes{
 			"external": {LocalPref: 7, Communities: []Community{1}}, "internal": {LocalPref: 300, Communities: []Community{2}}, "unknown": {},
 		}},
@@ -83,14 +83,23 @@ func TestAttributesByPeer(t *testing.T) {
 	check(internal, "10.0.0.0/24", "communities", []uint32{2})
 	check(internal, "10.0.1.0/24", "pref", uint32(100))
 
-	s.Drain(true)
+	drained := func(on bool) {
+		for i := range list {
+			for name, a := range list[i].Peers {
+				a.GracefulShutdown = on
+				list[i].Peers[name] = a
+			}
+		}
+		s.sync(peers, list)
+	}
+	drained(true)
 	shutdown := uint32(GracefulShutdown)
 	eventually(t, "GRACEFUL_SHUTDOWN at the external peer", func() bool {
 		c, _ := attributesOf(external, "10.0.0.0/24")["communities"].([]uint32)
 		return slices.Equal(c, []uint32{shutdown, 1})
 	})
 	eventually(t, "local preference 0 at the internal peer", func() bool { return attributesOf(internal, "10.0.1.0/24")["pref"] == uint32(0) })
-	s.Drain(false)
+	drained(false)
 	list[1].Peers = map[string]Attributes{"internal": {GracefulShutdown: true}}
 	s.sync(peers, list)
 	eventually(t, "one route drained, the other not", func() bool {
@@ -389,7 +398,7 @@ func TestSecondFamilies(t *testing.T) {
 		s := newSpeaker(t, Config{})
 		s.sync([]Peer{to(r, "tor", "127.0.1.1", func(p *Peer) {
 			p.Families, p.NextHopIPv6 = IPv4|IPv6, netip.MustParseAddr("2001:db8::99")
-		})}, []Route{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Peers: map[string]Attributes{"tor": {}}}})
+		})}, []route{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Peers: map[string]Attributes{"tor": {}}}})
 		eventually(t, "the route", func() bool { return r.count(familyV6) == 1 })
 		if hops := r.learned(familyV6)["2001:db8:1::/64"].String(); !strings.Contains(hops, "2001:db8::99") {
 			t.Errorf("the path is %s", hops)

@@ -138,7 +138,7 @@ func (s *site) frrRoutes(family string) map[string][]map[string]any {
 	return table.Routes
 }
 
-func bothFamilies(names ...string) []Route {
+func bothFamilies(names ...string) []route {
 	list := routes(prefixes(3), Attributes{Communities: []Community{64512<<16 | 7}, LargeCommunities: []LargeCommunity{{64512, 1, 2}}}, names...)
 	return append(list, routes([]netip.Prefix{netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("2001:db8:1::/64")}, Attributes{}, names...)...)
 }

@@ -3,6 +3,7 @@ package bgp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -62,18 +63,6 @@ func TestRIBOutConverges(t *testing.T) {
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"sync": func(t *rapid.T) {
-				wanted = map[netip.Prefix]string{}
-				for range rapid.IntRange(0, 12).Draw(t, "routes") {
-					p, a := drawPrefix(t), drawAttributes(t)
-					r.put(p, a, attrs)
-					if _, twice := wanted[p]; !twice {
-						wanted[p] = attributesKey(a)
-					}
-				}
-				r.sweep(attrs.gen)
-				attrs.sweep()
-			},
 			"set": func(t *rapid.T) {
 				p, a := drawPrefix(t), drawAttributes(t)
 				delete(wanted, p)
@@ -83,8 +72,11 @@ func TestRIBOutConverges(t *testing.T) {
 				} else {
 					r.drop(p)
 				}
-				r.kept = 0
-				attrs.gen++
+				if attrs.full() || rapid.Bool().Draw(t, "tidy") {
+					used := map[*attributes]bool{}
+					r.use(used)
+					attrs.keep(used)
+				}
 			},
 			"connect": func(t *rapid.T) {
 				can = rapid.SampledFrom([]Families{IPv4, IPv6, IPv4 | IPv6}).Draw(t, "families")
@@ -107,6 +99,11 @@ func TestRIBOutConverges(t *testing.T) {
 			"": func(t *rapid.T) {
 				if r.wanted != len(wanted) || r.sent != len(has) {
 					t.Fatalf("%d wanted and %d sent, want %d and %d", r.wanted, r.sent, len(wanted), len(has))
+				}
+				for p, e := range r.entries {
+					if e.want != nil && attrs.known[e.want.key] != e.want {
+						t.Fatalf("the attributes of %s were forgotten", p)
+					}
 				}
 				if len(r.queue) > 0 {
 					return
@@ -191,7 +188,7 @@ func TestUpdatesSayWhatIsMeant(t *testing.T) {
 		tt := terms{
 			asn: rapid.SampledFrom([]uint32{64512, 4200000000}).Draw(t, "asn"), internal: rapid.Bool().Draw(t, "internal"), fourOctet: true,
 			hop4: rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::2")}).Draw(t, "hop"),
-			hop6: netip.MustParseAddr("2001:db8::3"), drain: rapid.Bool().Draw(t, "drain"),
+			hop6: netip.MustParseAddr("2001:db8::3"),
 		}
 		messages, err := updates(tt, batch{withdraw: gone, announce: []group{{attrs: newPool().intern(a), prefixes: reach}}})
 		if err != nil {
@@ -208,7 +205,7 @@ func TestUpdatesSayWhatIsMeant(t *testing.T) {
 		if pref != tt.internal {
 			t.Fatalf("local preference to an internal peer %t: %t", tt.internal, pref)
 		}
-		if has := strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "65535:0") || strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "planned-shut"); has != (tt.drain || a.GracefulShutdown) && !slices.Contains(a.Communities, GracefulShutdown) {
+		if has := strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "65535:0") || strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "planned-shut"); has != a.GracefulShutdown && !slices.Contains(a.Communities, GracefulShutdown) {
 			t.Fatalf("communities %q", d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES])
 		}
 		if path := d.attrs[wire.BGP_ATTR_TYPE_AS_PATH]; strings.Contains(path, fmt.Sprint(tt.asn)) == tt.internal {
@@ -321,7 +318,7 @@ func TestPeersThatCannotBeUsed(t *testing.T) {
 			p.Name = "x"
 			change(&p)
 			e := New(Config{})
-			err := e.Sync([]Peer{p}, nil)
+			err := e.SetPeers([]Peer{p})
 			v := e.Sessions()[0]
 			if want == "" {
 				if err != nil || v.Refused {
@@ -344,7 +341,7 @@ func TestPeersThatCannotBeToldApart(t *testing.T) {
 	source.Name, source.Source = "d", netip.MustParseAddr("192.0.2.10")
 	twice.PeerASN = 77
 	e := New(Config{})
-	err := e.Sync([]Peer{p, same, port, source, twice}, nil)
+	err := e.SetPeers([]Peer{p, same, port, source, twice})
 	if err == nil || !strings.HasPrefix(err.Error(), "peer b: it has the address, port, source and device of peer a") {
 		t.Errorf("error %v", err)
 	}
@@ -362,10 +359,12 @@ func TestPeersThatCannotBeToldApart(t *testing.T) {
 func TestRoutesThatCannotBeUsed(t *testing.T) {
 	e := New(Config{RouterID: netip.MustParseAddr("192.0.2.9")})
 	p := Peer{Name: "a", MyASN: 1, PeerASN: 2, Address: netip.MustParseAddr("192.0.2.1")}
-	good := routes(prefixes(1), Attributes{}, "a")
-	err := e.Sync([]Peer{p}, append(good, Route{}, Route{
-		Prefix: netip.MustParsePrefix("10.1.0.0/16"), Peers: map[string]Attributes{"a": {Communities: make([]Community, 1000)}},
-	}))
+	err := e.SetPeers([]Peer{p})
+	for prefix, a := range map[netip.Prefix]Attributes{
+		netip.MustParsePrefix("10.0.0.0/16"): {}, {}: {}, netip.MustParsePrefix("10.1.0.0/16"): {Communities: make([]Community, 1000)},
+	} {
+		err = errors.Join(err, e.Set(prefix, map[string]Attributes{"a": a}))
+	}
 	if err == nil || !strings.Contains(err.Error(), "invalid Prefix: that is no prefix") || !strings.Contains(err.Error(), "its communities take 4000 bytes") {
 		t.Errorf("error %v", err)
 	}

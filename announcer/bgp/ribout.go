@@ -14,13 +14,10 @@ type ribOut struct {
 	can    Families
 	wanted int
 	sent   int
-	// kept counts the prefixes that were put in the present generation.
-	kept int
 }
 
 type entry struct {
 	want, has *attributes
-	gen       uint64
 	queued    bool
 	// again sends the route even if the peer has it.
 	again bool
@@ -28,44 +25,22 @@ type entry struct {
 
 func newRIBOut() *ribOut { return &ribOut{entries: map[netip.Prefix]*entry{}} }
 
-// put makes the prefix wanted with the attributes and tells whether that is a change. A prefix that has been put in this
-// generation already is left as it is.
+// put makes the prefix wanted with the attributes and tells whether that is a change.
 func (r *ribOut) put(p netip.Prefix, a Attributes, attrs *pool) (changed bool) {
 	e := r.entries[p]
 	switch {
 	case e == nil:
 		e = &entry{}
 		r.entries[p] = e
-	case e.gen == attrs.gen && e.want != nil:
-		return false
 	case e.want != nil && e.want.equal(a):
-		r.kept++
-		e.gen, e.want.gen = attrs.gen, attrs.gen
 		return false
 	}
-	r.kept++
 	if e.want == nil {
 		r.wanted++
 	}
-	e.want, e.gen = attrs.intern(a), attrs.gen
+	e.want = attrs.intern(a)
 	r.enqueue(p, e)
 	return true
-}
-
-// sweep ends a generation: what has not been put in it is no longer wanted. It returns how many those were.
-func (r *ribOut) sweep(gen uint64) (gone int) {
-	kept := r.kept
-	r.kept = 0
-	if r.wanted == kept {
-		return 0
-	}
-	for p, e := range r.entries {
-		if e.want != nil && e.gen != gen {
-			gone++
-			r.unwant(p, e)
-		}
-	}
-	return gone
 }
 
 // drop makes one prefix unwanted and tells whether that is a change.
@@ -76,6 +51,13 @@ func (r *ribOut) drop(p netip.Prefix) bool {
 	}
 	r.unwant(p, e)
 	return true
+}
+
+// use adds the attributes that are wanted or have been sent.
+func (r *ribOut) use(used map[*attributes]bool) {
+	for _, e := range r.entries {
+		used[e.want], used[e.has] = true, true
+	}
 }
 
 func (r *ribOut) unwant(p netip.Prefix, e *entry) {

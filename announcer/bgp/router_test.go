@@ -6,6 +6,7 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -134,6 +135,13 @@ type speaker struct {
 	mu     sync.Mutex
 	events []Event
 	stop   func()
+	set    map[netip.Prefix]bool
+}
+
+// route is a prefix to announce, and who gets it with which attributes.
+type route struct {
+	Prefix netip.Prefix
+	Peers  map[string]Attributes
 }
 
 var quick = Timings{RetryMin: 10 * time.Millisecond, LimitRetryMin: 10 * time.Millisecond, CloseWait: 200 * time.Millisecond}
@@ -177,9 +185,22 @@ func (s *speaker) run(e *Engine) {
 	s.t.Cleanup(s.stop)
 }
 
-func (s *speaker) sync(peers []Peer, routes []Route) {
+// sync sets peers and all routes, and takes back those set before that are no longer there.
+func (s *speaker) sync(peers []Peer, routes []route) {
 	s.t.Helper()
-	if err := s.Sync(peers, routes); err != nil {
+	errs := []error{s.SetPeers(peers)}
+	now := map[netip.Prefix]bool{}
+	for _, r := range routes {
+		now[r.Prefix] = true
+		errs = append(errs, s.Set(r.Prefix, r.Peers))
+	}
+	for p := range s.set {
+		if !now[p] {
+			errs = append(errs, s.Set(p, nil))
+		}
+	}
+	s.set = now
+	if err := errors.Join(errs...); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -226,14 +247,14 @@ func prefixes(n int) []netip.Prefix {
 	return out
 }
 
-func routes(all []netip.Prefix, a Attributes, names ...string) []Route {
+func routes(all []netip.Prefix, a Attributes, names ...string) []route {
 	to := map[string]Attributes{}
 	for _, n := range names {
 		to[n] = a
 	}
-	out := make([]Route, len(all))
+	out := make([]route, len(all))
 	for i, p := range all {
-		out[i] = Route{Prefix: p, Peers: to}
+		out[i] = route{Prefix: p, Peers: to}
 	}
 	return out
 }

@@ -43,7 +43,6 @@ type session struct {
 	view      Session
 	told      Session
 	held      string
-	drain     bool
 	restarted bool
 	// end ends the present attempt or connection.
 	end context.CancelCauseFunc
@@ -362,18 +361,6 @@ func (s *session) adjust(p Peer) {
 	}
 }
 
-// setDrain gives all routes, or no longer gives them, the attributes of a graceful shutdown.
-func (s *session) setDrain(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.drain == on {
-		return
-	}
-	s.drain = on
-	s.rib.resend(IPv4 | IPv6)
-	signal(s.work)
-}
-
 // resend sends the family's routes once more.
 func (s *session) resend(f Families) {
 	s.mu.Lock()
@@ -389,21 +376,27 @@ func (s *session) set(p netip.Prefix, a Attributes, wanted bool, attrs *pool) bo
 	if !wanted {
 		return s.rib.drop(p)
 	}
-	defer func() { s.rib.kept = 0 }()
 	return s.rib.put(p, a, attrs)
 }
 
-// take is the next batch to send and whether the routes are being drained. An empty one means that all has been sent.
-func (s *session) take(limit int) (batch, bool) {
+// use adds the attributes of the session's routes to those that are in use.
+func (s *session) use(used map[*attributes]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rib.use(used)
+}
+
+// take is the next batch to send. An empty one means that all has been sent.
+func (s *session) take(limit int) batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.rib.queue) > 0 {
 		if b := s.rib.next(limit); !b.empty() {
 			s.flushing = true
-			return b, s.drain
+			return b
 		}
 	}
-	return batch{}, s.drain
+	return batch{}
 }
 
 // wrote counts messages.

@@ -14,7 +14,7 @@ func TestRoutesReachARouter(t *testing.T) {
 	s := newSpeaker(t, Config{})
 	peers := []Peer{to(r, "tor", "127.0.1.1", func(p *Peer) { p.Families = IPv4 | IPv6 })}
 	list := routes(prefixes(3), Attributes{Communities: []Community{64512<<16 | 7, noExport}, LargeCommunities: []LargeCommunity{{64512, 1, 2}}}, "tor")
-	list = append(list, Route{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Peers: map[string]Attributes{"tor": {}}})
+	list = append(list, route{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Peers: map[string]Attributes{"tor": {}}})
 	s.sync(peers, list)
 	s.awaitUp("tor")
 	eventually(t, "3 IPv4 routes and 1 IPv6 route", func() bool { return r.count(familyV4) == 3 && r.count(familyV6) == 1 })

@@ -26,8 +26,6 @@ type terms struct {
 	fourOctet bool
 	// hop4 and hop6 are the next hops; hop4 may be an IPv6 address (RFC 8950).
 	hop4, hop6 netip.Addr
-	// drain gives every route the attributes of a graceful shutdown.
-	drain bool
 }
 
 func (t terms) hop(f Families) netip.Addr {
@@ -121,7 +119,7 @@ func pathAttributes(t terms, f Families, a Attributes) (before, after []byte, er
 	if pref == 0 {
 		pref = defaultLocalPref
 	}
-	if t.drain || a.GracefulShutdown {
+	if a.GracefulShutdown {
 		communities = withGracefulShutdown(communities)
 		pref = 0
 	}
