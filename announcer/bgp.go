@@ -136,7 +136,9 @@ type BFDProfile struct {
 	Receive, Transmit, Echo time.Duration
 	DetectMultiplier        int
 	EchoMode, Passive       bool
-	MinimumTTL              int
+	// Strict: sessions stand only while BFD sees the peer.
+	Strict     bool
+	MinimumTTL int
 }
 
 // CommunityAliases are the names that one Community object gives.

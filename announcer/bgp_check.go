@@ -37,6 +37,8 @@ const (
 	ProfileNotFound Reason = "ProfileNotFound"
 	// EchoUnsupported: a peer cannot be watched by echoes.
 	EchoUnsupported Reason = "EchoUnsupported"
+	// BFDUnsupported: a peer cannot be watched by BFD as its profile asks for.
+	BFDUnsupported Reason = "BFDUnsupported"
 	// AliasTaken: an older Community gives the name another meaning.
 	AliasTaken Reason = "AliasTaken"
 )
@@ -57,7 +59,7 @@ func (ix *Index) CheckBGPAdvertisement(name string) []Problem {
 func (ix *Index) CheckPeer(name string) []Problem {
 	for i := range ix.bgp.peers {
 		if p := &ix.bgp.peers[i]; p.Name == name {
-			return present(ix.addressTwice(p), ix.noNode(p.NodeSelectors), ix.missingProfile(p), ix.noEcho(p))
+			return present(ix.addressTwice(p), ix.noNode(p.NodeSelectors), ix.missingProfile(p), ix.unwatched(p), ix.noEcho(p))
 		}
 	}
 	return nil
@@ -286,4 +288,16 @@ func (ix *Index) noEcho(p *indexPeer) *Problem {
 		return nil
 	}
 	return problem(EchoUnsupported, "BFDProfile %s asks for echo mode, which there is only for IPv4 peers one hop away. This peer is watched without echoes. Use a profile without echoMode.", p.BFDProfile)
+}
+
+// unwatched says where BFD cannot do what a profile asks for.
+func (ix *Index) unwatched(p *indexPeer) *Problem {
+	profile, ok := ix.bgp.profiles[p.BFDProfile]
+	switch {
+	case ok && p.VRF != "":
+		return problem(BFDUnsupported, "BFD does not watch peers in a VRF: the sessions run without it. Take spec.bfdProfile out.")
+	case ok && profile.Strict && p.Interface != "":
+		return problem(BFDUnsupported, "BFDProfile %s holds sessions back until BFD sees the peer, which it cannot do for the peer of an interface, whose address the session tells. BFD watches it from then on. Use a profile without strict.", p.BFDProfile)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -98,11 +99,16 @@ func TestCheckPeer(t *testing.T) {
 		change func(*scene)
 		want   string // a part of what is wrong with tor; empty: nothing is
 	}{
-		"all well":        {func(*scene) {}, ""},
-		"no node":         {func(s *scene) { s.onlyNode("node9") }, "NoNodeSelected: "},
-		"no profile":      {func(s *scene) { s.world.Peers[0].BFDProfile = "fast" }, "ProfileNotFound: There is no BFDProfile fast. The sessions run without BFD."},
-		"a profile":       {func(s *scene) { s.profile(BFDProfile{Name: "fast"}) }, ""},
-		"echo":            {func(s *scene) { s.profile(BFDProfile{Name: "fast", EchoMode: true}) }, ""},
+		"all well":     {func(*scene) {}, ""},
+		"no node":      {func(s *scene) { s.onlyNode("node9") }, "NoNodeSelected: "},
+		"no profile":   {func(s *scene) { s.world.Peers[0].BFDProfile = "fast" }, "ProfileNotFound: There is no BFDProfile fast. The sessions run without BFD."},
+		"a profile":    {func(s *scene) { s.profile(BFDProfile{Name: "fast"}) }, ""},
+		"echo":         {func(s *scene) { s.profile(BFDProfile{Name: "fast", EchoMode: true}) }, ""},
+		"BFD in a VRF": {func(s *scene) { s.profile(BFDProfile{Name: "fast"}); s.world.Peers[0].VRF = "red" }, "BFDUnsupported: "},
+		"strict BFD on an interface": {func(s *scene) {
+			s.profile(BFDProfile{Name: "fast", Strict: true})
+			s.world.Peers[0].Address, s.world.Peers[0].Interface = netip.Addr{}, "eth1"
+		}, "BFDUnsupported: "},
 		"echo far away":   {func(s *scene) { s.profile(BFDProfile{Name: "fast", EchoMode: true}); s.world.Peers[0].MultiHop = true }, "EchoUnsupported: "},
 		"a younger rival": {func(s *scene) { s.rival(time.Unix(200, 0)) }, ""},
 		"an older rival":  {func(s *scene) { s.rival(time.Unix(50, 0)) }, "AddressTwice: BGPPeer rival, which is older, has the same address 192.0.2.1, and the session on node1, node2, node3."},

@@ -172,7 +172,7 @@ func FromBFDProfile(in *v1alpha1.BFDProfile) BFDProfile {
 	}
 	return BFDProfile{
 		Name: in.Name, Receive: ms(s.ReceiveInterval, 300), Transmit: ms(s.TransmitInterval, 300), Echo: ms(s.EchoInterval, 50),
-		DetectMultiplier: int(ptr.Deref(s.DetectMultiplier, 3)), EchoMode: s.EchoMode, Passive: s.PassiveMode,
+		DetectMultiplier: int(ptr.Deref(s.DetectMultiplier, 3)), EchoMode: s.EchoMode, Passive: s.PassiveMode, Strict: s.Strict,
 		MinimumTTL: int(ptr.Deref(s.MinimumTTL, 254)),
 	}
 }

@@ -38,8 +38,9 @@ type Agent struct {
 
 	engine   Engine
 	members  Membership
-	router   Router   // nil: nothing is announced by BGP
-	watchdog Watchdog // nil: no path is watched by BFD
+	router   Router     // nil: nothing is announced by BGP
+	watchdog Watchdog   // nil: no path is watched by BFD
+	watching sync.Mutex // while sessions of BGP follow those of BFD
 
 	// macs are the hardware addresses of all speakers that were ever seen.
 	macs    sync.Map

@@ -52,7 +52,7 @@ type routing struct {
 	// watched are the sessions that BFD was given.
 	watched []bfd.Session
 	// watches is what BFD watches for whom; what BFD says is taken up beside the loop.
-	watches atomic.Pointer[map[string][]string]
+	watches atomic.Pointer[map[string][]watcher]
 }
 
 func newRouting() *routing {
@@ -127,7 +127,9 @@ func (a *Agent) setRouters(ctx context.Context) {
 			waiting[p.Name] = fmt.Sprintf("The password is not there: is there a Secret %s of type kubernetes.io/basic-auth in namespace %s, with the entry password?", p.PasswordSecret, a.cfg.Namespace)
 			continue
 		}
-		peers = append(peers, peerOf(p, password))
+		peer := peerOf(p, password)
+		peer.Hold = a.watchdog != nil && strict(p)
+		peers = append(peers, peer)
 	}
 	r.waiting = waiting
 	if !slices.Equal(peers, r.sent) {

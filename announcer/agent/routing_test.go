@@ -29,6 +29,7 @@ type fakeRouter struct {
 	routes   map[netip.Prefix]map[string]bgp.Attributes
 	sessions map[string]bgp.Session
 	downs    []string
+	ups      []string
 	left     bool
 }
 
@@ -38,7 +39,6 @@ func newFakeRouter() *fakeRouter {
 
 func (f *fakeRouter) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (f *fakeRouter) Flush(context.Context) error   { return nil }
-func (f *fakeRouter) Up(string)                     {}
 
 func (f *fakeRouter) SetPeers(peers []bgp.Peer) error {
 	f.mu.Lock()
@@ -52,6 +52,19 @@ func (f *fakeRouter) Set(p netip.Prefix, peers map[string]bgp.Attributes) error 
 	defer f.mu.Unlock()
 	f.routes[p] = peers
 	return nil
+}
+
+func (f *fakeRouter) Up(peer string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ups = append(f.ups, peer)
+}
+
+// let is how often a peer's session was let up.
+func (f *fakeRouter) let(peer string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(slices.DeleteFunc(slices.Clone(f.ups), func(p string) bool { return p != peer }))
 }
 
 func (f *fakeRouter) Down(peer, why string) {
@@ -125,6 +138,7 @@ type fakeWatchdog struct {
 	onEvent func(bfd.Event)
 	mu      sync.Mutex
 	want    []bfd.Session
+	blind   bool // it sees nobody
 }
 
 func (f *fakeWatchdog) Run(ctx context.Context) error { <-ctx.Done(); return nil }
@@ -139,8 +153,12 @@ func (f *fakeWatchdog) Sync(want []bfd.Session) error {
 func (f *fakeWatchdog) Sessions() (out []bfd.Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	state := bfd.Up
+	if f.blind {
+		state = bfd.Down
+	}
 	for _, s := range f.want {
-		out = append(out, bfd.Status{Session: s.Name, State: bfd.Up})
+		out = append(out, bfd.Status{Session: s.Name, State: state})
 	}
 	return out
 }
@@ -155,7 +173,12 @@ func (f *fakeWatchdog) watched() []bfd.Session {
 func (w *world) routing(node string) (*speaker, *fakeRouter, *fakeWatchdog) {
 	w.t.Helper()
 	router, watchdog := newFakeRouter(), &fakeWatchdog{}
-	s := w.speak(node, func(_ *speaker, cfg *Config) {
+	return w.route(node, router, watchdog), router, watchdog
+}
+
+func (w *world) route(node string, router *fakeRouter, watchdog *fakeWatchdog) *speaker {
+	w.t.Helper()
+	return w.speak(node, func(_ *speaker, cfg *Config) {
 		scheme, err := Scheme()
 		if err != nil {
 			w.t.Fatal(err)
@@ -167,7 +190,6 @@ func (w *world) routing(node string) (*speaker, *fakeRouter, *fakeWatchdog) {
 		cfg.NewRouter = func(onEvent func(bgp.Event)) Router { router.onEvent = onEvent; return router }
 		cfg.NewWatchdog = func(onEvent func(bfd.Event)) (Watchdog, error) { watchdog.onEvent = onEvent; return watchdog, nil }
 	})
-	return s, router, watchdog
 }
 
 func (w *world) peer(name, address string, edit func(*v1alpha1.BGPPeerSpec)) {
@@ -269,6 +291,53 @@ func TestBFDTakesSessionsDown(t *testing.T) {
 	if len(router.downs) != 1 || !strings.HasPrefix(router.downs[0], "r1: BFD: no packet") {
 		t.Errorf("taken down: %q", router.downs)
 	}
+}
+
+// A strict profile holds sessions back until BFD sees the peer, and again when it does not any longer; other sessions may be
+// tried again at once.
+func TestStrictBFDHoldsSessionsBack(t *testing.T) {
+	w := newWorld(t, "node1")
+	for name, strict := range map[string]bool{"strict": true, "loose": false} {
+		w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BFDProfileSpec{Strict: strict}})
+	}
+	w.peer("held", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "strict" })
+	w.peer("free", "192.0.2.2", func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "loose" })
+	w.peer("unnumbered", "", func(s *v1alpha1.BGPPeerSpec) { s.Interface, s.BFDProfile = "eth1", "strict" })
+	router, watchdog := newFakeRouter(), &fakeWatchdog{blind: true}
+	w.route("node1", router, watchdog)
+	w.await("for both sessions of BFD", func() bool { return len(watchdog.watched()) == 2 })
+	router.mu.Lock()
+	for _, p := range router.peers {
+		if want := p.Name == "held"; p.Hold != want {
+			t.Errorf("peer %s is held: %t, want %t", p.Name, p.Hold, want)
+		}
+	}
+	router.mu.Unlock()
+	if n := router.let("held"); n != 0 {
+		t.Fatalf("the session was let up %d times before BFD saw the peer", n)
+	}
+	event := func(at string, state, was bfd.State) {
+		watchdog.onEvent(bfd.Event{Session: at, State: state, Was: was, Cause: bfd.CauseSilence})
+	}
+	event("192.0.2.1", bfd.Up, bfd.Init)
+	event("192.0.2.2", bfd.Up, bfd.Init)
+	if held, free := router.let("held"), router.let("free"); held != 1 || free != 0 {
+		t.Errorf("after BFD saw both, the strict session was let up %d times, want 1, the other %d, want 0", held, free)
+	}
+	event("192.0.2.1", bfd.Down, bfd.Up)
+	event("192.0.2.2", bfd.Down, bfd.Up)
+	if held, free := router.let("held"), router.let("free"); held != 1 || free != 1 {
+		t.Errorf("after BFD lost both, the strict session was let up %d times in all, want 1, the other %d, want 1", held, free)
+	}
+}
+
+// A peer whose address BFD watches already for another is not held back for ever.
+func TestStrictBFDKnowsWhatItSees(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "strict"}, Spec: v1alpha1.BFDProfileSpec{Strict: true}})
+	w.peer("held", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "strict" })
+	_, router, _ := w.routing("node1")
+	w.await("for the session to be let up", func() bool { return router.let("held") > 0 })
 }
 
 // Peers that would drop the routes at once are asked to prefer others before the speaker stops; those with graceful

@@ -75,8 +75,8 @@ func (a *Agent) watchedPeers() map[string]string {
 		if s.State == bfd.Up {
 			state = "Up"
 		}
-		for _, peer := range (*users)[s.Session] {
-			out[peer] = state
+		for _, w := range (*users)[s.Session] {
+			out[w.peer] = state
 		}
 	}
 	return out

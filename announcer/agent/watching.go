@@ -25,7 +25,7 @@ func (a *Agent) watchPeers() {
 	}
 	r := a.loop.routing
 	remotes := a.remotes()
-	users := map[string][]string{}
+	users := map[string][]watcher{}
 	var want []bfd.Session
 	for i := range r.peers {
 		p := &r.peers[i]
@@ -43,11 +43,12 @@ func (a *Agent) watchPeers() {
 		if users[s.Name] == nil {
 			want = append(want, s)
 		}
-		users[s.Name] = append(users[s.Name], p.Name)
+		users[s.Name] = append(users[s.Name], watcher{p.Name, strict(p)})
 	}
 	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
 	r.watches.Store(&users)
 	if slices.Equal(want, r.watched) {
+		a.releaseSeen()
 		return
 	}
 	r.watched = want
@@ -57,6 +58,21 @@ func (a *Agent) watchPeers() {
 		return
 	}
 	a.self.mended("BFD")
+	a.releaseSeen()
+}
+
+// releaseSeen lets the sessions begin that were held back and whose peers BFD sees already, for others.
+func (a *Agent) releaseSeen() {
+	a.watching.Lock()
+	defer a.watching.Unlock()
+	users := *a.loop.routing.watches.Load()
+	for _, s := range a.watchdog.Sessions() {
+		for _, w := range users[s.Session] {
+			if w.strict && s.State == bfd.Up {
+				a.router.Up(w.peer)
+			}
+		}
+	}
 }
 
 // remotes are the addresses of the neighbours that sessions were made with, by peer.
@@ -86,6 +102,18 @@ func watchOf(p *announcer.NodePeer, at netip.Addr) bfd.Session {
 	}
 }
 
+// watcher is a peer that a session of BFD watches.
+type watcher struct {
+	peer string
+	// strict: its session of BGP stands only while BFD sees the peer.
+	strict bool
+}
+
+// strict says whether the session with a peer is held back until BFD sees it.
+func strict(p *announcer.NodePeer) bool {
+	return p.Profile != nil && p.Profile.Strict && p.Interface == "" && p.VRF == ""
+}
+
 // onBFD takes a session of BGP down at once when BFD sees that the path is gone. It is called beside the loop, which may
 // be busy. What the peer ends by intent takes nothing down (RFC 5882 section 4.2).
 func (a *Agent) onBFD(ev bfd.Event) {
@@ -93,13 +121,18 @@ func (a *Agent) onBFD(ev bfd.Event) {
 	if users == nil {
 		return
 	}
-	for _, peer := range (*users)[ev.Session] {
-		if ev.State == bfd.Down && ev.Lost() {
-			a.router.Down(peer, "BFD: "+ev.Cause.String())
-			// The session may be tried again at once: it comes up over a path that works, whatever BFD says of it,
-			// as where the peer has BFD no longer.
-			a.router.Up(peer)
+	a.watching.Lock()
+	for _, w := range (*users)[ev.Session] {
+		lost := ev.State == bfd.Down && ev.Lost()
+		if lost {
+			a.router.Down(w.peer, "BFD: "+ev.Cause.String())
+		}
+		// If it is not held back, a session may be tried again at once: it comes up over a path that works, whatever
+		// BFD says of it, as where the peer has BFD no longer.
+		if lost && !w.strict || ev.State == bfd.Up && w.strict {
+			a.router.Up(w.peer)
 		}
 	}
+	a.watching.Unlock()
 	a.pending.note(func() {})
 }

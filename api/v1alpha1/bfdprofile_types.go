@@ -74,6 +74,12 @@ type BFDProfileSpec struct {
 	// +optional
 	PassiveMode bool `json:"passiveMode,omitempty"`
 
+	// Hold sessions of BGP back until BFD sees the peer, also after it was
+	// lost. Without this a session comes up whatever BFD says, and only the
+	// loss of a peer that was seen takes it down. Not for peers of an interface.
+	// +optional
+	Strict bool `json:"strict,omitempty"`
+
 	// For peers more than one hop away: the lowest TTL with which a packet of
 	// theirs may arrive (RFC 5883).
 	// +optional
