@@ -6,9 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os/exec"
+	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,133 +19,13 @@ import (
 	"github.com/fairlead/fairlead/test/testbed"
 )
 
-// onRouter runs programs on the testbed's router until the test ends.
-type onRouter struct{ *world }
-
-func (h onRouter) Exec(c *exec.Cmd) {
-	h.Helper()
-	inside := h.Cluster.Command(testbed.Router, c.Args...)
-	inside.Stderr = c.Stderr
-	if err := inside.Start(); err != nil {
-		h.Fatal(err)
-	}
-	h.Cleanup(func() {
-		_ = inside.Process.Kill()
-		_ = inside.Wait()
-	})
-}
-
-const (
-	ourASN, routerASN = 64512, 64513
-	routerV4          = "172.30.0.1"
-)
-
-// frrConfig is a router that takes routes of both families from any node, with a password and BFD.
-const frrConfig = `
-bfd
- profile fast
-  transmit-interval 100
-  receive-interval 100
- !
-!
-router bgp 64513
- bgp router-id 172.30.0.1
- no bgp ebgp-requires-policy
- no bgp default ipv4-unicast
- neighbor nodes peer-group
- neighbor nodes remote-as 64512
- neighbor nodes password secret
- neighbor nodes timers 60 180
- neighbor nodes bfd profile fast
- bgp listen range 172.30.0.0/24 peer-group nodes
- address-family ipv4 unicast
-  neighbor nodes activate
-  maximum-paths 8
- exit-address-family
- address-family ipv6 unicast
-  neighbor nodes activate
-  maximum-paths 8
- exit-address-family
-!
-`
-
-// label marks what goes with the world.
-func (w *world) label(o client.Object) client.Object {
-	o.SetLabels(map[string]string{"world": w.namespace})
-	return o
-}
-
-// bgp makes a peer with a password and BFD, and an advertisement of the world's pools to it.
-func (w *world) bgp(edits ...func(*v1alpha1.BGPPeer)) {
-	w.Helper()
-	peer := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: v1alpha1.BGPPeerSpec{
-		MyASN: ourASN, PeerASN: routerASN, PeerAddress: routerV4, DualStackAddressFamily: true, BFDProfile: w.namespace,
-		HoldTime: &metav1.Duration{Duration: 3 * time.Minute}, PasswordSecret: &v1alpha1.PasswordSecretReference{Name: w.namespace},
-	}}
-	for _, edit := range edits {
-		edit(peer)
-	}
-	interval, multiplier := int32(100), int32(3)
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: lab.Namespace, Name: w.namespace}, Type: corev1.SecretTypeBasicAuth,
-		Data: map[string][]byte{corev1.BasicAuthPasswordKey: []byte("secret")},
-	}
-	w.Cleanup(func() { _ = w.Client.Delete(context.Background(), secret) })
-	w.apply(
-		secret,
-		w.label(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: v1alpha1.BFDProfileSpec{
-			ReceiveInterval: &interval, TransmitInterval: &interval, DetectMultiplier: &multiplier,
-		}}),
-		w.label(peer),
-		w.label(&v1alpha1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: v1alpha1.BGPAdvertisementSpec{
-			IPAddressPools: []string{w.pool}, Peers: []string{w.namespace}, Communities: []v1alpha1.CommunityReference{"64512:7", "large:64512:1:2"},
-		}}),
-	)
-}
-
-// route is what FRR knows of a prefix.
-type route struct {
-	Paths []struct {
-		Valid    bool `json:"valid"`
-		Nexthops []struct {
-			IP string `json:"ip"`
-		} `json:"nexthops"`
-		Community struct {
-			String string `json:"string"`
-		} `json:"community"`
-		Large struct {
-			String string `json:"string"`
-		} `json:"largeCommunity"`
-	} `json:"paths"`
-}
-
-func show(f *routers.FRR, a netip.Addr) (r route, err error) {
-	family := "ipv4"
-	if a.Is6() {
-		family = "ipv6"
-	}
-	err = f.Show(fmt.Sprintf("show bgp %s unicast %s", family, netip.PrefixFrom(a, a.BitLen())), &r)
-	return r, err
-}
-
-// paths waits until the router has so many paths to an address.
-func (w *world) paths(f *routers.FRR, a netip.Addr, n int) (r route) {
-	w.Helper()
-	w.await(fmt.Sprintf("%d paths to %s", n, a), func(context.Context) (err error) {
-		if r, err = show(f, a); err == nil && len(r.Paths) != n {
-			err = fmt.Errorf("there are %+v", r.Paths)
-		}
-		return err
-	})
-	return r
-}
-
 // A dual-stack Service on addresses that are on no segment is announced to a router by every node, answers a client
 // behind the router, and is withdrawn when it goes.
 func TestBGP(t *testing.T) {
 	w := newWorld(t)
 	w.apply(w.ownPool(w.pool, "203.0.113.0/28", "2001:db8:113::/124"))
-	f := routers.StartFRR(onRouter{w}, frrConfig)
+	w.far("203.0.113.0/28", "2001:db8:113::/124")
+	f := w.frr()
 	w.bgp()
 	w.backend("echo", 3)
 	addresses := w.service("web", "echo", 2, lab.DualStack)
@@ -206,5 +85,166 @@ func (w *world) nodeIsCut(f *routers.FRR, addresses []netip.Addr) {
 	}
 	for _, a := range addresses {
 		w.paths(f, a, len(nodes))
+	}
+}
+
+// birdConfig is a router of our own AS, with a password and BFD.
+const birdConfig = `
+router id 172.30.0.1;
+protocol device { scan time 1; }
+protocol direct { ipv4; ipv6; }
+protocol kernel { merge paths on; ipv4 { import none; export where source = RTS_BGP; }; }
+protocol kernel { merge paths on; ipv6 { import none; export where source = RTS_BGP; }; }
+protocol bfd { interface "eth0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }
+protocol bgp nodes {
+  local 172.30.0.1 as 64512;
+  neighbor range 172.30.0.0/24 as 64512;
+  password "secret";
+  bfd on;
+  ipv4 { import all; export none; };
+  ipv6 { import all; export none; };
+}
+`
+
+// birdRoutes waits until BIRD has so many routes to an address, and each with all of these words.
+func (w *world) birdRoutes(b *routers.BIRD, a netip.Addr, n int, words ...string) {
+	w.Helper()
+	w.await(fmt.Sprintf("%d routes to %s in BIRD", n, a), func(context.Context) error {
+		out, err := b.Run(fmt.Sprintf("show route %s all", netip.PrefixFrom(a, a.BitLen())))
+		if err != nil {
+			return err
+		}
+		for _, word := range append([]string{"BGP.next_hop: "}, words...) {
+			if got := strings.Count(out, word); got != n {
+				return fmt.Errorf("%q is there %d times: %s", word, got, out)
+			}
+		}
+		return nil
+	})
+}
+
+// Addresses of one pool are announced on layer 2, to who is on the segment, and by iBGP to a router, for who is behind it.
+// Neither is disturbed when the router dies, or when peers come, change and go.
+func TestBGPBesideLayer2(t *testing.T) {
+	const near, far = testbed.Control, testbed.Client
+	w := newWorld(t, "172.30.0.208-172.30.0.215", "fd00:30::208-fd00:30::20f")
+	w.far("172.30.0.208/29", "fd00:30::208/125")
+	b := routers.StartBIRD(onHost{w, testbed.Router}, birdConfig)
+	w.bgp(func(s *v1alpha1.BGPPeerSpec) { s.PeerASN = lab.NodeASN })
+	edit(w, &v1alpha1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}, func(a *v1alpha1.BGPAdvertisement) { a.Spec.LocalPref = 250 })
+	w.backend("echo", 3)
+	addresses := w.service("web", "echo", 2, lab.DualStack)
+	routed := func() {
+		t.Helper()
+		for _, a := range addresses {
+			w.birdRoutes(b, a, len(w.Cluster.Nodes()), "BGP.local_pref: 250", "BGP.community: (64512,7)", "BGP.large_community: (64512, 1, 2)", "BGP.as_path: ")
+			w.nextHops(testbed.Router, a, len(w.Cluster.Nodes()))
+			w.answersTo(far, a)
+		}
+	}
+	routed()
+	for _, a := range addresses {
+		w.answersTo(near, a)
+		w.settled(a)
+	}
+	onSegment := w.watch(near, addresses)
+
+	if err := b.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionFalse, "node1: ", "node2: ", "node3: ")
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	routed()
+	w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue)
+
+	behind := w.watch(far, addresses)
+	w.apply(w.peer("another", func(s *v1alpha1.BGPPeerSpec) { s.PeerAddress = "172.30.0.250" }))
+	w.peerSays("another", v1alpha1.PeerEstablished, metav1.ConditionFalse, "172.30.0.250")
+	edit(w, w.peer("another"), func(p *v1alpha1.BGPPeer) { p.Spec.PeerASN = 64999 })
+	if err := w.Client.Delete(w.ctx, w.peer("another")); err != nil {
+		t.Fatal(err)
+	}
+	// A node less for the router, and a node more: what it sends to the nodes goes elsewhere in order.
+	for _, selected := range []string{"node1", ""} {
+		edit(w, w.peer(w.namespace), func(p *v1alpha1.BGPPeer) {
+			p.Spec.NodeSelectors = nil
+			if selected != "" {
+				p.Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: selected}}}
+			}
+		})
+		want := len(w.Cluster.Nodes())
+		if selected != "" {
+			want = 1
+		}
+		for _, a := range addresses {
+			w.birdRoutes(b, a, want)
+		}
+	}
+	for a, p := range behind {
+		w.noneNew(p.Stop(), fmt.Sprintf("peers added, edited and removed, %s from behind the router", a))
+	}
+	for a, p := range onSegment {
+		w.none(p.Stop(), fmt.Sprintf("the router killed, peers changed, %s on the segment", a))
+	}
+}
+
+// Speakers that are killed or replaced, and nodes that are drained, fail no new connection that comes by a router.
+func TestBGPRestartsFailNoConnection(t *testing.T) {
+	w := newWorld(t)
+	w.apply(w.ownPool(w.pool, "203.0.113.0/28", "2001:db8:113::/124"))
+	w.far("203.0.113.0/28", "2001:db8:113::/124")
+	f := w.frr()
+	w.bgp(func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
+	w.backend("echo", 3)
+	addresses := w.service("web", "echo", 2, lab.DualStack)
+	node := "node2"
+	all := func() {
+		t.Helper()
+		for _, a := range addresses {
+			w.paths(f, a, len(w.Cluster.Nodes()))
+			w.nextHops(testbed.Router, a, len(w.Cluster.Nodes()))
+			w.answers(a, 80)
+		}
+	}
+	all()
+	for _, step := range []struct {
+		during string
+		do     func()
+	}{
+		{"speaker killed", func() {
+			before := w.speaker(node)
+			if err := w.kill(before, "fairlead-speaker"); err != nil {
+				t.Fatal(err)
+			}
+			w.awaitNewSpeaker(node, before)
+		}},
+		{"speakers replaced", func() {
+			for _, do := range [][]string{{"restart"}, {"status", "--timeout=120s"}} {
+				if _, err := w.Cluster.Kubectl(w.ctx, append([]string{"-n", lab.Namespace, "rollout", do[0], "daemonset/fairlead-speaker"}, do[1:]...)...); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{"node drained", func() {
+			if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s"); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range addresses {
+				w.nextHops(testbed.Router, a, len(w.Cluster.Nodes())-1)
+			}
+			if _, err := w.Cluster.Kubectl(w.ctx, "uncordon", node); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		probes := w.watch(testbed.Client, addresses)
+		step.do()
+		all()
+		w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue)
+		for a, p := range probes {
+			w.noneNew(p.Stop(), fmt.Sprintf("%s, %s", step.during, a))
+		}
 	}
 }

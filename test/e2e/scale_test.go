@@ -130,13 +130,16 @@ func messages(s *corev1.Service) string {
 
 // One node answers for 3,000 IPv6 addresses (the kernel limits how many
 // solicited-node groups one socket may join). They are those of 300 Services that
-// ask for 10 addresses each, since kube-proxy is slow with 3,000 Services.
+// ask for 10 addresses each, since kube-proxy is slow with 3,000 Services. All nodes announce
+// them to a router too.
 func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
 	const services, each = 300, 10
 	w := newWorld(t)
 	w.apply(w.ownPool(w.pool, "fd00:30::a:0/112"), w.advertisement(func(a *v1alpha1.L2Advertisement) {
 		a.Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: "node1"}}}
 	}))
+	f := w.frr()
+	w.bgp()
 	w.backend("echo", 1)
 	next := mustAddr("fd00:30::a:1")
 	for i := range services {
@@ -167,6 +170,25 @@ func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.await("FRR to have all from every node", func(context.Context) error {
+		var summary struct {
+			Peers map[string]struct {
+				Received int `json:"pfxRcd"`
+			} `json:"peers"`
+		}
+		if err := f.Show("show bgp ipv6 unicast summary", &summary); err != nil {
+			return err
+		}
+		if len(summary.Peers) != len(w.Cluster.Nodes()) {
+			return fmt.Errorf("it has the peers %+v", summary.Peers)
+		}
+		for peer, p := range summary.Peers {
+			if p.Received != services*each {
+				return fmt.Errorf("%s has sent %d", peer, p.Received)
+			}
+		}
+		return nil
+	})
 	have, _, err := w.census(w.ctx)
 	if err != nil {
 		t.Fatal(err)

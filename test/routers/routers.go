@@ -3,12 +3,16 @@ package routers
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -19,36 +23,101 @@ type Host interface {
 	Exec(c *exec.Cmd)
 }
 
+// Start starts a program on the host of a router. Who gives it ends the program.
+type Start func(c *exec.Cmd) error
+
+func startOn(h Host) Start {
+	return func(c *exec.Cmd) error {
+		h.Helper()
+		h.Exec(c)
+		return nil
+	}
+}
+
 // frrDaemons is where the package frr has its daemons.
 const frrDaemons = "/usr/lib/frr/"
 
+// frrPrograms are the daemons in the order in which they are started.
+var frrPrograms = []string{"zebra", "bfdd", "bgpd"}
+
 // FRR is a router with FRR's zebra, bgpd and bfdd.
 type FRR struct {
-	host Host
-	dir  string
+	start Start
+	dir   string
 }
 
 // StartFRR runs FRR with a configuration. The test is skipped where FRR is not installed.
 func StartFRR(h Host, config string) *FRR {
 	h.Helper()
-	f := &FRR{host: h, dir: directory(h, "frr")}
-	file := filepath.Join(f.dir, "frr.conf")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	needs(h, frrDaemons+"bgpd", "frr")
+	dir, err := Directory("frr")
+	if err != nil {
 		h.Fatal(err)
 	}
-	common := []string{"-f", file, "-z", filepath.Join(f.dir, "zserv.api"), "--vty_socket", f.dir, "-P", "0", "--log", "file:" + filepath.Join(f.dir, "log")}
-	for _, d := range []struct {
-		name string
-		args []string
-	}{{"zebra", nil}, {"bfdd", []string{"--bfdctl", filepath.Join(f.dir, "bfdd.sock")}}, {"bgpd", []string{"-p", "179"}}} {
-		args := append(append([]string{"-i", filepath.Join(f.dir, d.name+".pid")}, common...), d.args...)
-		h.Exec(exec.Command(program(h, frrDaemons+d.name, "frr"), args...))
-		Await(h, d.name, func() error {
-			_, err := os.Stat(filepath.Join(f.dir, d.name+".vty"))
-			return err
-		})
+	h.Cleanup(func() { os.RemoveAll(dir) })
+	f, err := RunFRR(startOn(h), dir, config)
+	if err != nil {
+		h.Fatal(err)
 	}
 	return f
+}
+
+// RunFRR runs FRR with a configuration, with its files in a directory that [Directory] made for frr.
+func RunFRR(start Start, dir, config string) (*FRR, error) {
+	f := &FRR{start: start, dir: dir}
+	if err := os.WriteFile(f.config(), []byte(config), 0o644); err != nil {
+		return nil, fmt.Errorf("writing FRR's configuration: %w", err)
+	}
+	return f, f.Start()
+}
+
+func (f *FRR) config() string               { return filepath.Join(f.dir, "frr.conf") }
+func (f *FRR) pidFile(daemon string) string { return filepath.Join(f.dir, daemon+".pid") }
+func (f *FRR) vty(daemon string) string     { return filepath.Join(f.dir, daemon+".vty") }
+
+// Start runs FRR again after Kill, and waits until it has begun.
+func (f *FRR) Start() error {
+	common := []string{"-f", f.config(), "-z", filepath.Join(f.dir, "zserv.api"), "--vty_socket", f.dir, "-P", "0", "--log", "file:" + filepath.Join(f.dir, "log")}
+	more := map[string][]string{"bfdd": {"--bfdctl", filepath.Join(f.dir, "bfdd.sock")}, "bgpd": {"-p", "179"}}
+	for _, d := range frrPrograms {
+		args := append(append([]string{"-i", f.pidFile(d)}, common...), more[d]...)
+		if err := f.start(exec.Command(frrDaemons+d, args...)); err != nil {
+			return fmt.Errorf("starting %s: %w", d, err)
+		}
+		err := await(d, func() error {
+			_, err := os.Stat(f.vty(d))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Kill ends FRR without giving it the time to say so to anybody.
+func (f *FRR) Kill() error {
+	var errs []error
+	for _, d := range slices.Backward(frrPrograms) {
+		errs = append(errs, kill(f.pidFile(d)), os.Remove(f.vty(d)))
+	}
+	return errors.Join(errs...)
+}
+
+// kill ends the process that a file names.
+func kill(pidFile string) error {
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return fmt.Errorf("finding the process to kill: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("finding the process to kill: %s says %q", pidFile, text)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("killing process %d: %w", pid, err)
+	}
+	return nil
 }
 
 // Run gives a command to the vtysh of the router and returns what it says.
@@ -78,23 +147,45 @@ func (f *FRR) Show(command string, into any) error {
 
 // BIRD is a router with BIRD 2.
 type BIRD struct {
-	host Host
-	dir  string
+	start Start
+	dir   string
 }
 
 // StartBIRD runs BIRD with a configuration. The test is skipped where BIRD is not installed.
 func StartBIRD(h Host, config string) *BIRD {
 	h.Helper()
-	b := &BIRD{host: h, dir: h.TempDir()}
-	file := filepath.Join(b.dir, "bird.conf")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	needs(h, "bird", "bird2")
+	b, err := RunBIRD(startOn(h), h.TempDir(), config)
+	if err != nil {
 		h.Fatal(err)
 	}
-	c := exec.Command(program(h, "bird", "bird2"), "-f", "-c", file, "-s", b.socket())
-	c.Stderr = os.Stderr
-	h.Exec(c)
 	return b
 }
+
+// RunBIRD runs BIRD with a configuration, with its files in a directory.
+func RunBIRD(start Start, dir, config string) (*BIRD, error) {
+	b := &BIRD{start: start, dir: dir}
+	if err := os.WriteFile(b.config(), []byte(config), 0o644); err != nil {
+		return nil, fmt.Errorf("writing BIRD's configuration: %w", err)
+	}
+	return b, b.Start()
+}
+
+func (b *BIRD) config() string  { return filepath.Join(b.dir, "bird.conf") }
+func (b *BIRD) pidFile() string { return filepath.Join(b.dir, "pid") }
+
+// Start runs BIRD again after Kill.
+func (b *BIRD) Start() error {
+	c := exec.Command("bird", "-f", "-c", b.config(), "-s", b.socket(), "-P", b.pidFile())
+	c.Stderr = os.Stderr
+	if err := b.start(c); err != nil {
+		return fmt.Errorf("starting BIRD: %w", err)
+	}
+	return nil
+}
+
+// Kill ends BIRD without giving it the time to say so to anybody.
+func (b *BIRD) Kill() error { return kill(b.pidFile()) }
 
 func (b *BIRD) socket() string { return filepath.Join(b.dir, "ctl") }
 
@@ -107,47 +198,53 @@ func (b *BIRD) Run(command string) (string, error) {
 	return string(out), nil
 }
 
-func program(h Host, path, source string) string {
+// needs skips the test where a program is not installed.
+func needs(h Host, path, source string) {
 	h.Helper()
-	found, err := exec.LookPath(path)
-	if err != nil {
+	if _, err := exec.LookPath(path); err != nil {
 		h.Skipf("%s is not installed (the package %s has it)", path, source)
 	}
-	return found
 }
 
-// directory is one that a daemon's own user can write to.
-func directory(h Host, name string) string {
-	h.Helper()
-	u, err := user.Lookup(name)
+// Directory makes a directory that a daemon's own user can write to. Who asks for it removes it.
+func Directory(owner string) (string, error) {
+	u, err := user.Lookup(owner)
 	if err != nil {
-		h.Skipf("there is no user %s (the package %s makes it)", name, name)
+		return "", fmt.Errorf("finding the user of a daemon, which its package makes: %w", err)
 	}
 	dir, err := os.MkdirTemp("", "router")
 	if err != nil {
-		h.Fatal(err)
+		return "", fmt.Errorf("making a directory for a daemon: %w", err)
 	}
-	h.Cleanup(func() { os.RemoveAll(dir) })
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
 	if err := os.Chown(dir, uid, gid); err != nil {
-		h.Fatal(err)
+		return "", errors.Join(fmt.Errorf("giving %s a directory: %w", owner, err), os.Remove(dir))
 	}
-	return dir
+	return dir, nil
 }
+
+const (
+	patience = 30 * time.Second
+	tick     = 20 * time.Millisecond
+)
 
 // Await tries again until it succeeds, and ends the test if it does not for long.
 func Await(t testing.TB, what string, try func() error) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	if err := await(what, try); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(what string, try func() error) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(tick) {
 		err := try()
 		if err == nil {
-			return
+			return nil
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -1,0 +1,224 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/test/lab"
+	"github.com/fairlead/fairlead/test/routers"
+	"github.com/fairlead/fairlead/test/testbed"
+)
+
+// onHost runs the programs of a router on a host of the testbed until the test ends.
+type onHost struct {
+	*world
+	host string
+}
+
+func (h onHost) Exec(c *exec.Cmd) {
+	h.Helper()
+	start, stop := h.On(h.host)
+	h.Cleanup(stop)
+	if err := start(c); err != nil {
+		h.Fatal(err)
+	}
+}
+
+// far puts the client host behind the router for these prefixes.
+func (w *world) far(prefixes ...string) {
+	w.Helper()
+	remove, err := w.PutBehindRouter(w.ctx, prefixes...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() {
+		if err := remove(); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+// label marks what goes with the world.
+func (w *world) label(o client.Object) client.Object {
+	o.SetLabels(map[string]string{"world": w.namespace})
+	return o
+}
+
+// peer is a BGPPeer that the router's address and ASN are in, without a password and BFD.
+func (w *world) peer(name string, edits ...func(*v1alpha1.BGPPeerSpec)) *v1alpha1.BGPPeer {
+	p := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{
+		MyASN: lab.NodeASN, PeerASN: lab.RouterASN, PeerAddress: lab.RouterV4, DualStackAddressFamily: true,
+		HoldTime: &metav1.Duration{Duration: 3 * time.Minute}, ConnectTime: &metav1.Duration{Duration: time.Second},
+	}}
+	w.label(p)
+	for _, edit := range edits {
+		edit(&p.Spec)
+	}
+	return p
+}
+
+// guarded has the password of the world, and its BFD.
+func (w *world) guarded(s *v1alpha1.BGPPeerSpec) {
+	s.BFDProfile, s.PasswordSecret = w.namespace, &v1alpha1.PasswordSecretReference{Name: w.namespace}
+}
+
+// bgp makes the world's peer, with a password and BFD, and an advertisement of the world's pool to it.
+func (w *world) bgp(edits ...func(*v1alpha1.BGPPeerSpec)) {
+	w.Helper()
+	interval, multiplier := int32(routerBFD.Milliseconds()), int32(3)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: lab.Namespace, Name: w.namespace}, Type: corev1.SecretTypeBasicAuth,
+		Data: map[string][]byte{corev1.BasicAuthPasswordKey: []byte(lab.BGPPassword)},
+	}
+	w.Cleanup(func() { _ = w.Client.Delete(context.Background(), secret) })
+	w.apply(
+		secret,
+		w.label(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: v1alpha1.BFDProfileSpec{
+			ReceiveInterval: &interval, TransmitInterval: &interval, DetectMultiplier: &multiplier,
+		}}),
+		w.peer(w.namespace, append([]func(*v1alpha1.BGPPeerSpec){w.guarded}, edits...)...),
+		w.routesTo(w.namespace, w.namespace),
+	)
+}
+
+// routesTo is an advertisement of the world's pool to a peer.
+func (w *world) routesTo(name, peer string, edits ...func(*v1alpha1.BGPAdvertisementSpec)) *v1alpha1.BGPAdvertisement {
+	a := &v1alpha1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPAdvertisementSpec{
+		IPAddressPools: []string{w.pool}, Peers: []string{peer}, Communities: []v1alpha1.CommunityReference{"64512:7", "large:64512:1:2"},
+	}}
+	w.label(a)
+	for _, edit := range edits {
+		edit(&a.Spec)
+	}
+	return a
+}
+
+// route is what FRR knows of a prefix.
+type route struct {
+	Paths []struct {
+		Valid    bool `json:"valid"`
+		Nexthops []struct {
+			IP string `json:"ip"`
+		} `json:"nexthops"`
+		Community struct {
+			String string `json:"string"`
+		} `json:"community"`
+		Large struct {
+			String string `json:"string"`
+		} `json:"largeCommunity"`
+	} `json:"paths"`
+}
+
+func show(f *routers.FRR, a netip.Addr) (r route, err error) {
+	family := "ipv4"
+	if a.Is6() {
+		family = "ipv6"
+	}
+	err = f.Show(fmt.Sprintf("show bgp %s unicast %s", family, netip.PrefixFrom(a, a.BitLen())), &r)
+	return r, err
+}
+
+// paths waits until FRR has so many paths to an address.
+func (w *world) paths(f *routers.FRR, a netip.Addr, n int) (r route) {
+	w.Helper()
+	w.await(fmt.Sprintf("%d paths to %s", n, a), func(context.Context) (err error) {
+		if r, err = show(f, a); err == nil && len(r.Paths) != n {
+			err = fmt.Errorf("there are %+v", r.Paths)
+		}
+		return err
+	})
+	return r
+}
+
+// nextHops waits until a host's kernel sends packets for an address to so many others.
+func (w *world) nextHops(host string, a netip.Addr, n int) {
+	w.Helper()
+	w.await(fmt.Sprintf("%d next hops of %s on %s", n, a, host), func(ctx context.Context) error {
+		got, err := w.NextHops(ctx, host, a)
+		if err == nil && got != n {
+			err = fmt.Errorf("there are %d", got)
+		}
+		return err
+	})
+}
+
+// peerSays waits until a BGPPeer has a condition of this status whose message has all these words.
+func (w *world) peerSays(name, kind string, status metav1.ConditionStatus, words ...string) {
+	w.Helper()
+	w.await(fmt.Sprintf("%s=%s of BGPPeer %s, with %q", kind, status, name, words), func(ctx context.Context) error {
+		var p v1alpha1.BGPPeer
+		if err := w.Client.Get(ctx, w.key(name), &p); err != nil {
+			return err
+		}
+		return said(p.Status.Conditions, kind, status, words)
+	})
+}
+
+// said wants a condition of this status whose message, or reason, has all these words.
+func said(conditions []metav1.Condition, kind string, status metav1.ConditionStatus, words []string) error {
+	for _, c := range conditions {
+		if c.Type != kind || c.Status != status {
+			continue
+		}
+		for _, word := range words {
+			if !strings.Contains(c.Message, word) && c.Reason != word {
+				return fmt.Errorf("it says %s: %s", c.Reason, c.Message)
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("it has %+v", conditions)
+}
+
+// session is what a node's speaker says of its session with a peer.
+func (w *world) session(ctx context.Context, node, peer string) (v1alpha1.SpeakerSession, error) {
+	var s v1alpha1.SpeakerStatus
+	if err := w.Client.Get(ctx, w.key(node), &s); err != nil {
+		return v1alpha1.SpeakerSession{}, err
+	}
+	if s.Status.BGP != nil {
+		for _, session := range s.Status.BGP.Sessions {
+			if session.Peer == peer {
+				return session, nil
+			}
+		}
+	}
+	return v1alpha1.SpeakerSession{}, fmt.Errorf("%s has no session with %s", node, peer)
+}
+
+// watch opens new connections to addresses from a host until it is stopped.
+func (w *world) watch(host string, addresses []netip.Addr) map[netip.Addr]*lab.Probe {
+	probes := map[netip.Addr]*lab.Probe{}
+	for _, a := range addresses {
+		probes[a] = w.StartProbe(w.ctx, host, a, 80, probeEvery, probeTimeout)
+	}
+	return probes
+}
+
+// answersTo waits until an address answers a host.
+func (w *world) answersTo(host string, a netip.Addr) {
+	w.Helper()
+	if _, err := w.AwaitAnswer(w.ctx, host, a, 80); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// routerBFD is how often BFD's packets come, on both sides.
+const routerBFD = 100 * time.Millisecond
+
+// frr runs FRR on the router.
+func (w *world) frr() *routers.FRR {
+	w.Helper()
+	return routers.StartFRR(onHost{w, testbed.Router}, lab.FRRConfig(routerBFD))
+}

@@ -1,0 +1,137 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/test/testbed"
+)
+
+// What the configurations of routers and the BGPPeers that go with them have in common.
+const (
+	// NodeASN is the AS of the nodes, RouterASN that of the testbed's router.
+	NodeASN, RouterASN = 64512, 64513
+	// RouterV4 and RouterV6 are the router's addresses on the segment of the nodes.
+	RouterV4, RouterV6 = "172.30.0.1", "fd00:30::1"
+	// FarClientV4 is the client host's address behind the router.
+	FarClientV4 = "172.31.0.2"
+	// FarDevice is its interface there.
+	FarDevice = "far0"
+	// BGPPassword guards the sessions.
+	BGPPassword = "secret"
+
+	farRouterV4, farRouterV6 = "172.31.0.1", "fd00:31::1"
+	farClientV6              = "fd00:31::2"
+)
+
+// FRRConfig is the configuration of FRR on the testbed's router: it takes routes of both families from any node, with a
+// password, spreads over the nodes, and has BFD at this interval (0: none).
+func FRRConfig(bfd time.Duration) string {
+	watched := ""
+	if bfd > 0 {
+		watched = " neighbor nodes bfd profile fast\n"
+	}
+	return fmt.Sprintf(`
+bfd
+ profile fast
+  transmit-interval %[1]d
+  receive-interval %[1]d
+ !
+!
+router bgp %[3]d
+ bgp router-id %[5]s
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ neighbor nodes peer-group
+ neighbor nodes remote-as %[4]d
+ neighbor nodes password %[6]s
+ neighbor nodes timers 60 180
+%[2]s bgp listen range 172.30.0.0/24 peer-group nodes
+ address-family ipv4 unicast
+  neighbor nodes activate
+  maximum-paths 8
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor nodes activate
+  maximum-paths 8
+ exit-address-family
+!
+`, max(bfd.Milliseconds(), 10), watched, RouterASN, NodeASN, RouterV4, BGPPassword)
+}
+
+// On runs programs on a host of the testbed. They end with the cluster, or when stop is called.
+func (l *Lab) On(host string) (start func(*exec.Cmd) error, stop func()) {
+	var running []*exec.Cmd
+	start = func(c *exec.Cmd) error {
+		inside := l.Cluster.Command(host, c.Args...)
+		inside.Stderr = c.Stderr
+		if err := inside.Start(); err != nil {
+			return fmt.Errorf("starting %s on %s: %w", c.Path, host, err)
+		}
+		running = append(running, inside)
+		return nil
+	}
+	stop = func() {
+		for _, c := range running {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+		running = nil
+	}
+	return start, stop
+}
+
+// PutBehindRouter gives the client host a segment behind the router: it asks for these prefixes there, and the router
+// sends what it asks to where its own routes say. Remove undoes it.
+func (l *Lab) PutBehindRouter(ctx context.Context, prefixes ...string) (remove func() error, err error) {
+	segment, err := l.Cluster.AddSegment("far")
+	if err != nil {
+		return nil, err
+	}
+	for host, addresses := range map[string][]string{
+		testbed.Router: {farRouterV4 + "/24", farRouterV6 + "/64"}, testbed.Client: {FarClientV4 + "/24", farClientV6 + "/64"},
+	} {
+		if err := segment.Plug(host, FarDevice, addresses...); err != nil {
+			return nil, errors.Join(err, segment.Remove())
+		}
+	}
+	for _, prefix := range prefixes {
+		via := farRouterV4
+		if strings.Contains(prefix, ":") {
+			via = farRouterV6
+		}
+		if _, err := l.Cluster.Exec(ctx, testbed.Client, "ip", "route", "add", prefix, "via", via); err != nil {
+			return nil, errors.Join(err, segment.Remove())
+		}
+	}
+	return segment.Remove, nil
+}
+
+// NextHops is to how many others a host's kernel spreads packets for an address, by a route of its own.
+func (l *Lab) NextHops(ctx context.Context, host string, a netip.Addr) (int, error) {
+	family := "-4"
+	if a.Is6() {
+		family = "-6"
+	}
+	out, err := l.Cluster.Exec(ctx, host, "ip", family, "-j", "route", "show", "exact", netip.PrefixFrom(a, a.BitLen()).String())
+	if err != nil {
+		return 0, err
+	}
+	var routes []struct {
+		Nexthops []json.RawMessage `json:"nexthops"`
+	}
+	if err := json.Unmarshal([]byte(out), &routes); err != nil {
+		return 0, fmt.Errorf("asking %s for the route to %s: ip says %q: %w", host, a, out, err)
+	}
+	n := 0
+	for _, r := range routes {
+		n += max(1, len(r.Nexthops))
+	}
+	return n, nil
+}
