@@ -32,11 +32,11 @@ type flood struct {
 	broken error // why there was none
 }
 
-// startFlood floods an IPv4 address from the client host.
-func (b *bench) startFlood(ctx context.Context, a netip.Addr, host string, every time.Duration) *flood {
+// startFlood floods an IPv4 address from these addresses of the client host.
+func (b *bench) startFlood(ctx context.Context, a netip.Addr, host string, every time.Duration, from []netip.Addr) *flood {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flood{
-		load: load{cancel: cancel, done: make(chan struct{})}, to: netip.AddrPortFrom(a, 80), from: floodSources(), every: every,
+		load: load{cancel: cancel, done: make(chan struct{})}, to: netip.AddrPortFrom(a, 80), from: from, every: every,
 		question: []byte("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"),
 	}
 	go func() {
@@ -52,22 +52,30 @@ func (b *bench) startFlood(ctx context.Context, a netip.Addr, host string, every
 	return f
 }
 
-// floodSources are addresses for the client host beside its own: so many connections
+// floodSources are addresses on a segment (IPv4, /24) for the client host beside its own: so many connections
 // come from many clients. One alone would soon have no port that is new. Where a node
 // has not yet forgotten the last connection from a port (up to two minutes, if its end
 // was lost), the next one is sent to the Envoy of that one, which may be gone.
-func floodSources() []netip.Addr {
+func floodSources(segment netip.Prefix) []netip.Addr {
 	var out []netip.Addr
+	a := segment.Addr().As4()
 	for i := range 16 {
-		out = append(out, netip.AddrFrom4([4]byte{172, 30, 0, byte(60 + i)}))
+		a[3] = byte(60 + i)
+		out = append(out, netip.AddrFrom4(a))
 	}
 	return out
 }
 
-// giveSources adds those addresses to the client host.
-func (b *bench) giveSources(ctx context.Context) error {
-	for _, a := range floodSources() {
-		if _, err := b.cluster.Exec(ctx, testbed.Client, "ip", "address", "replace", a.String()+"/24", "dev", "eth0"); err != nil {
+// Segments of the client host.
+var (
+	nearSegment = netip.MustParsePrefix("172.30.0.0/24")
+	farSegment  = netip.MustParsePrefix("172.31.0.0/24")
+)
+
+// giveSources adds those addresses to an interface of the client host.
+func (b *bench) giveSources(ctx context.Context, device string, segment netip.Prefix) error {
+	for _, a := range floodSources(segment) {
+		if _, err := b.cluster.Exec(ctx, testbed.Client, "ip", "address", "replace", netip.PrefixFrom(a, segment.Bits()).String(), "dev", device); err != nil {
 			return fmt.Errorf("giving the client host another address: %w", err)
 		}
 	}

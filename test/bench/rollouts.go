@@ -73,7 +73,7 @@ func rolloutsPart(ctx context.Context, b *bench) (rows []row, err error) {
 		return rows, err
 	}
 	defer func() { err = errors.Join(err, clear()) }()
-	if err := w.giveSources(ctx); err != nil {
+	if err := w.giveSources(ctx, "eth0", nearSegment); err != nil {
 		return rows, err
 	}
 	spread, err := w.stageRollouts(ctx)
@@ -208,7 +208,7 @@ func (w *web) rollout(ctx context.Context, r rollout, t target, sum *rolledOut) 
 	if err != nil {
 		return err
 	}
-	f := w.startFlood(ctx, t.addresses[0], hostOf(0), floodEvery)
+	f := w.startFlood(ctx, t.addresses[0], hostOf(0), floodEvery, floodSources(nearSegment))
 	defer f.stop()
 	if err := sleep(ctx, afterwards); err != nil {
 		return err

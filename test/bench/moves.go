@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fairlead/fairlead/test/lab"
+)
+
+// moves are ways in which speakers and nodes end that routers are told of, or that restart gracefully.
+var moves = []struct {
+	what        string
+	full, quick int
+	do, undo    func(context.Context, *bench, target) error
+}{
+	{"drain of a node", 20, 1, drainRouted, uncordon},
+	{"rolling update of all speakers", 20, 1, rollSpeakers, nothing},
+	{"kill -9 of a speaker", 20, 1, killSpeaker, renewSpeaker},
+}
+
+// movesPart counts what new connections see of them at 1000 a second.
+func movesPart(ctx context.Context, b *bench) (rows []row, err error) {
+	r, clear, err := b.stageRouted(ctx, scene{addresses: []string{routedIPv4, routedIPv6}, backends: []string{"node3"}}, 100*time.Millisecond, routedIPv4, routedIPv6)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, clear()) }()
+	if err := r.giveSources(ctx, lab.FarDevice, farSegment); err != nil {
+		return nil, err
+	}
+	addresses, err := r.serve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range moves {
+		what := "routed by three nodes, " + m.what
+		var sum load
+		var rates []float64
+		broken, open := 0, 0
+		n := b.pick(m.full, m.quick)
+		for i := range n {
+			t := target{name: serviceName(0), addresses: addresses, home: []string{"node1", "node2"}[i%2]}
+			f, brokenNow, err := r.move(ctx, t, m.do)
+			if err := errors.Join(err, m.undo(ctx, b, t), r.calm(ctx, addresses)); err != nil {
+				return rows, fmt.Errorf("%s: %w", m.what, err)
+			}
+			sum.add(&f.load)
+			rates = append(rates, f.rate())
+			broken, open = broken+brokenNow, open+held
+			b.say("%s, %d of %d: so far %d of %d new connections failed, %d of %d established ones broke", what, i+1, n, sum.failed, len(sum.took), broken, open)
+		}
+		rows = append(rows, moveRows(what, n, &sum, rates, broken, open)...)
+	}
+	return rows, nil
+}
+
+func moveRows(what string, n int, sum *load, rates []float64, broken, open int) []row {
+	ms := milliseconds(sum.took)
+	first := fmt.Sprintf("%s: of %d new connections, failed", what, len(ms))
+	if sum.why != "" {
+		first += " (the first: " + sum.why + ")"
+	}
+	return []row{
+		{what: what + ": new connections opened", figure: median(rates), unit: "per second", beside: number(1/floodEvery.Seconds()) + " asked for", runs: n},
+		{what: first, figure: float64(sum.failed), unit: "connections", aim: atMost(0), runs: n},
+		{what: what + ": answer on a new connection, p99", figure: percentile(ms, 99), unit: "ms", runs: n},
+		{what: what + ": answer on a new connection, max", figure: percentile(ms, 100), unit: "ms", runs: n},
+		{what: fmt.Sprintf("%s: of %d established connections, broken", what, open), figure: float64(broken), unit: "connections", runs: n},
+	}
+}
+
+// move does something to a node while new connections come and others last.
+func (r *routed) move(ctx context.Context, t target, do func(context.Context, *bench, target) error) (f *flood, broken int, err error) {
+	var open []*connection
+	defer func() {
+		for _, o := range open {
+			o.close()
+		}
+	}()
+	for range held {
+		o, err := r.hold(ctx, t.addresses[0])
+		if err != nil {
+			return nil, 0, err
+		}
+		open = append(open, o)
+	}
+	f = r.startFlood(ctx, t.addresses[0], hostOf(0), floodEvery, floodSources(farSegment))
+	defer f.stop()
+	if err := errors.Join(sleep(ctx, afterwards), do(ctx, r.bench, t), sleep(ctx, afterwards)); err != nil {
+		return f, 0, err
+	}
+	f.stop()
+	for _, o := range open {
+		if o.broke.Load() {
+			broken++
+		}
+	}
+	return f, broken, f.broken
+}
+
+// drainRouted empties a node, whose pods have their own time to end.
+func drainRouted(ctx context.Context, b *bench, t target) error {
+	_, err := b.cluster.Kubectl(ctx, "drain", t.home, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+	return err
+}
