@@ -344,7 +344,7 @@ func TestBGPKindsOfPeers(t *testing.T) {
 			s.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: "node1"}}}
 		}),
 		w.peer("six", func(s *v1alpha1.BGPPeerSpec) {
-			s.PeerAddress, s.PeerASN, s.DynamicASN, s.TTLSecurityHops = "fd00:30::1", 0, v1alpha1.DynamicASNExternal, &one
+			s.PeerAddress, s.PeerASN, s.DynamicASN, s.TTLSecurityHops = lab.RouterV6, 0, v1alpha1.DynamicASNExternal, &one
 		}),
 		w.routesTo("unnumbered", "unnumbered"), w.routesTo("six", "six"),
 	)

@@ -15,10 +15,14 @@ import (
 
 // What the configurations of routers and the BGPPeers that go with them have in common.
 const (
-	// NodeASN is the AS of the nodes, RouterASN that of the testbed's router.
-	NodeASN, RouterASN = 64512, 64513
-	// RouterV4 and RouterV6 are the router's addresses on the segment of the nodes.
-	RouterV4, RouterV6 = "172.30.0.1", "fd00:30::1"
+	// NodeASN is the AS of the nodes.
+	NodeASN = 64512
+	// RouterASN is that of the testbed's router.
+	RouterASN = 64513
+	// RouterV4 is the router's address on the segment of the nodes.
+	RouterV4 = "172.30.0.1"
+	// RouterV6 is its IPv6 address there.
+	RouterV6 = "fd00:30::1"
 	// FarClientV4 is the client host's address behind the router.
 	FarClientV4 = "172.31.0.2"
 	// FarDevice is its interface there.
