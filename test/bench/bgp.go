@@ -43,6 +43,8 @@ var (
 type routed struct {
 	*bench
 	frr *routers.FRR
+	// watched: BFD watches the sessions.
+	watched bool
 }
 
 // stageRouted sets the scene, and returns what clears it.
@@ -79,7 +81,7 @@ func (b *bench) stageRouted(ctx context.Context, s scene, bfd time.Duration, pre
 		return fail(err)
 	}
 	undo = append(undo, func() error { return b.clearBGP(ctx) }, frr.Kill)
-	r = &routed{bench: b, frr: frr}
+	r = &routed{bench: b, frr: frr, watched: bfd > 0}
 	if err := r.announce(ctx, bfd); err != nil {
 		return fail(err)
 	}
@@ -155,12 +157,34 @@ func (r *routed) serve(ctx context.Context) ([]netip.Addr, error) {
 	return addresses, r.calm(ctx, addresses)
 }
 
-// calm waits until all nodes announce all addresses.
+// calm waits until all nodes announce all addresses, and BFD sees them all: where a router takes nodes as they come, that
+// begins after the session is established.
 func (r *routed) calm(ctx context.Context, addresses []netip.Addr) error {
 	for _, a := range addresses {
 		if err := r.spreadOver(ctx, a, clusterNodes); err != nil {
 			return err
 		}
 	}
-	return nil
+	if !r.watched {
+		return nil
+	}
+	return awaitSlowly(ctx, time.Minute, 100*time.Millisecond, "BFD to be up on the router", func(context.Context) error {
+		var all []struct {
+			Peer   string `json:"peer"`
+			Status string `json:"status"`
+		}
+		if err := r.frr.Show("show bfd peers", &all); err != nil {
+			return err
+		}
+		up := 0
+		for _, p := range all {
+			if p.Status == "up" {
+				up++
+			}
+		}
+		if up != clusterNodes || up != len(all) {
+			return fmt.Errorf("it has %+v", all)
+		}
+		return nil
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -60,6 +62,7 @@ func birdOn(address string) string {
 	return fmt.Sprintf(`
 router id %[1]s;
 protocol device { scan time 10; }
+protocol kernel { merge paths on; ipv4 { import none; export where source = RTS_BGP; }; }
 protocol bgp nodes {
   local %[1]s as %[2]d;
   neighbor range 172.30.0.0/24 as %[3]d;
@@ -275,16 +278,38 @@ func (r *routed) addressOf(ctx context.Context, host string) (string, error) {
 	return address, nil
 }
 
-// addOne adds one address at a time, and waits until the kernel of the router has its route, of all nodes.
+// theRouters are those whose kernels are watched for routes, by host of the testbed.
+var theRouters = map[string]string{testbed.Router: "FRR, which waits 50 ms before it chooses", testbed.Client: "BIRD"}
+
+// follower follows the routes of a host's kernel.
+type follower struct {
+	host       string
+	changes    chan netlink.RouteUpdate
+	first, all []time.Duration
+}
+
+func (r *routed) follow(host string, done <-chan struct{}) (*follower, error) {
+	f := &follower{host: host, changes: make(chan netlink.RouteUpdate, 10000)}
+	err := r.cluster.InNamespace(host, func() error { return netlink.RouteSubscribe(f.changes, done) })
+	if err != nil {
+		return nil, fmt.Errorf("following the routes of %s: %w", host, err)
+	}
+	return f, nil
+}
+
+// addOne adds one address at a time, and waits until the kernels of two routers have its route, of all nodes.
 func (r *routed) addOne(ctx context.Context, w *rawWriter, have, times int) ([]row, error) {
-	changes := make(chan netlink.RouteUpdate, 1000)
 	done := make(chan struct{})
 	defer close(done)
-	err := r.cluster.InNamespace(testbed.Router, func() error { return netlink.RouteSubscribe(changes, done) })
-	if err != nil {
-		return nil, fmt.Errorf("following the router's routes: %w", err)
+	var followers []*follower
+	for _, host := range slices.Sorted(maps.Keys(theRouters)) {
+		f, err := r.follow(host, done)
+		if err != nil {
+			return nil, err
+		}
+		followers = append(followers, f)
 	}
-	var creates, first, all []time.Duration
+	var creates []time.Duration
 	w.services = append(w.services, slices.Repeat(w.services[:1], times)...) // for clear
 	for i := range times {
 		sent := time.Now()
@@ -292,19 +317,22 @@ func (r *routed) addOne(ctx context.Context, w *rawWriter, have, times int) ([]r
 			return nil, err
 		}
 		creates = append(creates, time.Since(sent))
-		one, three, err := routeOf(ctx, changes, rawAddress(have+i))
-		if err != nil {
-			return nil, err
+		group, ctx := errgroup.WithContext(ctx)
+		for _, f := range followers {
+			group.Go(func() error { return f.await(ctx, rawAddress(have+i), sent) })
 		}
-		first, all = append(first, one.Sub(sent)), append(all, three.Sub(sent))
-		if err := sleep(ctx, time.Duration(200+i*37%100)*time.Millisecond); err != nil {
+		if err := errors.Join(group.Wait(), sleep(context.WithoutCancel(ctx), time.Duration(200+i*37%100)*time.Millisecond)); err != nil {
 			return nil, err
 		}
 	}
 	what := fmt.Sprintf("one address added to %d: ", have)
 	rows := spreadMS(what+"the API server's own time for a create", creates, aim{})
-	rows = append(rows, spreadMS(what+"from sending the Address to the router's kernel having the route of the first node", first, addedAim)...)
-	return append(rows, spreadMS(what+"from sending the Address to the router's kernel having the route of all nodes", all, aim{})...), nil
+	for _, f := range followers {
+		told := fmt.Sprintf("%sfrom sending the Address to the router's kernel (%s) having the route of ", what, theRouters[f.host])
+		rows = append(rows, spreadMS(told+"the first node", f.first, addedAim)...)
+		rows = append(rows, spreadMS(told+"all nodes", f.all, aim{})...)
+	}
+	return rows, nil
 }
 
 func spreadMS(what string, all []time.Duration, p99 aim) []row {
@@ -315,25 +343,26 @@ func spreadMS(what string, all []time.Duration, p99 aim) []row {
 	}
 }
 
-// routeOf is when the kernel of the router had a route to an address, and when that had as many next hops as there are nodes.
-func routeOf(ctx context.Context, changes <-chan netlink.RouteUpdate, a netip.Addr) (first, all time.Time, err error) {
+// await notes how long after a moment the kernel had a route to an address, and when that had as many next hops as there are
+// nodes.
+func (f *follower) await(ctx context.Context, a netip.Addr, sent time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	want := netip.PrefixFrom(a, a.BitLen()).String()
-	for {
+	for seen := false; ; {
 		select {
 		case <-ctx.Done():
-			return first, all, fmt.Errorf("waiting for the route to %s: %w", a, ctx.Err())
-		case c := <-changes:
+			return fmt.Errorf("waiting for the route to %s on %s: %w", a, f.host, ctx.Err())
+		case c := <-f.changes:
 			if c.Type != unix.RTM_NEWROUTE || c.Dst == nil || c.Dst.String() != want {
 				continue
 			}
-			now := time.Now()
-			if first.IsZero() {
-				first = now
+			if !seen {
+				f.first, seen = append(f.first, time.Since(sent)), true
 			}
 			if len(c.MultiPath) == clusterNodes {
-				return first, now, nil
+				f.all = append(f.all, time.Since(sent))
+				return nil
 			}
 		}
 	}
