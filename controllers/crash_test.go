@@ -188,7 +188,7 @@ func TestTwoControllersAtOnceNeverGiveOneAddressTwice(t *testing.T) {
 	w.eventually("all have one address", func() error {
 		// One list is the state of one moment. An address that both have given to the same Service goes on to the next.
 		var services corev1.ServiceList
-		if err := w.c.List(w.ctx(), &services, client.InNamespace(w.get("s00").Namespace)); err != nil {
+		if err := w.c.List(w.ctx(), &services, client.InNamespace(w.ns)); err != nil {
 			return err
 		}
 		seen := map[string]string{}

@@ -47,18 +47,21 @@ func (a *Agent) watchPeers() {
 	}
 	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
 	r.watches.Store(&users)
-	if slices.Equal(want, r.watched) {
-		a.releaseSeen()
-		return
+	if !slices.Equal(want, r.watched) {
+		r.watched = want
+		a.tellWatchdog(want)
 	}
-	r.watched = want
+	a.releaseSeen()
+}
+
+// tellWatchdog hands BFD the sessions that it shall have.
+func (a *Agent) tellWatchdog(want []bfd.Session) {
 	if err := a.watchdog.Sync(want); err != nil {
 		a.cfg.Log.Error(err, "Some peers cannot be watched by BFD")
 		a.self.failed(a.cfg.Clock.Now(), "BFD", err.Error())
 		return
 	}
 	a.self.mended("BFD")
-	a.releaseSeen()
 }
 
 // releaseSeen lets the sessions begin that were held back and whose peers BFD sees already, for others.

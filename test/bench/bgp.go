@@ -96,11 +96,8 @@ func (r *routed) announce(ctx context.Context, bfd time.Duration) error {
 	}}
 	peer.Spec.Password = lab.BGPPassword
 	if bfd > 0 {
-		interval, multiplier := int32(bfd.Milliseconds()), int32(3)
 		peer.Spec.BFDProfile = namespace
-		objects = append(objects, &v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Spec: v1alpha1.BFDProfileSpec{
-			ReceiveInterval: &interval, TransmitInterval: &interval, DetectMultiplier: &multiplier,
-		}})
+		objects = append(objects, lab.BFDProfile(namespace, bfd))
 	}
 	if err := r.lab.Client.Delete(ctx, &v1alpha1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		return fmt.Errorf("removing the L2Advertisement: %w", err)
@@ -109,11 +106,9 @@ func (r *routed) announce(ctx context.Context, bfd time.Duration) error {
 }
 
 func (b *bench) peer(name, address string) *v1alpha1.BGPPeer {
-	return &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{
-		MyASN: lab.NodeASN, PeerASN: lab.RouterASN, PeerAddress: address, DualStackAddressFamily: true,
-		HoldTime: &metav1.Duration{Duration: bgpHold}, ConnectTime: &metav1.Duration{Duration: time.Second},
-		EnableGracefulRestart: true,
-	}}
+	p := lab.BGPPeer(name)
+	p.Spec.PeerAddress, p.Spec.HoldTime, p.Spec.EnableGracefulRestart = address, &metav1.Duration{Duration: bgpHold}, true
+	return p
 }
 
 func (b *bench) clearBGP(ctx context.Context) error {

@@ -158,3 +158,21 @@ func connect(from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 
 // rate is how many connections it has opened a second.
 func (f *flood) rate() float64 { return float64(len(f.took)) / f.lasted.Seconds() }
+
+// floodEvery is 1000 new connections a second.
+const floodEvery = time.Millisecond
+
+// floodRows are what floods at that pace saw together, each with its own rate.
+func floodRows(what string, sum *load, rates []float64, failed aim) []row {
+	ms, runs := milliseconds(sum.took), len(rates)
+	first := fmt.Sprintf("%s: of %d new connections, failed", what, len(ms))
+	if sum.why != "" {
+		first += " (the first: " + sum.why + ")"
+	}
+	return []row{
+		{what: what + ": new connections opened", figure: median(rates), unit: "per second", beside: number(1/floodEvery.Seconds()) + " asked for", runs: runs},
+		{what: first, figure: float64(sum.failed), unit: "connections", aim: failed, runs: runs},
+		{what: what + ": answer on a new connection, p99", figure: percentile(ms, 99), unit: "ms", runs: runs},
+		{what: what + ": answer on a new connection, max", figure: percentile(ms, 100), unit: "ms", runs: runs},
+	}
+}

@@ -57,34 +57,16 @@ func movesPart(ctx context.Context, b *bench) (rows []row, err error) {
 }
 
 func moveRows(what string, n int, sum *load, rates []float64, broken, open int) []row {
-	ms := milliseconds(sum.took)
-	first := fmt.Sprintf("%s: of %d new connections, failed", what, len(ms))
-	if sum.why != "" {
-		first += " (the first: " + sum.why + ")"
-	}
-	return []row{
-		{what: what + ": new connections opened", figure: median(rates), unit: "per second", beside: number(1/floodEvery.Seconds()) + " asked for", runs: n},
-		{what: first, figure: float64(sum.failed), unit: "connections", aim: atMost(0), runs: n},
-		{what: what + ": answer on a new connection, p99", figure: percentile(ms, 99), unit: "ms", runs: n},
-		{what: what + ": answer on a new connection, max", figure: percentile(ms, 100), unit: "ms", runs: n},
-		{what: fmt.Sprintf("%s: of %d established connections, broken", what, open), figure: float64(broken), unit: "connections", runs: n},
-	}
+	return append(floodRows(what, sum, rates, atMost(0)),
+		row{what: fmt.Sprintf("%s: of %d established connections, broken", what, open), figure: float64(broken), unit: "connections", runs: n})
 }
 
 // move does something to a node while new connections come and others last.
 func (r *routed) move(ctx context.Context, t target, do func(context.Context, *bench, target) error) (f *flood, broken int, err error) {
-	var open []*connection
-	defer func() {
-		for _, o := range open {
-			o.close()
-		}
-	}()
-	for range held {
-		o, err := r.hold(ctx, t.addresses[0])
-		if err != nil {
-			return nil, 0, err
-		}
-		open = append(open, o)
+	var open connections
+	defer func() { open.close() }()
+	if err := r.holdSome(ctx, t.addresses[0], &open); err != nil {
+		return nil, 0, err
 	}
 	f = r.startFlood(ctx, t.addresses[0], hostOf(0), floodEvery, floodSources(farSegment))
 	defer f.stop()
@@ -92,16 +74,8 @@ func (r *routed) move(ctx context.Context, t target, do func(context.Context, *b
 		return f, 0, err
 	}
 	f.stop()
-	for _, o := range open {
-		if o.broke.Load() {
-			broken++
-		}
-	}
-	return f, broken, f.broken
+	return f, open.broken(), f.broken
 }
 
 // drainRouted empties a node, whose pods have their own time to end.
-func drainRouted(ctx context.Context, b *bench, t target) error {
-	_, err := b.cluster.Kubectl(ctx, "drain", t.home, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
-	return err
-}
+func drainRouted(ctx context.Context, b *bench, t target) error { return b.empty(ctx, t.home) }

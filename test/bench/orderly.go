@@ -99,22 +99,16 @@ func (b *bench) orderly(ctx context.Context, c orderlyCase, targets []target) (t
 // once ends a node or a speaker while clients of both families watch.
 func (b *bench) once(ctx context.Context, c orderlyCase, t target, sum *toll) error {
 	var probes []*lab.Probe
-	var open []*connection
+	var open connections
 	defer func() {
-		for _, o := range open {
-			o.close()
-		}
+		open.close()
 		for _, p := range probes {
 			p.Stop()
 		}
 	}()
 	for _, a := range t.addresses {
-		for range held {
-			o, err := b.hold(ctx, a)
-			if err != nil {
-				return err
-			}
-			open = append(open, o)
+		if err := b.holdSome(ctx, a, &open); err != nil {
+			return err
 		}
 		probes = append(probes, b.lab.StartProbe(ctx, testbed.Client, a, 80, probeEvery, patience))
 	}
@@ -131,14 +125,39 @@ func (b *bench) once(ctx context.Context, c orderlyCase, t target, sum *toll) er
 			}
 		}
 	}
-	for _, o := range open {
-		sum.open++
-		if o.broke.Load() {
-			sum.brokenUp++
-		}
-	}
+	sum.open, sum.brokenUp = sum.open+len(open), sum.brokenUp+open.broken()
 	sum.runs++
 	return nil
+}
+
+// connections are established ones.
+type connections []*connection
+
+// holdSome opens as many connections to an address as are held to each, and adds those that it could.
+func (b *bench) holdSome(ctx context.Context, a netip.Addr, open *connections) error {
+	for range held {
+		o, err := b.hold(ctx, a)
+		if err != nil {
+			return err
+		}
+		*open = append(*open, o)
+	}
+	return nil
+}
+
+func (all connections) broken() (n int) {
+	for _, c := range all {
+		if c.broke.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+func (all connections) close() {
+	for _, c := range all {
+		c.close()
+	}
 }
 
 // connection is an established one that asks something now and then.
@@ -208,11 +227,16 @@ func (c *connection) close() {
 func nothing(context.Context, *bench, target) error { return nil }
 
 func drain(ctx context.Context, b *bench, t target) error {
-	_, err := b.cluster.Kubectl(ctx, "drain", t.home, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--grace-period=1", "--timeout=90s")
-	if err != nil {
+	if err := b.empty(ctx, t.home, "--grace-period=1"); err != nil {
 		return err
 	}
 	return b.awaitMoved(ctx, t)
+}
+
+// empty cordons a node and evicts its pods.
+func (b *bench) empty(ctx context.Context, node string, more ...string) error {
+	_, err := b.cluster.Kubectl(ctx, append([]string{"drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s"}, more...)...)
+	return err
 }
 
 func uncordon(ctx context.Context, b *bench, t target) error {
@@ -244,20 +268,29 @@ func killSpeaker(ctx context.Context, b *bench, t target) error {
 // renewSpeaker replaces the pod whose container was killed: the kubelet lets a
 // container that ends again and again wait ever longer.
 func renewSpeaker(ctx context.Context, b *bench, t target) error {
-	pods, err := b.lab.Pods(ctx, "speaker")
+	old, err := b.deleteSpeaker(ctx, t.home)
 	if err != nil {
 		return err
 	}
+	return b.awaitSpeaker(ctx, t.home, func(q lab.Process) bool { return q.Pod != old })
+}
+
+// deleteSpeaker deletes the pod of a node's speaker, so that another one takes its place.
+func (b *bench) deleteSpeaker(ctx context.Context, node string) (pod string, err error) {
+	pods, err := b.lab.Pods(ctx, "speaker")
+	if err != nil {
+		return "", err
+	}
 	for i := range pods {
-		if pods[i].Spec.NodeName != t.home {
+		if pods[i].Spec.NodeName != node {
 			continue
 		}
 		if err := b.lab.Client.Delete(ctx, &pods[i]); err != nil {
-			return fmt.Errorf("replacing the speaker of %s: %w", t.home, err)
+			return "", fmt.Errorf("replacing the speaker of %s: %w", node, err)
 		}
-		return b.awaitSpeaker(ctx, t.home, func(q lab.Process) bool { return q.Pod != pods[i].Name })
+		return pods[i].Name, nil
 	}
-	return fmt.Errorf("there is no speaker on %s", t.home)
+	return "", fmt.Errorf("there is no speaker on %s", node)
 }
 
 // awaitSpeaker waits until a node has one speaker, a ready one that ok accepts.

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -81,7 +80,7 @@ func (r *routed) moreRouters(ctx context.Context) (stop func(), err error) {
 		}
 	}
 	for _, host := range []string{testbed.Client, testbed.Control} {
-		address, err := r.addressOf(ctx, host)
+		address, _, err := r.cluster.HostAddresses(host)
 		if err != nil {
 			return stop, err
 		}
@@ -119,22 +118,13 @@ func (r *routed) fillLedger(ctx context.Context, n int) (*rawWriter, error) {
 	service := w.services[0]
 	w.services = slices.Repeat([]corev1.Service{service}, n)
 	r.say("writing %d Addresses", n)
-	return w, inParallel(ctx, w.workers, 0, n, func(ctx context.Context, i int) error { return w.put(ctx, i) })
-}
-
-// put creates an Address.
-func (w *rawWriter) put(ctx context.Context, i int) error {
-	a := rawAddress(i)
-	if err := w.client.Create(ctx, w.address(&w.services[0], a), client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-		return fmt.Errorf("creating Address %s: %w", a, err)
-	}
-	return nil
+	return w, inParallel(ctx, w.workers, 0, n, func(ctx context.Context, i int) error { return w.enter(ctx, &service, rawAddress(i)) })
 }
 
 // received waits until FRR has so many prefixes from each node.
 func (r *routed) received(ctx context.Context, n int) error {
 	return awaitSlowly(ctx, 5*time.Minute, 50*time.Millisecond, fmt.Sprintf("FRR to have %d prefixes of each node", n), func(context.Context) error {
-		got, err := r.prefixes()
+		got, err := r.frr.Received("ipv4")
 		if err != nil {
 			return err
 		}
@@ -148,26 +138,6 @@ func (r *routed) received(ctx context.Context, n int) error {
 		}
 		return nil
 	})
-}
-
-// prefixes is how many FRR has, by node.
-func (r *routed) prefixes() (map[string]int, error) {
-	var summary struct {
-		Peers map[string]struct {
-			Received int    `json:"pfxRcd"`
-			State    string `json:"state"`
-		} `json:"peers"`
-	}
-	if err := r.frr.Show("show bgp ipv4 unicast summary", &summary); err != nil {
-		return nil, err
-	}
-	out := map[string]int{}
-	for address, p := range summary.Peers {
-		if p.State == "Established" {
-			out[address] = p.Received
-		}
-	}
-	return out, nil
 }
 
 // withoutGracefulRestart lets a speaker that ends take its routes with it.
@@ -188,7 +158,7 @@ func (r *routed) withoutGracefulRestart(ctx context.Context) error {
 // coldStarts replaces a speaker, and waits until FRR has all prefixes of the new one.
 func (r *routed) coldStarts(ctx context.Context, n, times int) ([]row, error) {
 	const node = "node1"
-	address, err := r.addressOf(ctx, node)
+	address, _, err := r.cluster.HostAddresses(node)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +171,7 @@ func (r *routed) coldStarts(ctx context.Context, n, times int) ([]row, error) {
 			return nil, err
 		}
 		err = awaitSlowly(ctx, 2*time.Minute, 20*time.Millisecond, "FRR to have all of "+node, func(context.Context) error {
-			got, err := r.prefixes()
+			got, err := r.frr.Received("ipv4")
 			if err == nil && got[address] != n {
 				err = fmt.Errorf("it has %v", got)
 			}
@@ -234,17 +204,9 @@ func (r *routed) coldStarts(ctx context.Context, n, times int) ([]row, error) {
 
 // newSpeaker replaces the speaker of a node and returns the new process, as soon as it is there.
 func (r *routed) newSpeaker(ctx context.Context, node string) (pid int, err error) {
-	pods, err := r.lab.Pods(ctx, "speaker")
+	old, err := r.deleteSpeaker(ctx, node)
 	if err != nil {
 		return 0, err
-	}
-	at := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Spec.NodeName == node })
-	if at < 0 {
-		return 0, fmt.Errorf("there is no speaker on %s", node)
-	}
-	old := pods[at].Name
-	if err := r.lab.Client.Delete(ctx, &pods[at]); err != nil {
-		return 0, fmt.Errorf("replacing the speaker of %s: %w", node, err)
 	}
 	return pid, awaitSlowly(ctx, time.Minute, 20*time.Millisecond, "a new speaker on "+node, func(ctx context.Context) error {
 		pods, err := r.lab.Pods(ctx, "speaker")
@@ -262,20 +224,6 @@ func (r *routed) newSpeaker(ctx context.Context, node string) (pid int, err erro
 		pid = all[0].PID
 		return nil
 	})
-}
-
-// addressOf is the IPv4 address of a host on the segment.
-func (r *routed) addressOf(ctx context.Context, host string) (string, error) {
-	out, err := r.cluster.Exec(ctx, host, "ip", "-4", "-brief", "address", "show", "dev", "eth0")
-	if err != nil {
-		return "", fmt.Errorf("asking for the address of %s: %w", host, err)
-	}
-	fields := strings.Fields(out) // eth0@if7 UP 172.30.0.11/24
-	if len(fields) < 3 {
-		return "", fmt.Errorf("asking for the address of %s: %q names none", host, out)
-	}
-	address, _, _ := strings.Cut(fields[2], "/")
-	return address, nil
 }
 
 // theRouters are those whose kernels are watched for routes, by host of the testbed.
@@ -313,7 +261,7 @@ func (r *routed) addOne(ctx context.Context, w *rawWriter, have, times int) ([]r
 	w.services = append(w.services, slices.Repeat(w.services[:1], times)...) // for clear
 	for i := range times {
 		sent := time.Now()
-		if err := w.put(ctx, have+i); err != nil {
+		if err := w.enter(ctx, &w.services[0], rawAddress(have+i)); err != nil {
 			return nil, err
 		}
 		creates = append(creates, time.Since(sent))

@@ -110,8 +110,8 @@ func rawAddress(i int) netip.Addr {
 
 func (w *rawWriter) serve(ctx context.Context, s *corev1.Service, i int) error {
 	a := rawAddress(i)
-	if err := w.client.Create(ctx, w.address(s, a), client.FieldOwner(v1alpha1.FieldManager)); err != nil {
-		return fmt.Errorf("creating Address %s: %w", a, err)
+	if err := w.enter(ctx, s, a); err != nil {
+		return err
 	}
 	patch, err := statusPatch(s, a)
 	if err != nil {
@@ -121,6 +121,14 @@ func (w *rawWriter) serve(ctx context.Context, s *corev1.Service, i int) error {
 	err = w.client.Status().Patch(ctx, answer, client.RawPatch(types.StrategicMergePatchType, patch), client.FieldOwner(v1alpha1.FieldManager))
 	if err != nil {
 		return fmt.Errorf("writing the status of Service %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// enter creates the Address that a Service holds.
+func (w *rawWriter) enter(ctx context.Context, s *corev1.Service, a netip.Addr) error {
+	if err := w.client.Create(ctx, w.address(s, a), client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return fmt.Errorf("creating Address %s: %w", a, err)
 	}
 	return nil
 }

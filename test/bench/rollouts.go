@@ -22,8 +22,6 @@ import (
 )
 
 const (
-	// floodEvery is 1000 new connections a second.
-	floodEvery = time.Millisecond
 	// guestsEvery is how often a client on a long connection asks.
 	guestsEvery = 500 * time.Millisecond
 	// guestsOfKind is how many of these there are of each kind.
@@ -292,22 +290,10 @@ func (s *rolledOut) rows(what string, r rollout) []row {
 	if s.runs == 0 {
 		return nil
 	}
-	ms := milliseconds(s.fresh.took)
-	first := fmt.Sprintf("%s: of %d new connections, failed", what, len(ms))
-	if s.fresh.why != "" {
-		first += " (the first: " + s.fresh.why + ")"
-	}
-	asked := number(1/floodEvery.Seconds()) + " asked for"
-	rows := []row{
-		{what: what + ": new connections opened", figure: median(s.rates), unit: "per second", beside: asked, runs: s.runs},
-		{what: first, figure: float64(s.fresh.failed), unit: "connections", aim: r.failed, runs: s.runs},
-		{what: what + ": answer on a new connection, p99", figure: percentile(ms, 99), unit: "ms", runs: s.runs},
-		{what: what + ": answer on a new connection, max", figure: percentile(ms, 100), unit: "ms", runs: s.runs},
-		{
-			what: what + ": EndpointSlices written by the controllers until all is as before", figure: float64(s.slices) / float64(s.runs),
-			unit: "writes per run", beside: fmt.Sprintf("%d Gateways, %d Envoys", len(rolloutGateways), clusterNodes), runs: s.runs,
-		},
-	}
+	rows := append(floodRows(what, &s.fresh, s.rates, r.failed), row{
+		what: what + ": EndpointSlices written by the controllers until all is as before", figure: float64(s.slices) / float64(s.runs),
+		unit: "writes per run", beside: fmt.Sprintf("%d Gateways, %d Envoys", len(rolloutGateways), clusterNodes), runs: s.runs,
+	})
 	for _, g := range s.guests {
 		rows = append(rows, g.rows(what+": "+g.Name, r.tells, s.runs)...)
 	}

@@ -294,10 +294,6 @@ router bgp 64513
 // farConfig is a router behind another one. It has BFD with the nodes before they connect, as strict profiles want it.
 func (w *world) farConfig() string {
 	w.Helper()
-	var nodes corev1.NodeList
-	if err := w.Client.List(w.ctx, &nodes); err != nil {
-		w.Fatal(err)
-	}
 	config := `
 router id 172.31.0.2;
 protocol device { scan time 1; }
@@ -311,12 +307,12 @@ template bgp far {
   ipv6 { import all; export none; };
 }
 `
-	for _, n := range nodes.Items {
-		for _, a := range n.Status.Addresses {
-			if a.Type == corev1.NodeInternalIP && !strings.Contains(a.Address, ":") {
-				config += fmt.Sprintf("protocol bgp %s from far { neighbor %s as 64520; }\n", n.Name, a.Address)
-			}
+	for _, node := range w.Cluster.Nodes() {
+		address, _, err := w.Cluster.HostAddresses(node)
+		if err != nil {
+			w.Fatal(err)
 		}
+		config += fmt.Sprintf("protocol bgp %s from far { neighbor %s as 64520; }\n", node, address)
 	}
 	return config
 }
@@ -325,8 +321,7 @@ template bgp far {
 // several hops away with strict BFD and another ASN of ours, all at once.
 func TestBGPKindsOfPeers(t *testing.T) {
 	w := newWorld(t)
-	w.apply(w.ownPool(w.pool, "203.0.113.0/28", "2001:db8:113::/124"))
-	w.far("203.0.113.0/28", "2001:db8:113::/124")
+	w.offSegment()
 	w.pointToPoint("node1")
 	f := routers.StartFRR(onHost{w, testbed.Router}, kindsConfig)
 	b := routers.StartBIRD(onHost{w, testbed.Client}, w.farConfig())
@@ -388,15 +383,7 @@ func TestBGPKindsOfPeers(t *testing.T) {
 // pointToPoint joins a node and the router by an interface ptp0 of each, without addresses but those of the link.
 func (w *world) pointToPoint(node string) {
 	w.Helper()
-	segment, err := w.Cluster.AddSegment("ptp")
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.Cleanup(func() {
-		if err := segment.Remove(); err != nil {
-			w.Error(err)
-		}
-	})
+	segment := w.segment("ptp")
 	for _, host := range []string{node, testbed.Router} {
 		if err := segment.Plug(host, "ptp0"); err != nil {
 			w.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,8 +24,7 @@ import (
 // behind the router, and is withdrawn when it goes.
 func TestBGP(t *testing.T) {
 	w := newWorld(t)
-	w.apply(w.ownPool(w.pool, "203.0.113.0/28", "2001:db8:113::/124"))
-	w.far("203.0.113.0/28", "2001:db8:113::/124")
+	w.offSegment()
 	f := w.frr()
 	w.bgp()
 	w.backend("echo", 3)
@@ -139,12 +139,12 @@ func TestBGPBesideLayer2(t *testing.T) {
 		for _, a := range addresses {
 			w.birdRoutes(b, a, len(w.Cluster.Nodes()), "BGP.local_pref: 250", "BGP.community: (64512,7)", "BGP.large_community: (64512, 1, 2)", "BGP.as_path: ")
 			w.nextHops(testbed.Router, a, len(w.Cluster.Nodes()))
-			w.answersTo(far, a)
+			w.answersTo(far, a, 80)
 		}
 	}
 	routed()
 	for _, a := range addresses {
-		w.answersTo(near, a)
+		w.answersTo(near, a, 80)
 		w.settled(a)
 	}
 	onSegment := w.watch(near, addresses)
@@ -193,8 +193,7 @@ func TestBGPBesideLayer2(t *testing.T) {
 // Speakers that are killed or replaced, and nodes that are drained, fail no new connection that comes by a router.
 func TestBGPRestartsFailNoConnection(t *testing.T) {
 	w := newWorld(t)
-	w.apply(w.ownPool(w.pool, "203.0.113.0/28", "2001:db8:113::/124"))
-	w.far("203.0.113.0/28", "2001:db8:113::/124")
+	w.offSegment()
 	f := w.frr()
 	w.bgp(func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
 	w.backend("echo", 3)
@@ -220,23 +219,13 @@ func TestBGPRestartsFailNoConnection(t *testing.T) {
 			}
 			w.awaitNewSpeaker(node, before)
 		}},
-		{"speakers replaced", func() {
-			for _, do := range [][]string{{"restart"}, {"status", "--timeout=120s"}} {
-				if _, err := w.Cluster.Kubectl(w.ctx, append([]string{"-n", lab.Namespace, "rollout", do[0], "daemonset/fairlead-speaker"}, do[1:]...)...); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}},
+		{"speakers replaced", func() { w.rollOut("daemonset/fairlead-speaker", 2*time.Minute) }},
 		{"node drained", func() {
-			if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s"); err != nil {
-				t.Fatal(err)
-			}
+			w.drain(node, time.Minute)
 			for _, a := range addresses {
 				w.nextHops(testbed.Router, a, len(w.Cluster.Nodes())-1)
 			}
-			if _, err := w.Cluster.Kubectl(w.ctx, "uncordon", node); err != nil {
-				t.Fatal(err)
-			}
+			w.uncordon(w.ctx, node)
 		}},
 	} {
 		probes := w.watch(testbed.Client, addresses)

@@ -49,18 +49,24 @@ func (w *world) far(prefixes ...string) {
 	})
 }
 
+// offSegment gives the world a pool of both families on no segment, and puts the client host behind the router for it.
+func (w *world) offSegment() {
+	w.Helper()
+	prefixes := []string{"203.0.113.0/28", "2001:db8:113::/124"}
+	w.apply(w.ownPool(w.pool, prefixes...))
+	w.far(prefixes...)
+}
+
 // label marks what goes with the world.
 func (w *world) label(o client.Object) client.Object {
 	o.SetLabels(map[string]string{"world": w.namespace})
 	return o
 }
 
-// peer is a BGPPeer that the router's address and ASN are in, without a password and BFD.
+// peer is the router as a BGPPeer, without a password and BFD, and slow to notice by itself that it is lost.
 func (w *world) peer(name string, edits ...func(*v1alpha1.BGPPeerSpec)) *v1alpha1.BGPPeer {
-	p := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{
-		MyASN: lab.NodeASN, PeerASN: lab.RouterASN, PeerAddress: lab.RouterV4, DualStackAddressFamily: true,
-		HoldTime: &metav1.Duration{Duration: 3 * time.Minute}, ConnectTime: &metav1.Duration{Duration: time.Second},
-	}}
+	p := lab.BGPPeer(name)
+	p.Spec.HoldTime = &metav1.Duration{Duration: 3 * time.Minute}
 	w.label(p)
 	for _, edit := range edits {
 		edit(&p.Spec)
@@ -76,7 +82,6 @@ func (w *world) guarded(s *v1alpha1.BGPPeerSpec) {
 // bgp makes the world's peer, with a password and BFD, and an advertisement of the world's pool to it.
 func (w *world) bgp(edits ...func(*v1alpha1.BGPPeerSpec)) {
 	w.Helper()
-	interval, multiplier := int32(routerBFD.Milliseconds()), int32(3)
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: lab.Namespace, Name: w.namespace}, Type: corev1.SecretTypeBasicAuth,
 		Data: map[string][]byte{corev1.BasicAuthPasswordKey: []byte(lab.BGPPassword)},
@@ -84,9 +89,7 @@ func (w *world) bgp(edits ...func(*v1alpha1.BGPPeerSpec)) {
 	w.Cleanup(func() { _ = w.Client.Delete(context.Background(), secret) })
 	w.apply(
 		secret,
-		w.label(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}, Spec: v1alpha1.BFDProfileSpec{
-			ReceiveInterval: &interval, TransmitInterval: &interval, DetectMultiplier: &multiplier,
-		}}),
+		w.label(lab.BFDProfile(w.namespace, routerBFD)),
 		w.peer(w.namespace, append([]func(*v1alpha1.BGPPeerSpec){w.guarded}, edits...)...),
 		w.routesTo(w.namespace, w.namespace),
 	)
@@ -204,14 +207,6 @@ func (w *world) watch(host string, addresses []netip.Addr) map[netip.Addr]*lab.P
 		probes[a] = w.StartProbe(w.ctx, host, a, 80, probeEvery, probeTimeout)
 	}
 	return probes
-}
-
-// answersTo waits until an address answers a host.
-func (w *world) answersTo(host string, a netip.Addr) {
-	w.Helper()
-	if _, err := w.AwaitAnswer(w.ctx, host, a, 80); err != nil {
-		w.Fatal(err)
-	}
 }
 
 // routerBFD is how often BFD's packets come, on both sides.

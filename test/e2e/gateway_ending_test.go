@@ -152,15 +152,8 @@ func TestDrainOfNodeWithGateway(t *testing.T) {
 func (w *world) drainAnnouncer(a netip.Addr) {
 	w.Helper()
 	node := w.announcer(a, "any node", anyNode)
-	w.Cleanup(func() {
-		if _, err := w.Cluster.Kubectl(context.Background(), "uncordon", node); err != nil {
-			w.Error(err)
-		}
-	})
 	w.noneNew(w.probing(a, func() {
-		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=2m"); err != nil {
-			w.Fatal(err)
-		}
+		w.drain(node, 2*time.Minute)
 		w.announcer(a, "another node than "+node, other(node))
 	}), "drain of "+node)
 }
@@ -237,7 +230,7 @@ func TestLongConnectionsThroughRollout(t *testing.T) {
 		}
 		all[kind.Name] = w.guests(kind, a, host)
 	}
-	w.rollOut("daemonset/" + fleet.ID{Class: string(class)}.Name())
+	w.rollOut("daemonset/"+fleet.ID{Class: string(class)}.Name(), 4*time.Minute)
 	w.await("the old Envoys to end", func(ctx context.Context) error {
 		var pods corev1.PodList
 		err := w.Client.List(ctx, &pods, client.InNamespace(lab.Namespace), client.MatchingLabels{fleet.FleetLabel: fleet.ID{Class: string(class)}.Name()})

@@ -20,7 +20,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 	w := newWorld(t, "172.30.0.190-172.30.0.199")
 	class, a, before := w.web()
 	w.noneNew(w.probing(a, func() {
-		w.rollOut("daemonset/" + fleet.ID{Class: string(class)}.Name())
+		w.rollOut("daemonset/"+fleet.ID{Class: string(class)}.Name(), 4*time.Minute)
 		w.allListed("web", class)
 	}), "a rolling update of the Envoys")
 	after, err := w.envoys(w.ctx, class)
@@ -32,7 +32,7 @@ func TestGatewayThroughRollouts(t *testing.T) {
 			t.Errorf("the Envoy of %s was not replaced", node)
 		}
 	}
-	w.none(w.probing(a, func() { w.rollOut("deployment/fairlead-controller") }), "a rolling update of the controllers")
+	w.none(w.probing(a, func() { w.rollOut("deployment/fairlead-controller", 4*time.Minute) }), "a rolling update of the controllers")
 	w.answers(a, 80)
 }
 
@@ -82,9 +82,9 @@ func (w *world) fleetGeneration(class gatewayv1.ObjectName) int64 {
 
 // rollOut replaces the pods of a workload as an update does, and waits for the last. It
 // waits for those before too: pods that are not available yet are all replaced at once.
-func (w *world) rollOut(workload string) {
+func (w *world) rollOut(workload string, within time.Duration) {
 	w.Helper()
-	for _, command := range [][]string{{"status", workload, "--timeout=2m"}, {"restart", workload}, {"status", workload, "--timeout=4m"}} {
+	for _, command := range [][]string{{"status", workload, "--timeout=2m"}, {"restart", workload}, {"status", workload, "--timeout=" + within.String()}} {
 		if out, err := w.Cluster.Kubectl(w.ctx, append([]string{"-n", lab.Namespace, "rollout"}, command...)...); err != nil {
 			w.Fatalf("%v: %s", err, out)
 		}

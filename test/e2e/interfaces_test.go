@@ -22,15 +22,7 @@ import (
 // interface that comes or goes later is followed.
 func TestAdvertisementSelectsInterfaces(t *testing.T) {
 	w := newWorld(t, "172.31.0.100-172.31.0.109", "fd00:31::100-fd00:31::10f")
-	segment, err := w.Cluster.AddSegment("second")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := segment.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
+	segment := w.segment("second")
 	plug := func(host string, number int) string {
 		t.Helper()
 		if err := segment.Plug(host, "eth1", fmt.Sprintf("172.31.0.%d/24", number), fmt.Sprintf("fd00:31::%d/64", number)); err != nil {

@@ -203,12 +203,7 @@ func TestRollingUpdateOfSpeakersFailsNoConnection(t *testing.T) {
 	}
 	second := w.StartProbe(w.ctx, testbed.Client, addresses[1], 80, probeEvery, probeTimeout)
 	w.none(w.probing(addresses[0], func() {
-		if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "rollout", "restart", "daemonset/fairlead-speaker"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "rollout", "status", "daemonset/fairlead-speaker", "--timeout=120s"); err != nil {
-			t.Fatal(err)
-		}
+		w.rollOut("daemonset/fairlead-speaker", 2*time.Minute)
 	}), "rolling update, IPv4")
 	w.none(second.Stop(), "rolling update, IPv6")
 }
@@ -219,13 +214,26 @@ func TestCordonMovesInOrder(t *testing.T) {
 	a := w.service("s", "echo", 1)[0]
 	w.answers(a, 80)
 	node := w.announcer(a, "any node", anyNode)
-	defer w.Cluster.Kubectl(w.ctx, "uncordon", node)
 	w.noneNew(w.probing(a, func() {
-		if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s"); err != nil {
-			t.Fatal(err)
-		}
+		w.drain(node, time.Minute)
 		w.announcer(a, "another node than "+node, other(node))
 	}), "drain of "+node)
+}
+
+// drain cordons a node and evicts its pods. It is cordoned until the test ends, at most.
+func (w *world) drain(node string, within time.Duration) {
+	w.Helper()
+	w.Cleanup(func() { w.uncordon(context.Background(), node) })
+	if _, err := w.Cluster.Kubectl(w.ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout="+within.String()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) uncordon(ctx context.Context, node string) {
+	w.Helper()
+	if _, err := w.Cluster.Kubectl(ctx, "uncordon", node); err != nil {
+		w.Error(err)
+	}
 }
 
 // Local: only a node with an endpoint announces, and the announcement follows it.

@@ -149,7 +149,13 @@ func (w *world) service(name, backend string, n int, edits ...func(*corev1.Servi
 // answers waits until the address answers the client host.
 func (w *world) answers(address netip.Addr, port uint16) lab.Answer {
 	w.Helper()
-	answer, err := w.AwaitAnswer(w.ctx, testbed.Client, address, port)
+	return w.answersTo(testbed.Client, address, port)
+}
+
+// answersTo waits until the address answers a host.
+func (w *world) answersTo(host string, address netip.Addr, port uint16) lab.Answer {
+	w.Helper()
+	answer, err := w.AwaitAnswer(w.ctx, host, address, port)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -228,3 +234,18 @@ func edit[T client.Object](w *world, o T, change func(T)) {
 func (w *world) key(name string) client.ObjectKey { return client.ObjectKey{Name: name} }
 
 func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// segment makes a further segment that goes with the test.
+func (w *world) segment(name string) *testbed.Segment {
+	w.Helper()
+	s, err := w.Cluster.AddSegment(name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() {
+		if err := s.Remove(); err != nil {
+			w.Error(err)
+		}
+	})
+	return s
+}

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/testbed"
 )
 
@@ -67,6 +70,22 @@ router bgp %[3]d
  exit-address-family
 !
 `, max(bfd.Milliseconds(), 10), watched, RouterASN, NodeASN, RouterV4, BGPPassword)
+}
+
+// BGPPeer is the testbed's router as a peer, of both families, that is tried every second.
+func BGPPeer(name string) *v1alpha1.BGPPeer {
+	return &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{
+		MyASN: NodeASN, PeerASN: RouterASN, PeerAddress: RouterV4, DualStackAddressFamily: true,
+		ConnectTime: &metav1.Duration{Duration: time.Second},
+	}}
+}
+
+// BFDProfile has a packet in every interval, of which three may be lost.
+func BFDProfile(name string, interval time.Duration) *v1alpha1.BFDProfile {
+	every, multiplier := int32(interval.Milliseconds()), int32(3)
+	return &v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BFDProfileSpec{
+		ReceiveInterval: &every, TransmitInterval: &every, DetectMultiplier: &multiplier,
+	}}
 }
 
 // On runs programs on a host of the testbed. They end with the cluster, or when stop is called.

@@ -145,6 +145,26 @@ func (f *FRR) Show(command string, into any) error {
 	return nil
 }
 
+// Received is how many prefixes of a family (ipv4, ipv6) FRR has from each neighbour with an established session, by address.
+func (f *FRR) Received(family string) (map[string]int, error) {
+	var summary struct {
+		Peers map[string]struct {
+			Received int    `json:"pfxRcd"`
+			State    string `json:"state"`
+		} `json:"peers"`
+	}
+	if err := f.Show("show bgp "+family+" unicast summary", &summary); err != nil {
+		return nil, err
+	}
+	out := map[string]int{}
+	for address, p := range summary.Peers {
+		if p.State == "Established" {
+			out[address] = p.Received
+		}
+	}
+	return out, nil
+}
+
 // BIRD is a router with BIRD 2.
 type BIRD struct {
 	start Start
