@@ -52,6 +52,9 @@ type Timings struct {
 	// Repeats are the moments, counted from the first one, at which gratuitous packets are sent again
 	// (default 200 ms, 1 s, 2 s, 4 s). An empty, non-nil slice means never.
 	Repeats []time.Duration
+	// ProbedRepeats are the same for an address that was probed for (default 2 s: RFC 5227 announces twice). Nobody
+	// answered for it, so there is little to put right.
+	ProbedRepeats []time.Duration
 	// Rate bounds what is sent unasked, in packets per second over all interfaces (default 10,000; the first of them
 	// go out without delay).
 	Rate int
@@ -80,6 +83,9 @@ func (t Timings) withDefaults() Timings {
 	}
 	if t.Repeats == nil {
 		t.Repeats = []time.Duration{200 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+	}
+	if t.ProbedRepeats == nil {
+		t.ProbedRepeats = []time.Duration{2 * time.Second}
 	}
 	if t.LateProbes == nil {
 		t.LateProbes = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond}

@@ -151,9 +151,12 @@ func TestAskFirst(t *testing.T) {
 	if w.table[entry(1, addr4)] != (answer{hw: me}) {
 		t.Error("it does not answer")
 	}
-	w.m.refresh(addr4) // asks for nothing more
+	w.pass(10 * time.Second)
+	w.wantSent(t, announcePacket, 75*ms, 2075*ms)
+	w.m.refresh(addr4) // asks for nothing more, and says it as at a takeover
 	w.pass(time.Minute)
 	w.wantSent(t, probePacket, 0, 25*ms, 50*ms, 175*ms, 575*ms, 1575*ms)
+	w.wantSent(t, announcePacket, 75*ms, 2075*ms, 10075*ms, 10275*ms, 11075*ms, 12075*ms, 14075*ms)
 	w.wantLog(t, "75ms Announced eth0")
 }
 
