@@ -22,8 +22,8 @@ const calicoASN = 64512
 func (r *reader) calico() {
 	var ips, peers, configs []*object
 	for _, group := range []string{"projectcalico.org", "crd.projectcalico.org"} {
-		ips, peers = append(ips, r.of(group, "IPPool")...), append(peers, r.of(group, "BGPPeer")...)
-		configs = append(configs, r.of(group, "BGPConfiguration")...)
+		ips, peers = moreOf(ips, r.of(group, "IPPool")), moreOf(peers, r.of(group, "BGPPeer"))
+		configs = moreOf(configs, r.of(group, "BGPConfiguration"))
 	}
 	r.settle("IPAddressPool", ips)
 	r.settle("BGPPeer", peers)
@@ -40,8 +40,19 @@ func (r *reader) calico() {
 	}
 	r.calicoRoutes(conf, hidden)
 	for _, list := range [][]*object{ips, peers, configs} {
-		rest(list)
+		leftovers(list)
 	}
+}
+
+// moreOf adds objects of another group. Calico's API server shows its objects in
+// two groups.
+func moreOf(list, more []*object) []*object {
+	for _, o := range more {
+		if !slices.ContainsFunc(list, func(has *object) bool { return has.name == o.name }) {
+			list = append(list, o)
+		}
+	}
+	return list
 }
 
 func (r *reader) calicoPool(o *object, hidden *[]string) {

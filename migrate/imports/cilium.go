@@ -27,8 +27,8 @@ func (r *reader) cilium() {
 	for _, o := range l2 {
 		r.ciliumL2(o)
 	}
-	rest(pools)
-	rest(l2)
+	leftovers(pools)
+	leftovers(l2)
 	r.ciliumBGP()
 	for _, o := range r.of(ciliumGroup, "CiliumBGPPeeringPolicy") {
 		o.whole(Lost, "This kind of the first BGP control plane is not read.", "Move to CiliumBGPClusterConfig as Cilium's documentation says, or write BGPPeers.")

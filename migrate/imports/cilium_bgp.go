@@ -39,7 +39,7 @@ func (r *reader) ciliumBGP() {
 		r.ciliumAdvertisement(o, templates)
 	}
 	for _, list := range [][]*object{configs, clusters, ads} {
-		rest(list)
+		leftovers(list)
 	}
 }
 

@@ -26,8 +26,11 @@ func newFields(of *object, path string, m map[string]any) *fields {
 }
 
 func (f *fields) at(name string) string {
-	if f.path == "" {
+	switch {
+	case f.path == "":
 		return name
+	case name == "":
+		return f.path
 	}
 	return f.path + "." + name
 }

@@ -17,7 +17,7 @@ func (r *reader) kubeVip() {
 	for _, o := range r.of("", "ConfigMap") {
 		if o.name == "kubevip" {
 			r.kubeVipPools(o)
-			rest([]*object{o})
+			leftovers([]*object{o})
 		}
 	}
 	for _, o := range r.of("apps", "DaemonSet") {
@@ -82,6 +82,9 @@ func (r *reader) kubeVipPool(o *object, data *fields, scope string, keys []strin
 				excludeEnds(&p, added)
 			}
 		}
+	}
+	if len(p.Spec.Addresses) == 0 {
+		return
 	}
 	if scope != everywhere {
 		if len(validation.IsDNS1123Label(scope)) > 0 {

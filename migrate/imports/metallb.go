@@ -40,7 +40,7 @@ func (r *reader) metallb() {
 		r.metallbL2(o)
 	}
 	for _, list := range [][]*object{pools, peers, profiles, communities, l2, bgp} {
-		rest(list)
+		leftovers(list)
 	}
 	r.metallbOthers()
 }

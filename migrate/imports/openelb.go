@@ -30,7 +30,7 @@ func (r *reader) openelb() {
 		r.addBGPAdvertisement(&object{r: r, kind: "BgpConf", name: "default"}, out)
 	}
 	for _, list := range [][]*object{eips, confs, peers} {
-		rest(list)
+		leftovers(list)
 	}
 }
 

@@ -24,8 +24,8 @@ func (r *reader) purelb() {
 		}
 	}
 	interfaces, from := r.pureInterfaces(agents)
-	rest(groups)
-	rest(agents)
+	leftovers(groups)
+	leftovers(agents)
 	if len(local) > 0 && !from.dropped {
 		out := v1alpha1.L2Advertisement{Spec: v1alpha1.L2AdvertisementSpec{IPAddressPools: local, Interfaces: interfaces}}
 		out.TypeMeta, out.ObjectMeta = meta("L2Advertisement", r.claim("L2Advertisement", "purelb", ""))

@@ -102,7 +102,7 @@ func (o *object) note(e Effect, path string, value any, why, instead string) {
 // unusable drops an object for one of its fields.
 func (o *object) unusable(path string, value any, why, instead string) {
 	o.dropped = true
-	o.note(Lost, path, value, why+" So the object is not imported.", instead)
+	o.note(Lost, path, value, why+" So it is not imported.", instead)
 }
 
 // whole tells of an object that is not imported.
@@ -136,8 +136,8 @@ func (o *object) open() {
 	}
 }
 
-// rest tells what of the objects was not read.
-func rest(objects []*object) {
+// leftovers tells what of the objects was not read.
+func leftovers(objects []*object) {
 	for _, o := range objects {
 		if !o.dropped {
 			o.root.rest()
@@ -227,7 +227,10 @@ func meta(kind, name string) (metav1.TypeMeta, metav1.ObjectMeta) {
 	return metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: kind}, metav1.ObjectMeta{Name: name}
 }
 
+// finish puts pools in the order in which they count where two overlap when all
+// are created at once.
 func (r *reader) finish() {
+	slices.SortFunc(r.result.Pools, func(a, b v1alpha1.IPAddressPool) int { return strings.Compare(a.Name, b.Name) })
 	r.checkPools()
 	r.result.sortNotes()
 }

@@ -88,7 +88,7 @@ func (r *Result) Count(e Effect) int {
 
 func (r *Result) sortNotes() {
 	slices.SortStableFunc(r.Notes, func(a, b Note) int {
-		return cmp.Or(slices.Index(effects, a.Effect)-slices.Index(effects, b.Effect), strings.Compare(a.Object, b.Object))
+		return cmp.Or(slices.Index(effects, a.Effect)-slices.Index(effects, b.Effect), strings.Compare(a.Object, b.Object), strings.Compare(a.Field, b.Field))
 	})
 }
 
