@@ -11,7 +11,10 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/annotating"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/auditing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/importing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/version"
 )
@@ -30,6 +33,9 @@ Exit codes, for scripts:
 // commands are all commands, in the order of help.
 func commands(env *kube.Env) []*cobra.Command {
 	return []*cobra.Command{
+		annotating.Command(env),
+		auditing.Command(env),
+		importing.Command(env),
 		version.Command(env),
 	}
 }
