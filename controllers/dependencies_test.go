@@ -17,6 +17,7 @@ func TestDependencies(t *testing.T) {
 		prefix bool // of import paths
 	}{
 		{"allocator", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
+		{"pools", append(clients, module+"controllers", module+"service", module+"announcer"), false},
 		{"service", append(clients, module+"controllers", module+"announcer"), false},
 		{"gateway", append(clients, module+"controllers", module+"service", module+"announcer", "github.com/envoyproxy/go-control-plane/envoy"), false},
 		{"gateway/xds", append(clients, module+"controllers", module+"service", module+"announcer", module+"api/v1alpha1"), false},

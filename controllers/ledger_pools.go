@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/pools"
 )
 
 // page is how many objects a list asks for at once.
@@ -82,7 +83,7 @@ func (l *Ledger) Fill(ctx context.Context) error {
 }
 
 func (l *Ledger) fill(o *v1alpha1.Address) {
-	e, err := entryOf(o)
+	e, err := pools.ReadAddress(o)
 	if err != nil {
 		return
 	}

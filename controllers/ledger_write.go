@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/pools"
 )
 
 // rewriting bounds how often one write is tried again after a conflict.
@@ -157,14 +158,14 @@ func (l *Ledger) learn(a netip.Addr, r *row, o *v1alpha1.Address) {
 		return
 	}
 	strip(o)
-	e, err := entryOf(o)
+	e, err := pools.ReadAddress(o)
 	if err != nil {
 		return
 	}
 	l.mu.Lock()
 	before, _ := l.books.Entry(a)
 	known := r.object
-	if known != nil && len(known.Spec.Holders) > 0 && e.ReservedFor != nil && *e.ReservedFor == nobody {
+	if known != nil && len(known.Spec.Holders) > 0 && e.ReservedFor != nil && *e.ReservedFor == pools.Nobody {
 		// Emptied by a foreign hand: that is no reservation.
 		e.ReservedFor = nil
 	}
@@ -245,7 +246,7 @@ func (l *Ledger) concerned(before, after allocator.Entry) []allocator.Key {
 			out = append(out, h.Key)
 		}
 	}
-	if r := after.ReservedFor; r != nil && *r != nobody && (before.ReservedFor == nil || *before.ReservedFor != *r) {
+	if r := after.ReservedFor; r != nil && *r != pools.Nobody && (before.ReservedFor == nil || *before.ReservedFor != *r) {
 		out = append(out, *r)
 	}
 	return out

@@ -26,6 +26,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/pools"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -89,7 +90,7 @@ var nodeRangesChanged = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok1 := e.ObjectOld.(*corev1.Node)
 		is, ok2 := e.ObjectNew.(*corev1.Node)
-		return ok1 && ok2 && !reflect.DeepEqual(rangesOfNode(was), rangesOfNode(is))
+		return ok1 && ok2 && !reflect.DeepEqual(pools.OfNode(was), pools.OfNode(is))
 	},
 }
 
@@ -124,23 +125,23 @@ func (s *shell) configure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next, pools := readPools(list.Items, ranges)
+	next, read := readPools(list.Items, ranges)
 	before := s.configured.Load()
 	if before != nil && maps.Equal(before.generations, next.generations) && slices.Equal(before.ranges, next.ranges) {
 		return nil
 	}
-	set := rangesOf(pools)
+	set := pools.Addresses(read)
 	adoptions, err := s.adoptions(ctx, set.Contains)
 	if err != nil {
 		return err
 	}
 	s.serving.Lock()
 	s.surroundings.pools.Store(set)
-	adopters := s.ledger.Configure(pools, ranges, adoptions)
+	adopters := s.ledger.Configure(read, ranges, adoptions)
 	s.configured.Store(next)
 	s.serving.Unlock()
 	s.wake(adopters)
-	for _, p := range pools {
+	for _, p := range read {
 		s.pools.add(requestFor("", p.Name))
 	}
 	if before == nil {
@@ -151,16 +152,16 @@ func (s *shell) configure(ctx context.Context) error {
 
 func readPools(items []v1alpha1.IPAddressPool, ranges []allocator.ClusterRange) (*configured, []allocator.Pool) {
 	next := &configured{generations: map[types.UID]int64{}, ranges: ranges, pools: map[string]allocator.Pool{}, faults: map[string][]string{}}
-	var pools []allocator.Pool
-	for _, o := range byAge(items) {
+	var list []allocator.Pool
+	for _, o := range pools.ByAge(items) {
 		if o.DeletionTimestamp != nil {
 			continue
 		}
-		p, faults := poolOf(&o)
+		p, faults := pools.Read(&o)
 		next.generations[o.UID], next.pools[o.Name], next.faults[o.Name] = o.Generation, p, faults
-		pools = append(pools, p)
+		list = append(list, p)
 	}
-	return next, pools
+	return next, list
 }
 
 // wakeConcerned asks for new decisions on the Services that an edit of pools can

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync/atomic"
 
 	"go4.org/netipx"
@@ -16,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/pools"
 )
 
 // surroundings are what Services are read against: the addresses of all pools.
@@ -26,19 +25,6 @@ type surroundings struct {
 func (s *surroundings) inPool(a netip.Addr) bool {
 	set := s.pools.Load()
 	return set != nil && set.Contains(a.Unmap())
-}
-
-// rangesOf are the addresses of all pools.
-func rangesOf(pools []allocator.Pool) *netipx.IPSet {
-	var b netipx.IPSetBuilder
-	for _, p := range pools {
-		for _, r := range p.Ranges {
-			b.AddRange(netipx.IPRangeFrom(r.From, r.To))
-		}
-	}
-	// The builder's errors are about invalid ranges, which it leaves out.
-	set, _ := b.IPSet()
-	return set
 }
 
 // namespaceLabels are the labels of a namespace; nil if there is none.
@@ -63,40 +49,11 @@ func (s *shell) clusterRanges(ctx context.Context) ([]allocator.ClusterRange, er
 	}
 	var out []allocator.ClusterRange
 	for i := range nodes.Items {
-		out = append(out, rangesOfNode(&nodes.Items[i])...)
+		out = append(out, pools.OfNode(&nodes.Items[i])...)
 	}
 	for _, c := range cidrs.Items {
-		for _, p := range c.Spec.CIDRs {
-			out = appendPrefix(out, p, "the Service CIDR "+c.Name)
-		}
+		out = append(out, pools.OfServiceCIDR(&c)...)
 	}
-	slices.SortFunc(out, func(a, b allocator.ClusterRange) int {
-		if c := strings.Compare(a.What, b.What); c != 0 {
-			return c
-		}
-		return a.Range.From.Compare(b.Range.From)
-	})
+	pools.SortRanges(out)
 	return out, nil
-}
-
-func rangesOfNode(n *corev1.Node) []allocator.ClusterRange {
-	var out []allocator.ClusterRange
-	for _, a := range n.Status.Addresses {
-		if ip, err := netip.ParseAddr(a.Address); err == nil {
-			out = append(out, allocator.ClusterRange{Range: allocator.Range{From: ip.Unmap(), To: ip.Unmap()}, What: "the address of node " + n.Name})
-		}
-	}
-	for _, p := range n.Spec.PodCIDRs {
-		out = appendPrefix(out, p, "the pod CIDR of node "+n.Name)
-	}
-	return out
-}
-
-func appendPrefix(out []allocator.ClusterRange, cidr, what string) []allocator.ClusterRange {
-	p, err := netip.ParsePrefix(cidr)
-	if err != nil {
-		return out
-	}
-	r := netipx.RangeOfPrefix(p.Masked())
-	return append(out, allocator.ClusterRange{Range: allocator.Range{From: r.From(), To: r.To()}, What: what})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -78,6 +79,21 @@ var sharingKeys = []key{
 
 var shareWithKeys = []key{
 	{rankForeign, []string{"lbipam.cilium.io/sharing-cross-namespace", "io.cilium/lb-ipam-sharing-cross-namespace"}, formList},
+}
+
+// ForeignAnnotations are the annotations of others that ours can stand for: those
+// that ask for addresses, a pool or a sharing key.
+func ForeignAnnotations() []string {
+	var out []string
+	for _, keys := range [][]key{addressKeys, poolKeys, sharingKeys} {
+		for _, k := range keys {
+			if k.rank == rankForeign {
+				out = append(out, k.names...)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // found is a place that says something.

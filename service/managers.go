@@ -16,6 +16,26 @@ func rewriter(svc *corev1.Service, path ...string) string {
 	return newest(svc, func(e *metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" && owns(e, path) })
 }
 
+// StatusWriter is the manager that wrote the addresses in the status of a Service
+// last, ours among them. Empty: not known.
+func StatusWriter(svc *corev1.Service) string {
+	path := pathOf(placeIngress)
+	var best *metav1.ManagedFieldsEntry
+	for i := range svc.ManagedFields {
+		e := &svc.ManagedFields[i]
+		if !owns(e, path) {
+			continue
+		}
+		if best == nil || e.Time != nil && (best.Time == nil || !e.Time.Before(best.Time)) {
+			best = e
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Manager
+}
+
 // changer is the manager that changed what is asked for: the newest that owns
 // one of the places now, else (where something was removed) the newest that
 // wrote anything but a status.

@@ -1,4 +1,7 @@
-package controllers
+// Package pools reads what the API server has of pools and of the cluster into
+// values of package allocator, for all who keep books: the controller, and what
+// foretells what it would do.
+package pools
 
 import (
 	"cmp"
@@ -22,9 +25,9 @@ const (
 	defaultRetain     = 10 * time.Minute
 )
 
-// poolOf reads an IPAddressPool into a pool of the allocator, and says what of
-// it cannot be used. What is left of a faulty pool works.
-func poolOf(o *v1alpha1.IPAddressPool) (allocator.Pool, []string) {
+// Read reads an IPAddressPool into a pool of the allocator, and says what of it
+// cannot be used. What is left of a faulty pool works.
+func Read(o *v1alpha1.IPAddressPool) (allocator.Pool, []string) {
 	s, r := &o.Spec, &poolReader{name: o.Name}
 	p := allocator.Pool{
 		Name: o.Name, AutoAssign: s.AutoAssign == nil || *s.AutoAssign, AvoidBuggyIPs: s.AvoidBuggyIPs,
@@ -67,7 +70,7 @@ type poolReader struct {
 func (r *poolReader) ranges(field string, in []v1alpha1.AddressRange) []allocator.Range {
 	var out []allocator.Range
 	for i, s := range in {
-		parsed, err := parseRange(string(s))
+		parsed, err := ParseRange(string(s))
 		if err != nil {
 			r.problems = append(r.problems, fmt.Sprintf("spec.%s[%d] %q is not used: %v.", field, i, s, err))
 			continue
@@ -93,9 +96,9 @@ func (r *poolReader) selectors(field string, in []metav1.LabelSelector) []alloca
 	return out
 }
 
-// parseRange reads a prefix or a range. The API server has checked its form;
+// ParseRange reads a prefix or a range. The API server has checked its form;
 // what it cannot check is the order of the ends.
-func parseRange(s string) (allocator.Range, error) {
+func ParseRange(s string) (allocator.Range, error) {
 	if from, to, is := strings.Cut(s, "-"); is {
 		a, err := netip.ParseAddr(strings.TrimSpace(from))
 		if err != nil {
@@ -124,9 +127,9 @@ func parseRange(s string) (allocator.Range, error) {
 	return allocator.Range{From: r.From().Unmap(), To: r.To().Unmap()}, nil
 }
 
-// byAge orders pools by the time they came to be, then by name: the older one
+// ByAge orders pools by the time they came to be, then by name: the older one
 // keeps what two have in common.
-func byAge(pools []v1alpha1.IPAddressPool) []v1alpha1.IPAddressPool {
+func ByAge(pools []v1alpha1.IPAddressPool) []v1alpha1.IPAddressPool {
 	pools = slices.Clone(pools)
 	slices.SortFunc(pools, func(a, b v1alpha1.IPAddressPool) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))

@@ -1,0 +1,196 @@
+package importing
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/diff"
+	"github.com/fairlead/fairlead/migrate/forecast"
+	"github.com/fairlead/fairlead/migrate/imports"
+)
+
+// Import is what was made of a controller's configuration.
+type Import struct {
+	Source  string `json:"source"`
+	Objects []any  `json:"objects"`
+	// Notes tell what is not imported as it stands.
+	Notes []imports.Note `json:"notes"`
+	// Checked: the Services of the cluster were compared. Services is the number of
+	// those that have an address, Differences are those that would not keep it.
+	Checked     bool         `json:"checked"`
+	Services    int          `json:"services"`
+	Differences []Difference `json:"differences,omitempty"`
+
+	made    *imports.Result
+	objects []object
+}
+
+// Difference is a Service that would not keep its addresses.
+type Difference struct {
+	Service string           `json:"service"`
+	Has     []string         `json:"has"`
+	Gets    []string         `json:"gets,omitempty"`
+	Verdict forecast.Verdict `json:"verdict"`
+	Why     []string         `json:"why,omitempty"`
+}
+
+// object is one that was made, and what the cluster has of it.
+type object struct {
+	kind    string
+	object  client.Object
+	live    client.Object
+	diff    string
+	written bool
+}
+
+func newImport(source imports.Source, made *imports.Result) *Import {
+	i := &Import{Source: string(source), Notes: made.Notes, made: made}
+	for _, o := range made.Objects() {
+		if c, ok := o.(client.Object); ok {
+			i.objects = append(i.objects, object{kind: o.GetObjectKind().GroupVersionKind().Kind, object: c})
+			i.Objects = append(i.Objects, o)
+		}
+	}
+	return i
+}
+
+func difference(o *forecast.Outcome) Difference {
+	d := Difference{Service: o.Service.String(), Verdict: o.Verdict, Why: o.Why}
+	for _, a := range o.Has {
+		d.Has = append(d.Has, a.String())
+	}
+	for _, a := range o.Gets {
+		d.Gets = append(d.Gets, a.Address.String())
+	}
+	return d
+}
+
+// differ finds out whether an object says something else than the one that is there.
+func (o *object) differ() error {
+	same, err := sameSpec(o.object, o.live)
+	if err != nil || same {
+		return err
+	}
+	before, err := imports.Manifest(o.live)
+	if err != nil {
+		return err
+	}
+	after, err := imports.Manifest(o.object)
+	if err != nil {
+		return err
+	}
+	o.diff = diff.Unified(o.kind+" "+o.object.GetName(), string(before), string(after))
+	return nil
+}
+
+// sameSpec compares what would be written with what is there. Fields that are left
+// out stand at the API server's defaults there, and are not compared.
+func sameSpec(want, live client.Object) (bool, error) {
+	var w, l struct{ Spec map[string]any }
+	for o, to := range map[client.Object]any{want: &w, live: &l} {
+		text, err := json.Marshal(o)
+		if err != nil {
+			return false, fmt.Errorf("comparing %s: %w", o.GetName(), err)
+		}
+		if err := json.Unmarshal(text, to); err != nil {
+			return false, fmt.Errorf("comparing %s: %w", o.GetName(), err)
+		}
+	}
+	for name, v := range w.Spec {
+		if !equality.Semantic.DeepEqual(v, l.Spec[name]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (i *Import) wrong() bool {
+	return i.made.Count(imports.Lost) > 0 || len(i.Differences) > 0
+}
+
+// Write shows the objects as manifests, with what is not imported as comments above
+// them; what is not missed stands there with wide only.
+func (i *Import) Write(w io.Writer, wide bool) error {
+	var s strings.Builder
+	fmt.Fprintf(&s, "# Imported from %s by kubectl fairlead import: %s.\n", i.Source, i.counts())
+	for _, n := range i.Notes {
+		if n.Effect != imports.Needless || wide {
+			fmt.Fprintf(&s, "# %s\n", strings.ReplaceAll(n.String(), "\n", " "))
+		}
+	}
+	text, err := i.made.YAML()
+	if err != nil {
+		return err
+	}
+	s.Write(text)
+	_, err = io.WriteString(w, s.String())
+	return err
+}
+
+func (i *Import) counts() string {
+	m := i.made
+	var parts []string
+	for _, c := range []struct {
+		n    int
+		name string
+	}{
+		{len(m.Pools), "IPAddressPool"},
+		{len(m.L2Advertisements), "L2Advertisement"},
+		{len(m.BGPAdvertisements), "BGPAdvertisement"},
+		{len(m.Peers), "BGPPeer"},
+		{len(m.Profiles), "BFDProfile"},
+		{len(m.Communities), "Community"},
+	} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.name))
+		}
+	}
+	if len(parts) == 0 {
+		return fmt.Sprintf("nothing, of %d objects of it", m.Read)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// summary tells people what they do not find in the manifests.
+func (i *Import) summary(w io.Writer, applied bool) {
+	m := i.made
+	if m.Read == 0 {
+		fmt.Fprintf(w, "There is nothing of %s: no object of its kinds was found.\n", i.Source)
+	}
+	fmt.Fprintf(w, "%d lost, %d to do, %d changed, %d needless (with -o wide); they stand above the manifests.\n",
+		m.Count(imports.Lost), m.Count(imports.ToDo), m.Count(imports.Changed), m.Count(imports.Needless))
+	if i.Checked {
+		fmt.Fprintf(w, "%d of %d Services with an address keep it.\n", i.Services-len(i.Differences), i.Services)
+		for _, d := range i.Differences {
+			fmt.Fprintf(w, "  %s has %s and would have %s (%s). %s\n", d.Service, strings.Join(d.Has, ","), orNone(strings.Join(d.Gets, ",")), d.Verdict, strings.Join(d.Why, " "))
+		}
+	}
+	written := 0
+	for n := range i.objects {
+		if o := &i.objects[n]; o.diff != "" {
+			fmt.Fprint(w, strings.TrimSuffix(o.diff, "\n")+"\n")
+		}
+		if i.objects[n].written {
+			written++
+		}
+	}
+	switch {
+	case applied:
+		fmt.Fprintf(w, "%d objects of %s written.\n", written, v1alpha1.GroupVersion.Group)
+	case len(i.objects) > 0:
+		fmt.Fprintln(w, "Nothing was written: --apply creates the objects.")
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

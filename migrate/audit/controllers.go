@@ -1,0 +1,246 @@
+package audit
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go4.org/netipx"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/migrate/imports"
+)
+
+// Controller is one that gives addresses to Services, or announces them.
+type Controller struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	// Parts are its workloads: "controller", "3 of 3 speakers".
+	Parts []string `json:"parts,omitempty"`
+	// Running: something of it is ready.
+	Running bool `json:"running"`
+	// TakesClassless: it serves Services without a class.
+	TakesClassless bool `json:"takesClassless"`
+	// CRDs is the number of its kinds that the cluster has, Objects of their objects.
+	CRDs    int            `json:"crds,omitempty"`
+	Objects map[string]int `json:"objects,omitempty"`
+
+	missing  []string
+	managers []string
+	classWay string
+	source   imports.Source
+	leftover bool
+}
+
+// part is a workload of a controller, by the image that it runs.
+type part struct {
+	name  string
+	image *regexp.Regexp
+}
+
+// known is what a controller is known by.
+type known struct {
+	name     string
+	source   imports.Source
+	parts    []part
+	groups   []string // of its CRDs
+	kinds    []string // of its objects that are counted, in the plural of CRDs
+	managers []string // of fields of a status
+	// classless tells whether it serves Services without a class.
+	classless func(s *Snapshot, found []*Container) bool
+	classWay  string
+	// leftover: kinds without a workload are worth a word.
+	leftover bool
+}
+
+func image(pattern string) *regexp.Regexp {
+	return regexp.MustCompile(`(^|/)` + pattern + `(:|@|$)`)
+}
+
+func always(*Snapshot, []*Container) bool { return true }
+func never(*Snapshot, []*Container) bool  { return false }
+
+// unlessArg tells whether an argument is not set.
+func unlessArg(name string) func(*Snapshot, []*Container) bool {
+	return func(_ *Snapshot, found []*Container) bool {
+		return argOf(found, name) == ""
+	}
+}
+
+func unlessEnv(names ...string) func(*Snapshot, []*Container) bool {
+	return func(_ *Snapshot, found []*Container) bool {
+		return !slices.ContainsFunc(found, func(c *Container) bool {
+			return slices.ContainsFunc(names, func(n string) bool { return c.Env[n] != "" && c.Env[n] != "false" })
+		})
+	}
+}
+
+// argOf is the value of a flag in a command line.
+func argOf(found []*Container, name string) string {
+	for _, c := range found {
+		for i, a := range c.Args {
+			a = strings.TrimLeft(a, "-")
+			if value, ok := strings.CutPrefix(a, name+"="); ok {
+				return value
+			}
+			if a == name && i+1 < len(c.Args) && !strings.HasPrefix(c.Args[i+1], "-") {
+				return c.Args[i+1]
+			}
+		}
+	}
+	return ""
+}
+
+func withPool(group, kind string, uses string) func(*Snapshot, []*Container) bool {
+	return func(s *Snapshot, _ []*Container) bool {
+		for i := range s.Foreign {
+			o := &s.Foreign[i]
+			if o.GetKind() != kind || !strings.HasSuffix(o.GroupVersionKind().Group, group) {
+				continue
+			}
+			spec, _ := o.Object["spec"].(map[string]any)
+			list, _ := spec["allowedUses"].([]any)
+			if uses == "" || slices.ContainsFunc(list, func(v any) bool { return v == uses }) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func everyController() []known {
+	return []known{
+		{name: "MetalLB", source: imports.MetalLB, groups: []string{"metallb.io"}, leftover: true,
+			parts:     []part{{"controller", image(`(metallb/|metallb-)controller`)}, {"speaker", image(`(metallb/|metallb-)speaker`)}},
+			kinds:     []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer"},
+			managers:  []string{"controller", "metallb-controller"},
+			classless: unlessArg("lb-class"), classWay: "its flag --lb-class (chart: loadBalancerClass)"},
+		{name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
+			managers:  []string{"kube-vip"},
+			classless: unlessEnv("lb_class_only", "lb_class_name"), classWay: "its setting lb_class_only"},
+		{name: "kube-vip-cloud-provider", parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
+			managers:  []string{"kube-vip-cloud-provider"},
+			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS"},
+		{name: "Cilium LB-IPAM", source: imports.Cilium, groups: []string{"cilium.io"},
+			parts:     []part{{"operator", image(`(cilium/)?operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
+			kinds:     []string{"CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy", "CiliumBGPClusterConfig"},
+			managers:  []string{"cilium-operator-generic", "cilium-operator"},
+			classless: withPool("cilium.io", "CiliumLoadBalancerIPPool", ""), classWay: "its option defaultLBServiceIPAM=none"},
+		{name: "PureLB", source: imports.PureLB, groups: []string{"purelb.io"}, leftover: true,
+			parts:     []part{{"allocator", image(`purelb/(purelb/)?allocator`)}, {"agent", image(`purelb/(purelb/)?lbnodeagent`)}},
+			kinds:     []string{"ServiceGroup"},
+			managers:  []string{"allocator", "purelb-allocator"},
+			classless: always, classWay: "DEFAULT_ANNOUNCER unset, and class purelb.io/purelb on its Services"},
+		{name: "Calico", source: imports.Calico, groups: []string{"projectcalico.org"},
+			parts:     []part{{"controllers", image(`calico/kube-controllers`)}, {"node", image(`calico/node`)}},
+			managers:  []string{"kube-controllers"},
+			classless: withPool("projectcalico.org", "IPPool", "LoadBalancer"), classWay: "assignIPs: RequestedServicesOnly in its KubeControllersConfiguration"},
+		{name: "OpenELB", source: imports.OpenELB, groups: []string{"network.kubesphere.io"}, leftover: true,
+			parts:    []part{{"controller", image(`openelb(-controller)?`)}, {"speaker", image(`openelb-speaker`)}},
+			kinds:    []string{"Eip", "BgpPeer"},
+			managers: []string{"openelb-controller", "openelb-manager"}, classless: never},
+		{name: "ChiselOperator", groups: []string{"chisel-operator.io"}, parts: []part{{"operator", image(`chisel-operator`)}},
+			managers:  []string{"chisel-operator"},
+			classless: unlessEnv("LOAD_BALANCER_CLASS"), classWay: "its setting LOAD_BALANCER_CLASS (from 0.6.0)"},
+		{name: "k3s servicelb", parts: []part{{"pods", image(`klipper-lb`)}}, managers: []string{"k3s", "k3s-supervisor@"},
+			classless: always, classWay: "start k3s with --disable=servicelb"},
+		{name: "Fairlead", parts: []part{{"controller", image(`fairlead-controller`)}, {"speaker", image(`fairlead-speaker`)}},
+			managers: []string{"fairlead"},
+			classless: func(_ *Snapshot, found []*Container) bool {
+				on, _ := strconv.ParseBool(argOf(found, "default-class"))
+				return on || slices.ContainsFunc(found, func(c *Container) bool { return slices.Contains(c.Args, "--default-class") })
+			}, classWay: "services.defaultClass=false in its chart"},
+	}
+}
+
+// controllersIn are those that there is anything of.
+func controllersIn(s *Snapshot) []Controller {
+	var out []Controller
+	for _, k := range everyController() {
+		if c, ok := k.in(s); ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (k *known) in(s *Snapshot) (Controller, bool) {
+	c := Controller{Name: k.name, managers: k.managers, classWay: k.classWay, source: k.source, leftover: k.leftover}
+	var found []*Container
+	there, ready := map[string]bool{}, map[string]bool{}
+	for i := range s.Workloads {
+		w := &s.Workloads[i]
+		for j := range w.Containers {
+			p := k.partOf(w.Containers[j].Image)
+			if p == "" {
+				continue
+			}
+			there[p] = true
+			found = append(found, &w.Containers[j])
+			if c.Version == "" {
+				c.Version = versionOf(w.Containers[j].Image)
+			}
+			if w.Ready > 0 {
+				ready[p], c.Running = true, true
+			}
+			c.Parts = append(c.Parts, partWords(p, w))
+			break
+		}
+	}
+	for _, p := range k.parts {
+		if !ready[p.name] && !slices.Contains(c.missing, p.name) && len(there) > 0 {
+			c.missing = append(c.missing, p.name)
+		}
+	}
+	c.count(k, s)
+	c.TakesClassless = len(found) > 0 && k.classless(s, found)
+	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
+}
+
+func (k *known) partOf(image string) string {
+	for _, p := range k.parts {
+		if p.image.MatchString(image) {
+			return p.name
+		}
+	}
+	return ""
+}
+
+func partWords(p string, w *Workload) string {
+	if w.Kind == "DaemonSet" || w.Ready != w.Wanted {
+		return fmt.Sprintf("%s (%d of %d ready)", p, w.Ready, w.Wanted)
+	}
+	return p
+}
+
+// count counts the kinds of a controller, and the objects of some of them.
+func (c *Controller) count(k *known, s *Snapshot) {
+	for _, name := range s.CRDs {
+		if _, group, ok := strings.Cut(name, "."); ok && slices.ContainsFunc(k.groups, func(g string) bool { return group == g || strings.HasSuffix(group, "."+g) }) {
+			c.CRDs++
+		}
+	}
+	for i := range s.Foreign {
+		o := &s.Foreign[i]
+		if slices.Contains(k.groups, o.GroupVersionKind().Group) && slices.Contains(k.kinds, o.GetKind()) {
+			if c.Objects == nil {
+				c.Objects = map[string]int{}
+			}
+			c.Objects[o.GetKind()]++
+		}
+	}
+}
+
+// versionOf is the tag of an image, without a leading v.
+func versionOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	i := strings.LastIndex(image, ":")
+	if i < 0 || strings.Contains(image[i:], "/") {
+		return ""
+	}
+	return strings.TrimPrefix(image[i+1:], "v")
+}
+
+func rangeOf(r allocator.Range) netipx.IPRange { return netipx.IPRangeFrom(r.From, r.To) }
