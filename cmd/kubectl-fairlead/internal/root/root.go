@@ -13,9 +13,13 @@ import (
 
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/annotating"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/auditing"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/addresses"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/announcers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/importing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/peers"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/pools"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/version"
 )
 
@@ -36,6 +40,10 @@ func commands(env *kube.Env) []*cobra.Command {
 		annotating.Command(env),
 		auditing.Command(env),
 		importing.Command(env),
+		addresses.Command(env),
+		pools.Command(env),
+		announcers.Command(env),
+		peers.Command(env),
 		version.Command(env),
 	}
 }
