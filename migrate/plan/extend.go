@@ -3,11 +3,12 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-	apply "sigs.k8s.io/gateway-api/applyconfiguration/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
@@ -37,11 +38,81 @@ func (t *toGateway) extend(key string) {
 
 // applied is what of a Gateway was written as objects of a Plan.
 func applied(gw *gatewayv1.Gateway) (map[string]any, error) {
-	own, err := apply.ExtractGateway(gw, FieldManager)
+	out := map[string]any{}
+	live, err := asMap(gw)
 	if err != nil {
 		return nil, err
 	}
-	return asMap(own)
+	for _, e := range gw.ManagedFields {
+		if e.Manager != FieldManager || e.Operation != metav1.ManagedFieldsOperationApply || e.Subresource != "" || e.FieldsV1 == nil {
+			continue
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(e.FieldsV1.Raw, &fields); err != nil {
+			return nil, fmt.Errorf("reading managedFields: %w", err)
+		}
+		if own, ok := owned(fields, live).(map[string]any); ok {
+			out = own
+		}
+	}
+	out["apiVersion"], out["kind"] = gatewayv1.GroupVersion.String(), "Gateway"
+	m := within(out, "metadata")
+	m["name"], m["namespace"] = gw.Name, gw.Namespace
+	return out, nil
+}
+
+// owned is the part of a value that a set of fields names, as managedFields write
+// it; nil: there is nothing of it.
+func owned(fields map[string]any, live any) any {
+	switch v := live.(type) {
+	case map[string]any:
+		if len(fields) == 0 {
+			return v
+		}
+		out := map[string]any{}
+		for key, below := range fields {
+			name, is := strings.CutPrefix(key, "f:")
+			have, there := v[name]
+			sub, _ := below.(map[string]any)
+			if is && there {
+				out[name] = owned(sub, have)
+			}
+		}
+		return out
+	case []any:
+		if len(fields) == 0 {
+			return v
+		}
+		var out []any
+		for _, item := range v {
+			if sub, is := itemOf(fields, item); is {
+				out = append(out, owned(sub, item))
+			}
+		}
+		return out
+	}
+	return live
+}
+
+// itemOf finds what a set of fields names of an item of a list.
+func itemOf(fields map[string]any, item any) (map[string]any, bool) {
+	m, isMap := item.(map[string]any)
+	for key, below := range fields {
+		raw, is := strings.CutPrefix(key, "k:")
+		var by map[string]any
+		if !is || !isMap || json.Unmarshal([]byte(raw), &by) != nil {
+			continue
+		}
+		same := true
+		for k, v := range by {
+			same = same && reflect.DeepEqual(m[k], v)
+		}
+		if same {
+			sub, _ := below.(map[string]any)
+			return sub, true
+		}
+	}
+	return nil, false
 }
 
 func asMap(v any) (map[string]any, error) {
