@@ -1,0 +1,107 @@
+// Package version is `kubectl fairlead version`: which versions are at work.
+package version
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/version"
+)
+
+// Command is `kubectl fairlead version`.
+func Command(env *kube.Env) *cobra.Command {
+	var only bool
+	c := &cobra.Command{
+		Use: "version", Short: "Versions of the plugin, the controller and the speakers",
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if only {
+				return env.Print(Versions{Plugin: version.Version})
+			}
+			r, err := env.Reader()
+			if err != nil {
+				return err
+			}
+			found, err := read(c.Context(), r)
+			if err != nil {
+				return err
+			}
+			if err := env.Print(found); err != nil {
+				return err
+			}
+			return env.End(r, false)
+		},
+	}
+	c.Flags().BoolVar(&only, "client", false, "Only the plugin's own version; the cluster is not asked")
+	return c
+}
+
+// Versions are what is at work.
+type Versions struct {
+	Plugin string `json:"plugin"`
+	// Controllers and Speakers are the versions in the cluster, each with the number
+	// of Deployments and nodes that have it.
+	Controllers map[string]int `json:"controllers,omitempty"`
+	Speakers    map[string]int `json:"speakers,omitempty"`
+}
+
+// Labels of the chart.
+const (
+	labelComponent = "app.kubernetes.io/component"
+	labelName      = "app.kubernetes.io/name"
+	labelVersion   = "app.kubernetes.io/version"
+)
+
+func read(ctx context.Context, r *kube.Reader) (Versions, error) {
+	v := Versions{Plugin: version.Version, Controllers: map[string]int{}, Speakers: map[string]int{}}
+	var speakers v1alpha1.SpeakerStatusList
+	if err := r.List(ctx, &speakers); err != nil {
+		return v, err
+	}
+	for i := range speakers.Items {
+		v.Speakers[cmp.Or(speakers.Items[i].Status.Version, "unknown")]++
+	}
+	var controllers appsv1.DeploymentList
+	if err := r.List(ctx, &controllers, client.MatchingLabels{labelName: "fairlead", labelComponent: "controller"}); err != nil {
+		return v, err
+	}
+	for i := range controllers.Items {
+		v.Controllers[cmp.Or(controllers.Items[i].Labels[labelVersion], "unknown")]++
+	}
+	return v, nil
+}
+
+// Write is a line for each part.
+func (v Versions) Write(w io.Writer, _ bool) error {
+	lines := []string{"Plugin:      " + v.Plugin}
+	if len(v.Controllers) > 0 {
+		lines = append(lines, "Controller:  "+strings.Join(slices.Sorted(maps.Keys(v.Controllers)), ", "))
+	}
+	if len(v.Speakers) > 0 {
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(v.Speakers)) {
+			parts = append(parts, fmt.Sprintf("%s on %s", name, nodes(v.Speakers[name])))
+		}
+		lines = append(lines, "Speakers:    "+strings.Join(parts, ", "))
+	}
+	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
+	return err
+}
+
+func nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
