@@ -44,7 +44,7 @@ func gatewayLike(in *Input, p *Plan, gw *gatewayv1.Gateway) *gatewayv1.Gateway {
 			return nil
 		}
 	}
-	out := &gatewayv1.Gateway{ObjectMeta: meta(in.To.Name), Spec: *gw.Spec.DeepCopy()}
+	out := &gatewayv1.Gateway{ObjectMeta: metaOf(in.To.Name), Spec: *gw.Spec.DeepCopy()}
 	out.TypeMeta = metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: "Gateway"}
 	if key := gw.Annotations[annotationSharing]; key != "" {
 		out.Annotations = map[string]string{annotationSharing: key}

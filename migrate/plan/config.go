@@ -43,7 +43,7 @@ func (t *toGateway) config() {
 		return
 	}
 	holds, _ := fleet.Merge(class, nil)
-	own := &v1alpha1.GatewayConfig{ObjectMeta: meta(t.in.To.Name)}
+	own := &v1alpha1.GatewayConfig{ObjectMeta: metaOf(t.in.To.Name)}
 	own.APIVersion, own.Kind = v1alpha1.GroupVersion.String(), "GatewayConfig"
 	if !sameRanges(ranges, holds.SourceRanges) {
 		if len(ranges) == 0 {

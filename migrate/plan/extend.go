@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -26,14 +27,15 @@ func selectorOf(namespace string) *metav1.LabelSelector {
 // is applied again: the API server takes away what its manager leaves out.
 func (t *toGateway) extend(key string) {
 	manifest, err := applied(t.live)
-	if err == nil {
+	before, again := applied(t.live)
+	if err = errors.Join(err, again); err == nil {
 		err = t.extendManifest(manifest, key)
 	}
 	if err != nil {
 		t.p.note(Blocked, t.in.To.String(), fmt.Sprintf("What was applied to it before cannot be read: %v.", err), "Use another Gateway (--create makes one).")
 		return
 	}
-	t.p.Objects = append(t.p.Objects, Object{Manifest: manifest})
+	t.p.Objects = append(t.p.Objects, Object{Manifest: manifest, Before: before})
 }
 
 // applied is what of a Gateway was written as objects of a Plan.

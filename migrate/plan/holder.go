@@ -72,6 +72,9 @@ func givingGateway(in *Input, p *Plan) *gatewayv1.Gateway {
 // checkBooks sees to it that the ledger has the addresses for the holder: one
 // that another controller gave cannot be moved.
 func checkBooks(in *Input, p *Plan) {
+	if in.Cluster.BooksClosed {
+		return
+	}
 	for _, a := range p.Addresses {
 		held := false
 		for _, h := range holdersOf(&in.Cluster, a) {
@@ -186,7 +189,7 @@ func chooseClass(in *Input, p *Plan) *gatewayv1.GatewayClass {
 	return nil
 }
 
-func meta(n gateway.Name) metav1.ObjectMeta {
+func metaOf(n gateway.Name) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: n.Namespace, Name: n.Name, Labels: map[string]string{labelManagedBy: FieldManager}}
 }
 

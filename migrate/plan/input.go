@@ -41,8 +41,9 @@ type Cluster struct {
 	Configs  []*v1alpha1.GatewayConfig
 	Routes   gateway.Routes
 	Grants   []*gatewayv1.ReferenceGrant
-	// Addresses is the ledger.
-	Addresses []*v1alpha1.Address
+	// Addresses is the ledger; BooksClosed is set where it may not be read.
+	Addresses   []*v1alpha1.Address
+	BooksClosed bool
 	// Namespaces has the labels of namespaces.
 	Namespaces map[string]map[string]string
 	// RefusesSecondOwner is set where a replacement of kube-proxy (Cilium's)

@@ -14,6 +14,9 @@ type Plan struct {
 	From      Holder       `json:"from"`
 	To        Holder       `json:"to"`
 	Addresses []netip.Addr `json:"addresses"`
+	// Underway is set where both holders have the annotations already: what is left
+	// is to wait.
+	Underway bool `json:"underway,omitempty"`
 	// Summary is the plan in one line.
 	Summary string `json:"summary"`
 	// Objects are to be applied, in this order.
@@ -31,9 +34,11 @@ type Object struct {
 	New bool `json:"new"`
 	// Manifest is the object.
 	Manifest map[string]any `json:"manifest"`
+	// Before is what of an object that is there was applied so far.
+	Before map[string]any `json:"-"`
 }
 
-// Annotation is one to be set on a holder.
+// Annotation is one to be set on a holder; without a value, to be taken away.
 type Annotation struct {
 	On    Holder `json:"on"`
 	Key   string `json:"key"`
@@ -112,6 +117,9 @@ func (p *Plan) object(o metav1.Object, isNew bool) {
 // Note.
 func Make(in Input) *Plan {
 	p := &Plan{From: in.From, To: in.To}
+	if planUnderway(&in, p) {
+		return p
+	}
 	switch {
 	case in.From == in.To:
 		p.note(Blocked, in.To.String(), "It has the address already: both ends are the same object.", "Name another holder.")
@@ -124,6 +132,7 @@ func Make(in Input) *Plan {
 	default:
 		planServiceToService(&in, p)
 	}
+	checkOthers(&in, p)
 	planDataplane(&in, p)
 	planTakeover(&in, p)
 	slices.SortStableFunc(p.Notes, func(a, b Note) int { return slices.Index(weights, a.Weight) - slices.Index(weights, b.Weight) })

@@ -111,7 +111,7 @@ func (t *toGateway) routes() {
 
 // route makes the route of a port.
 func (t *toGateway) route(w way, name gateway.Name, section gatewayv1.SectionName) metav1.Object {
-	m := meta(name)
+	m := metaOf(name)
 	kind := metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: w.kind}
 	common := gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{t.parent(section)}}
 	backend := gatewayv1.BackendRef{BackendObjectReference: gatewayv1.BackendObjectReference{

@@ -22,7 +22,7 @@ func planDataplane(in *Input, p *Plan) {
 // grantTakeover lets a holder of another namespace take from the giver.
 func grantTakeover(in *Input, p *Plan) {
 	name := gateway.Name{Namespace: in.From.Namespace, Name: "takeover-" + in.From.Name.Name}
-	g := &gatewayv1.ReferenceGrant{ObjectMeta: meta(name)}
+	g := &gatewayv1.ReferenceGrant{ObjectMeta: metaOf(name)}
 	g.TypeMeta = metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: "ReferenceGrant"}
 	group := func(k Kind) gatewayv1.Group {
 		if k == Gateway {
@@ -45,15 +45,12 @@ func planTakeover(in *Input, p *Plan) {
 		p.Steps = []string{"Nothing can be done yet: see the notes that are Blocked."}
 		return
 	}
-	p.Annotations = []Annotation{
-		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
-		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
-	}
+	p.Annotations = ask(in)
 	if len(p.Objects) > 0 {
 		p.Steps = append(p.Steps, fmt.Sprintf("Write %s, as field manager %s.", objectWords(p.Objects), FieldManager))
 	}
 	p.Steps = append(p.Steps,
-		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, AnnotationHandover, p.Annotations[0].Value, in.To, AnnotationTakeover, p.Annotations[1].Value))
+		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, AnnotationHandover, in.To.Seen(in.From.Namespace), in.To, AnnotationTakeover, in.From.Seen(in.To.Namespace)))
 	if in.Cluster.RefusesSecondOwner {
 		p.Steps = append(p.Steps,
 			fmt.Sprintf("%s becomes a holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)),

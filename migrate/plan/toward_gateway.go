@@ -69,7 +69,7 @@ func (t *toGateway) frame() bool {
 	if t.class = chooseClass(in, p); t.class == nil {
 		return false
 	}
-	t.will = &gatewayv1.Gateway{ObjectMeta: meta(in.To.Name)}
+	t.will = &gatewayv1.Gateway{ObjectMeta: metaOf(in.To.Name)}
 	t.will.APIVersion, t.will.Kind = gatewayv1.GroupVersion.String(), "Gateway"
 	t.will.Spec.GatewayClassName = gatewayv1.ObjectName(t.class.Name)
 	for _, a := range p.Addresses {

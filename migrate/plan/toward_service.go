@@ -173,7 +173,7 @@ func planServiceToService(in *Input, p *Plan) {
 
 // copyOf is a Service that does what another does, with Fairlead's class.
 func copyOf(in *Input, p *Plan, svc *corev1.Service, key string) *corev1.Service {
-	out := &corev1.Service{ObjectMeta: meta(in.To.Name), Spec: *svc.Spec.DeepCopy()}
+	out := &corev1.Service{ObjectMeta: metaOf(in.To.Name), Spec: *svc.Spec.DeepCopy()}
 	out.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}
 	for k, v := range svc.Labels {
 		if k != labelManagedBy {
