@@ -28,6 +28,8 @@ func TestDependencies(t *testing.T) {
 		{"announcer/bgp", []string{"k8s.io/", "sigs.k8s.io/", module, "github.com/osrg/gobgp/v3/pkg/server"}, true},
 		{"announcer/agent", []string{module + "controllers", module + "service", module + "allocator"}, false},
 		{"cmd/fairlead-speaker", []string{module + "controllers", module + "service", module + "allocator"}, false},
+		{"migrate/plan", append(clients, module+"controllers", module+"announcer", module+"gateway/xds", module+"gateway/feed", module+"migrate/drive"), false},
+		{"migrate/drive", []string{module + "controllers", module + "announcer", module + "gateway/xds", module + "gateway/feed", module + "cmd/kubectl-fairlead"}, false},
 		{"api/v1alpha1", append(clients, module+"controllers", module+"service", module+"allocator", module+"announcer"), false},
 		{"controllers", []string{module + "announcer/l2", module + "announcer/agent", module + "announcer/members"}, false},
 	} {
