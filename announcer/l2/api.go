@@ -19,6 +19,9 @@ type Announcement struct {
 	// RFC 4862 section 5.4). It is false when the address is taken over from another speaker. It matters until the
 	// address is announced; a change of it afterwards changes nothing.
 	Probe bool
+	// Hold asks as Probe does, and then waits: the address is not answered for before a wish without Hold comes. If nobody
+	// else has shown up until then, that wish need not ask any more. A deputy takes no notice of it.
+	Hold bool
 	// Deputy answers on behalf of another node: by interface name, the hardware address to answer with. An interface that
 	// is not named here stays silent. A deputy sends nothing unasked. Nil means that this node answers with its own
 	// hardware addresses.
@@ -195,6 +198,8 @@ const (
 	Answering
 	// Contested: another host has it and we keep silent; we ask again now and then.
 	Contested
+	// Waiting: nobody else has it, and it is not to be announced yet.
+	Waiting
 )
 
 // String is the phase's name.
@@ -206,6 +211,8 @@ func (p Phase) String() string {
 		return "Answering"
 	case Contested:
 		return "Contested"
+	case Waiting:
+		return "Waiting"
 	}
 	return "unknown"
 }
