@@ -11,10 +11,10 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/annotating"
-	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/auditing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/addresses"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/annotating"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/announcers"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/auditing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/importing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
