@@ -14,9 +14,11 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/addresses"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/announcers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/explain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/peers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/pools"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/status"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/version"
 )
 
@@ -34,10 +36,12 @@ Exit codes, for scripts:
 // commands are all commands, in the order of help.
 func commands(env *kube.Env) []*cobra.Command {
 	return []*cobra.Command{
+		explain.Command(env),
 		addresses.Command(env),
 		pools.Command(env),
 		announcers.Command(env),
 		peers.Command(env),
+		status.Command(env),
 		version.Command(env),
 	}
 }
