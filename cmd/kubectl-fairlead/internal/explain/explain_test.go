@@ -117,4 +117,6 @@ func TestPartly(t *testing.T) {
 	s.Speakers, s.Nodes, s.Pools, s.Partly = nil, nil, nil, true
 	s.Slices = map[types.NamespacedName][]discoveryv1.EndpointSlice{}
 	golden.Result(t, "partly.txt", Service(&s.Snapshot, s.services["legacy"]))
+	s.Addresses = nil
+	golden.Result(t, "partly-without-ledger.txt", Service(&s.Snapshot, s.services["legacy"]))
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -31,7 +32,10 @@ func Service(s *Snapshot, svc *corev1.Service) *Report {
 		r.decide(s, a, me)
 	}
 	r.checkService(svc, held)
-	r.showService(svc, held)
+	r.showService(svc)
+	if !s.Partly {
+		r.compareStatus(svc, held)
+	}
 	for _, a := range held {
 		r.announce(s, a)
 	}
@@ -130,7 +134,7 @@ func (r *Report) checkService(svc *corev1.Service, held []*v1alpha1.Address) {
 		if len(r.Problems) == 0 { // the same problem of the wish, else
 			r.wrong(address.Message, "")
 		}
-	case len(held) > 0:
+	case len(held) > 0 || address != nil:
 	case class != "" && class != v1alpha1.LoadBalancerClass:
 		r.wrong(fmt.Sprintf("The Service is of class %s, which is another controller's.", class),
 			"Make a Service of class "+v1alpha1.LoadBalancerClass+" if Fairlead shall serve it: a class cannot be changed.")
@@ -147,28 +151,31 @@ func (r *Report) checkService(svc *corev1.Service, held []*v1alpha1.Address) {
 }
 
 // showService adds what the status shows, and who wrote it.
-func (r *Report) showService(svc *corev1.Service, held []*v1alpha1.Address) {
+func (r *Report) showService(svc *corev1.Service) {
 	writers := fields.Writers(svc, "status", "status", "loadBalancer", "ingress")
-	var shown []string
 	for _, e := range svc.Status.LoadBalancer.Ingress {
-		value := e.IP
-		if value == "" {
-			value = e.Hostname
-		}
-		shown = append(shown, value)
-		r.Status = append(r.Status, Shown{Value: value, Writers: writers, Note: writersNote(writers)})
+		r.Status = append(r.Status, Shown{Value: cmp.Or(e.IP, e.Hostname), Writers: writers, Note: writersNote(writers)})
 	}
-	if len(shown) == 0 {
+	if len(r.Status) == 0 {
 		r.Status = append(r.Status, Shown{})
 	}
+}
+
+// compareStatus says where the status and the ledger differ.
+func (r *Report) compareStatus(svc *corev1.Service, held []*v1alpha1.Address) {
+	me := v1alpha1.HolderReference{Kind: service.KindService, Namespace: svc.Namespace, Name: svc.Name}
+	var shown []string
+	for _, e := range r.Status {
+		shown = append(shown, e.Value)
+	}
 	for _, a := range held {
-		if h := holderOf(a, v1alpha1.HolderReference{Kind: service.KindService, Namespace: svc.Namespace, Name: svc.Name}); h.State == v1alpha1.AddressBound && !slices.Contains(shown, a.Spec.Address) {
+		if h := holderOf(a, me); h.State == v1alpha1.AddressBound && !slices.Contains(shown, a.Spec.Address) {
 			r.wrong(fmt.Sprintf("%s is the Service's and does not stand in its status.", a.Spec.Address), "If that lasts, another controller may take it out: see the writers of the status, and the controller's log.")
 		}
 	}
 	for _, value := range shown {
 		if _, err := netip.ParseAddr(value); err == nil && !slices.ContainsFunc(held, func(a *v1alpha1.Address) bool { return a.Spec.Address == value }) {
-			r.wrong(fmt.Sprintf("%s stands in the status and is not the Service's in the ledger.", value), "Another controller wrote it, or has left it behind: "+writersNote(writers)+".")
+			r.wrong(fmt.Sprintf("%s stands in the status and is not the Service's in the ledger.", value), "Another controller wrote it, or has left it behind: "+writersNote(r.Status[0].Writers)+".")
 		}
 	}
 }
