@@ -1,4 +1,4 @@
-package explain
+package chain
 
 import (
 	"net/netip"

@@ -1,4 +1,4 @@
-package explain
+package chain
 
 import (
 	"fmt"
@@ -33,13 +33,13 @@ func Address(s *Snapshot, ip netip.Addr) *Report {
 			note += ", sharing key " + h.SharingKey
 		}
 		r.Asked = append(r.Asked, Asked{Value: words.Reference(h.HolderReference), Origin: "ports " + words.Ports(h.Ports), Note: note})
-		if name := servedBy(h); name.Name != "" && !slices.Contains(seen, name) {
+		if name := ServedBy(h); name.Name != "" && !slices.Contains(seen, name) {
 			seen = append(seen, name)
 		}
 	}
 	r.announce(s, a)
 	for _, name := range seen {
-		h := a.Spec.Holders[slices.IndexFunc(a.Spec.Holders, func(h v1alpha1.AddressHolder) bool { return servedBy(&h) == name })]
+		h := a.Spec.Holders[slices.IndexFunc(a.Spec.Holders, func(h v1alpha1.AddressHolder) bool { return ServedBy(&h) == name })]
 		r.serve(s, name, h.ExternalTrafficPolicy, h.Kind == "Gateway")
 	}
 	return r

@@ -1,10 +1,9 @@
-// Package explain is `kubectl fairlead explain`: the whole chain of one Service,
-// Gateway or address on one screen, from what is asked for to who announces it and
-// who answers, what stops it, and what to do.
+// Package chain follows one Service, Gateway or address from what is asked for to who
+// announces it and who answers, and says what stops it and what to do.
 //
-// The shell (command.go, read.go) reads a Snapshot; Service, Gateway and Address
-// make a Report of it and know no cluster.
-package explain
+// It is pure: Service, Gateway and Address make a Report of a Snapshot. Package
+// explain reads that from a cluster.
+package chain
 
 import (
 	"time"
@@ -37,8 +36,8 @@ type Snapshot struct {
 	Now    time.Time
 }
 
-// held are the Addresses that a holder has, in order.
-func (s *Snapshot) held(r v1alpha1.HolderReference) []*v1alpha1.Address {
+// Held are the Addresses that a holder has, in order.
+func (s *Snapshot) Held(r v1alpha1.HolderReference) []*v1alpha1.Address {
 	var out []*v1alpha1.Address
 	for i := range s.Addresses {
 		if holderOf(&s.Addresses[i], r) != nil {
@@ -58,8 +57,8 @@ func holderOf(a *v1alpha1.Address, r v1alpha1.HolderReference) *v1alpha1.Address
 	return nil
 }
 
-// servedBy is the Service whose endpoints decide where a holder can be served.
-func servedBy(h *v1alpha1.AddressHolder) types.NamespacedName {
+// ServedBy is the Service whose endpoints decide where a holder can be served.
+func ServedBy(h *v1alpha1.AddressHolder) types.NamespacedName {
 	name := h.Endpoints
 	if name == "" && h.Kind == "Service" {
 		name = h.Name

@@ -1,4 +1,4 @@
-package explain
+package chain
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func Gateway(s *Snapshot, gw *gatewayv1.Gateway) *Report {
 	}
 	r.checkClass(s, gw)
 	r.askGateway(gw)
-	held := s.held(me)
+	held := s.Held(me)
 	for _, a := range held {
 		r.decide(s, a, me)
 	}
@@ -161,7 +161,7 @@ func (r *Report) envoys(s *Snapshot, held []*v1alpha1.Address, me v1alpha1.Holde
 	var seen []types.NamespacedName
 	for _, a := range held {
 		h := holderOf(a, me)
-		if name := servedBy(h); name.Name != "" && !slices.Contains(seen, name) {
+		if name := ServedBy(h); name.Name != "" && !slices.Contains(seen, name) {
 			seen = append(seen, name)
 			r.serve(s, name, h.ExternalTrafficPolicy, true)
 		}

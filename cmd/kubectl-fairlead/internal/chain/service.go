@@ -1,4 +1,4 @@
-package explain
+package chain
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ import (
 func Service(s *Snapshot, svc *corev1.Service) *Report {
 	r := &Report{Kind: service.KindService, Namespace: svc.Namespace, Name: svc.Name, About: aboutService(svc), Problems: []Problem{}, Partly: s.Partly}
 	me := v1alpha1.HolderReference{Kind: service.KindService, Namespace: svc.Namespace, Name: svc.Name}
-	held := s.held(me)
+	held := s.Held(me)
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer && len(held) == 0 {
 		r.wrong(fmt.Sprintf("The Service is of type %s and asks for no address.", svc.Spec.Type), "Set spec.type to LoadBalancer if it shall have one.")
 		return r

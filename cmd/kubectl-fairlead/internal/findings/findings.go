@@ -1,8 +1,6 @@
-// Package status is `kubectl fairlead status`: what is wrong now, worst first.
-//
-// The shell (command.go) reads a Snapshot; Of makes a list of findings of it and knows
-// no cluster.
-package status
+// Package findings says what is wrong in a cluster, worst first. It is pure: Of makes a
+// Report of a Snapshot, which package status reads.
+package findings
 
 import (
 	"cmp"
