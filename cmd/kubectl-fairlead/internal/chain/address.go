@@ -58,7 +58,7 @@ func (r *Report) keep(s *Snapshot, a *v1alpha1.Address) {
 	case a.Spec.State == v1alpha1.AddressReserved:
 		d.Note = "set aside: nobody gets it"
 	case a.Spec.State == v1alpha1.AddressPending:
-		r.wrong(a.Spec.Address+" is Pending: it waits until every address that its holder needs is the holder's own.", "Look at the controller's log if that lasts for more than a moment.")
+		r.pending(a.Spec.Address)
 	}
 	r.Decided = append(r.Decided, d)
 }

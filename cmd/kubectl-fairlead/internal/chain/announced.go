@@ -27,11 +27,14 @@ func (r *Report) decide(s *Snapshot, a *v1alpha1.Address, me v1alpha1.HolderRefe
 		d.With = append(d.With, words.Reference(h.HolderReference))
 	}
 	if d.State == v1alpha1.AddressPending {
-		r.wrong(a.Spec.Address+" is Pending: it waits until every address that the holder needs is its own.",
-			"Look at the controller's log if that lasts for more than a moment.")
+		r.pending(a.Spec.Address)
 	}
 	d.age = output.Age(d.Since, s.Now)
 	r.Decided = append(r.Decided, d)
+}
+
+func (r *Report) pending(address string) {
+	r.wrong(address+" is Pending: it waits until every address that the holder needs is its own.", "Look at the controller's log if that lasts for more than a moment.")
 }
 
 // announce adds who announces an address.
@@ -42,7 +45,7 @@ func (r *Report) announce(s *Snapshot, a *v1alpha1.Address) {
 	out := Announced{Address: a.Spec.Address, Layer2: a.Status.Layer2, Next: s.nextInLine(a), BGP: a.Status.BGP}
 	if c := words.NotAnnounced(a); c != nil {
 		out.Reason, out.Message = c.Reason, c.Message
-		r.wrong(fmt.Sprintf("%s is not announced (%s). %s", a.Spec.Address, c.Reason, c.Message), "")
+		r.wrong(fmt.Sprintf("%s is not announced (%s). %s", a.Spec.Address, c.Reason, c.Message), words.Remedy(c.Reason))
 	}
 	if l := a.Status.Layer2; l != nil {
 		r.checkAnnouncer(s, a.Spec.Address, l.Node)
@@ -57,7 +60,8 @@ func (r *Report) checkAnnouncer(s *Snapshot, address, node string) {
 	}
 	i := slices.IndexFunc(s.Speakers, func(x v1alpha1.SpeakerStatus) bool { return x.Name == node })
 	if i < 0 {
-		r.wrong(fmt.Sprintf("%s is said to be announced by %s, which has no SpeakerStatus.", address, node), "Is the node gone, or its speaker? See: kubectl fairlead announcers.")
+		r.wrong(fmt.Sprintf("%s is said to be announced by %s, which has no SpeakerStatus.", address, node),
+			"Is the node gone, or its speaker? See: kubectl fairlead announcers.")
 		return
 	}
 	for _, c := range s.Speakers[i].Status.Conditions {

@@ -115,7 +115,8 @@ func (r *Report) showGateway(gw *gatewayv1.Gateway, held []*v1alpha1.Address) {
 		case c.Status == metav1.ConditionFalse:
 			r.wrong(fmt.Sprintf("The Gateway is not %s (%s). %s", kind, c.Reason, c.Message), "")
 		case c.ObservedGeneration < gw.Generation:
-			r.wrong(fmt.Sprintf("%s speaks of generation %d, and the Gateway is at %d.", kind, c.ObservedGeneration, gw.Generation), "Does a controller lead? Look at its pods and log.")
+			r.wrong(fmt.Sprintf("%s speaks of generation %d, and the Gateway is at %d.", kind, c.ObservedGeneration, gw.Generation),
+				"Does a controller lead? Look at its pods and log.")
 		}
 	}
 }

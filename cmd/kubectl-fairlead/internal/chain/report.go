@@ -186,8 +186,34 @@ func (r *Report) end(out *strings.Builder) {
 	}
 	out.WriteString("Wrong:\n")
 	for i, p := range r.Problems {
-		fmt.Fprintf(out, "  %d. %s\n", i+1, strings.TrimSpace(p.What+" "+p.Do))
+		for j, line := range wrapped(strings.TrimSpace(p.What+" "+p.Do), lineWidth) {
+			number := fmt.Sprintf("%d.", i+1)
+			if j > 0 {
+				number = ""
+			}
+			fmt.Fprintf(out, "  %-3s%s\n", number, line)
+		}
 	}
+}
+
+// lineWidth is how wide sentences are written, which have no columns to keep.
+const lineWidth = 110
+
+// wrapped breaks a text between words.
+func wrapped(text string, width int) []string {
+	var out []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == "":
+			line = word
+		case len(line)+1+len(word) > width:
+			out, line = append(out, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(out, line)
 }
 
 func each[T any, R row | []row](list []T, of func(T) R) []row {

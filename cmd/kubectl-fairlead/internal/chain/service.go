@@ -170,12 +170,15 @@ func (r *Report) compareStatus(svc *corev1.Service, held []*v1alpha1.Address) {
 	}
 	for _, a := range held {
 		if h := holderOf(a, me); h.State == v1alpha1.AddressBound && !slices.Contains(shown, a.Spec.Address) {
-			r.wrong(fmt.Sprintf("%s is the Service's and does not stand in its status.", a.Spec.Address), "If that lasts, another controller may take it out: see the writers of the status, and the controller's log.")
+			r.wrong(fmt.Sprintf("%s is the Service's and does not stand in its status.", a.Spec.Address),
+				"If that lasts, another controller may take it out: see the writers of the status, and the controller's log.")
 		}
 	}
 	for _, value := range shown {
-		if _, err := netip.ParseAddr(value); err == nil && !slices.ContainsFunc(held, func(a *v1alpha1.Address) bool { return a.Spec.Address == value }) {
-			r.wrong(fmt.Sprintf("%s stands in the status and is not the Service's in the ledger.", value), "Another controller wrote it, or has left it behind: "+writersNote(r.Status[0].Writers)+".")
+		inLedger := slices.ContainsFunc(held, func(a *v1alpha1.Address) bool { return a.Spec.Address == value })
+		if _, err := netip.ParseAddr(value); err == nil && !inLedger {
+			r.wrong(fmt.Sprintf("%s stands in the status and is not the Service's in the ledger.", value),
+				"Another controller wrote it, or has left it behind: "+writersNote(r.Status[0].Writers)+".")
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -24,7 +25,7 @@ func addresses(s *Snapshot) []Finding {
 		a := &s.Addresses[i]
 		f := Finding{Kind: "Address", Name: a.Spec.Address, See: "kubectl fairlead explain address " + a.Spec.Address}
 		if c := words.NotAnnounced(a); c != nil {
-			f.Severity, f.What, f.Why = Down, "not announced: "+c.Reason, c.Message
+			f.Severity, f.What, f.Why = Down, "not announced: "+c.Reason, strings.TrimSpace(c.Message+" "+words.Remedy(c.Reason))
 			out = append(out, f)
 			continue
 		}
