@@ -49,7 +49,8 @@ func TestAnnouncers(t *testing.T) {
 	}
 	addresses := []v1alpha1.Address{
 		address("172.30.0.110", "node2", ""), address("172.30.0.20", "node2", ""), address("fd00::1", "node1", ""),
-		address("172.30.0.21", "node2", "02:00:00:00:00:01"), address("172.30.0.22", "gone", ""), {Spec: v1alpha1.AddressSpec{Address: "172.30.0.23"}},
+		address("172.30.0.21", "node2", "02:00:00:00:00:01"), address("172.30.0.22", "gone", ""),
+		{Spec: v1alpha1.AddressSpec{Address: "172.30.0.23"}},
 	}
 	nodes := []corev1.Node{node("node1", corev1.ConditionTrue), node("node2", corev1.ConditionTrue), node("node3", corev1.ConditionUnknown), node("node4", corev1.ConditionTrue)}
 	golden.Result(t, "announcers.txt", Of(speakers, addresses, nodes, noon))

@@ -95,7 +95,9 @@ func Of(speakers []v1alpha1.SpeakerStatus, peers []v1alpha1.BGPPeer, now time.Ti
 			})
 		}
 	}
-	slices.SortFunc(out.Sessions, func(a, b Session) int { return cmp.Or(strings.Compare(a.Peer, b.Peer), strings.Compare(a.Node, b.Node)) })
+	slices.SortFunc(out.Sessions, func(a, b Session) int {
+		return cmp.Or(strings.Compare(a.Peer, b.Peer), strings.Compare(a.Node, b.Node))
+	})
 	return out
 }
 

@@ -30,7 +30,8 @@ func TestAnnounced(t *testing.T) {
 			v1alpha1.AddressStatus{
 				Layer2:     &v1alpha1.Layer2Announcement{Node: "node2", TakenBy: "02:00:00:00:00:01"},
 				Conditions: []metav1.Condition{{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: "AddressInUse"}},
-			}, "", "AddressInUse",
+			},
+			"", "AddressInUse",
 		},
 		{"told why not", v1alpha1.AddressBound, v1alpha1.AddressStatus{Conditions: []metav1.Condition{told}}, "", "NoAdvertisement"},
 		{"not told", v1alpha1.AddressBound, v1alpha1.AddressStatus{}, "", "Unknown"},
