@@ -124,7 +124,7 @@ func everyController() []known {
 			managers:  []string{"kube-vip-cloud-provider"},
 			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS"},
 		{name: "Cilium LB-IPAM", source: imports.Cilium, groups: []string{"cilium.io"},
-			parts:     []part{{"operator", image(`(cilium/)?operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
+			parts:     []part{{"operator", image(`cilium/operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
 			kinds:     []string{"CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy", "CiliumBGPClusterConfig"},
 			managers:  []string{"cilium-operator-generic", "cilium-operator"},
 			classless: withPool("cilium.io", "CiliumLoadBalancerIPPool", ""), classWay: "its option defaultLBServiceIPAM=none"},
@@ -169,7 +169,7 @@ func controllersIn(s *Snapshot) []Controller {
 func (k *known) in(s *Snapshot) (Controller, bool) {
 	c := Controller{Name: k.name, managers: k.managers, classWay: k.classWay, source: k.source, leftover: k.leftover}
 	var found []*Container
-	there, ready := map[string]bool{}, map[string]bool{}
+	there, ready, wanted := map[string]bool{}, map[string]int{}, map[string]int{}
 	for i := range s.Workloads {
 		w := &s.Workloads[i]
 		for j := range w.Containers {
@@ -182,18 +182,12 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 			if c.Version == "" {
 				c.Version = versionOf(w.Containers[j].Image)
 			}
-			if w.Ready > 0 {
-				ready[p], c.Running = true, true
-			}
-			c.Parts = append(c.Parts, partWords(p, w))
+			ready[p], wanted[p] = ready[p]+w.Ready, wanted[p]+w.Wanted
+			c.Running = c.Running || w.Ready > 0
 			break
 		}
 	}
-	for _, p := range k.parts {
-		if !ready[p.name] && !slices.Contains(c.missing, p.name) && len(there) > 0 {
-			c.missing = append(c.missing, p.name)
-		}
-	}
+	c.parts(k, there, ready, wanted)
 	c.count(k, s)
 	c.TakesClassless = len(found) > 0 && k.classless(s, found)
 	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
@@ -208,11 +202,28 @@ func (k *known) partOf(image string) string {
 	return ""
 }
 
-func partWords(p string, w *Workload) string {
-	if w.Kind == "DaemonSet" || w.Ready != w.Wanted {
-		return fmt.Sprintf("%s (%d of %d ready)", p, w.Ready, w.Wanted)
+// parts says which parts there are, and which are missing.
+func (c *Controller) parts(k *known, there map[string]bool, ready, wanted map[string]int) {
+	told := map[string]bool{}
+	for _, p := range k.parts {
+		if told[p.name] || len(there) == 0 {
+			continue
+		}
+		told[p.name] = true
+		if there[p.name] {
+			c.Parts = append(c.Parts, partWords(p.name, ready[p.name], wanted[p.name]))
+		}
+		if ready[p.name] == 0 {
+			c.missing = append(c.missing, p.name)
+		}
 	}
-	return p
+}
+
+func partWords(part string, ready, wanted int) string {
+	if wanted > 1 || ready != wanted {
+		return fmt.Sprintf("%s (%d of %d ready)", part, ready, wanted)
+	}
+	return part
 }
 
 // count counts the kinds of a controller, and the objects of some of them.
