@@ -96,6 +96,13 @@ func TestFindings(t *testing.T) {
 		{"only kinds", func(_ *testing.T, s *Snapshot) { s.Workloads = nil }, []string{"2 kinds of MetalLB and nothing that serves them"}},
 		{"pools that overlap", func(t *testing.T, s *Snapshot) {
 			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
+		}, nil},
+		{"pools that overlap while both give", func(t *testing.T, s *Snapshot) {
+			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
+			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
+			mine, name := lb("mine", "192.0.2.8", "fairlead"), v1alpha1.LoadBalancerClass
+			mine.Spec.LoadBalancerClass = &name
+			s.Cluster.Services = []corev1.Service{mine}
 		}, []string{"Pool public of metallb (192.0.2.0-192.0.2.15)"}},
 		{"ours overlap", func(_ *testing.T, s *Snapshot) {
 			s.Cluster.Pools = []v1alpha1.IPAddressPool{ours("a", "192.0.2.0/29"), ours("b", "192.0.2.0/28", "192.0.2.9-192.0.2.1")}
