@@ -190,8 +190,10 @@ func TestGateways(t *testing.T) {
 		return gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayv1.GatewayController(controller)}}
 	}
 	s := Snapshot{
-		GatewayClasses: []gatewayv1.GatewayClass{class("eg2", "gateway.envoyproxy.io/gatewayclass-controller"), class("eg", "gateway.envoyproxy.io/gatewayclass-controller"), class("istio", "istio.io/gateway-controller"),
-			class("nginx", "gateway.nginx.org/nginx-gateway-controller"), class("cilium", "io.cilium/gateway-controller"), class("x", "example.com/x")},
+		GatewayClasses: []gatewayv1.GatewayClass{
+			class("eg2", "gateway.envoyproxy.io/gatewayclass-controller"), class("eg", "gateway.envoyproxy.io/gatewayclass-controller"), class("istio", "istio.io/gateway-controller"),
+			class("nginx", "gateway.nginx.org/nginx-gateway-controller"), class("cilium", "io.cilium/gateway-controller"), class("x", "example.com/x"),
+		},
 		Gateways: []gatewayv1.Gateway{{Spec: gatewayv1.GatewaySpec{GatewayClassName: "eg"}}, {Spec: gatewayv1.GatewaySpec{GatewayClassName: "gone"}}},
 	}
 	got := map[string]Gateways{}
