@@ -210,6 +210,9 @@ func words(list []string) string {
 // halves tells of controllers that are there in part only.
 func (a *audit) halves() {
 	for _, c := range a.report.Controllers {
+		if (c.source == imports.Cilium || c.source == imports.Calico) && !c.TakesClassless {
+			continue // it is the network, and gives no addresses
+		}
 		switch {
 		case !c.Running && len(c.Parts) > 0:
 			a.find(fmt.Sprintf("%s is there, and none of its %s is ready.", c.Name, words(c.missing)),

@@ -93,6 +93,9 @@ func TestFindings(t *testing.T) {
 		{"a controller at zero, speakers gone", func(_ *testing.T, s *Snapshot) {
 			s.Workloads = []Workload{workload("Deployment", "quay.io/metallb/controller:v0.16.1", 0, 0)}
 		}, []string{"none of its controller and speaker is ready"}},
+		{"Calico for pods only", func(_ *testing.T, s *Snapshot) {
+			s.Workloads = append(s.Workloads, workload("DaemonSet", "docker.io/calico/node:v3.32.0", 3, 3))
+		}, nil},
 		{"only kinds", func(_ *testing.T, s *Snapshot) { s.Workloads = nil }, []string{"2 kinds of MetalLB and nothing that serves them"}},
 		{"pools that overlap", func(t *testing.T, s *Snapshot) {
 			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
@@ -162,6 +165,7 @@ func TestServices(t *testing.T) {
 func TestControllers(t *testing.T) {
 	for image, want := range map[string]string{
 		"quay.io/metallb/controller:v0.16.1":                  "MetalLB 0.16.1",
+		"ghcr.io/kube-vip/kube-vip-iptables:v1.0.0":           "kube-vip 1.0.0",
 		"ghcr.io/kube-vip/kube-vip:v1.0.0":                    "kube-vip 1.0.0",
 		"ghcr.io/kube-vip/kube-vip-cloud-provider:v0.0.12":    "kube-vip-cloud-provider 0.0.12",
 		"quay.io/cilium/operator-generic:v1.20.0@sha256:aa":   "Cilium LB-IPAM 1.20.0",

@@ -111,6 +111,11 @@ func withPool(group, kind string, uses string) func(*Snapshot, []*Container) boo
 }
 
 func everyController() []known {
+	return append(withPools(), withoutPools()...)
+}
+
+// withPools are those whose configuration can be imported.
+func withPools() []known {
 	return []known{
 		{
 			name: "MetalLB", source: imports.MetalLB, groups: []string{"metallb.io"}, leftover: true,
@@ -123,11 +128,6 @@ func everyController() []known {
 			name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
 			managers:  []string{"kube-vip"},
 			classless: unlessEnv("lb_class_only", "lb_class_name"), classWay: "its setting lb_class_only",
-		},
-		{
-			name: "kube-vip-cloud-provider", parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
-			managers:  []string{"kube-vip-cloud-provider"},
-			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS",
 		},
 		{
 			name: "Cilium LB-IPAM", source: imports.Cilium, groups: []string{"cilium.io"},
@@ -154,6 +154,17 @@ func everyController() []known {
 			parts:    []part{{"controller", image(`openelb(-controller)?`)}, {"speaker", image(`openelb-speaker`)}},
 			kinds:    []string{"Eip", "BgpPeer"},
 			managers: []string{"openelb-controller", "openelb-manager"}, classless: never,
+		},
+	}
+}
+
+// withoutPools are the others.
+func withoutPools() []known {
+	return []known{
+		{
+			name: "kube-vip-cloud-provider", parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
+			managers:  []string{"kube-vip-cloud-provider"},
+			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS",
 		},
 		{
 			name: "ChiselOperator", groups: []string{"chisel-operator.io"}, parts: []part{{"operator", image(`chisel-operator`)}},
