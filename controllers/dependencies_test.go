@@ -17,6 +17,10 @@ func TestDependencies(t *testing.T) {
 		prefix bool // of import paths
 	}{
 		{"allocator", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
+		{"migrate/imports", append(clients, module+"controllers", module+"service"), false},
+		{"migrate/forecast", append(clients, module+"controllers", module+"announcer", module+"migrate/imports"), false},
+		{"migrate/annotations", append(clients, module+"controllers", module+"announcer", module+"migrate/imports"), false},
+		{"migrate/audit", append(clients, module+"controllers", module+"announcer"), false},
 		{"pools", append(clients, module+"controllers", module+"service", module+"announcer"), false},
 		{"service", append(clients, module+"controllers", module+"announcer"), false},
 		{"gateway", append(clients, module+"controllers", module+"service", module+"announcer", "github.com/envoyproxy/go-control-plane/envoy"), false},

@@ -64,8 +64,11 @@ func TestRewrite(t *testing.T) {
 		{"the field", newService(field("192.0.2.7")), false, map[string]string{ours: "192.0.2.7"}, ""},
 		{"the field and the same annotation", newService(field("192.0.2.7"), annotated("metallb.io/loadBalancerIPs", "192.0.2.7")), false, map[string]string{ours: "192.0.2.7"}, ""},
 		{"an overridden field", newService(field("192.0.2.9"), annotated("metallb.io/loadBalancerIPs", "192.0.2.7")), false, map[string]string{ours: "192.0.2.7"}, ""},
-		{"everything of MetalLB", newService(annotated("metallb.universe.tf/loadBalancerIPs", "192.0.2.7, 2001:DB8::7", "metallb.io/address-pool", "public", "metallb.io/allow-shared-ip", "a b")), false,
-			map[string]string{ours: "192.0.2.7,2001:db8::7", "fairlead.dev/pool": "public", "fairlead.dev/sharing-key": "a b"}, ""},
+		{
+			"everything of MetalLB", newService(annotated("metallb.universe.tf/loadBalancerIPs", "192.0.2.7, 2001:DB8::7", "metallb.io/address-pool", "public", "metallb.io/allow-shared-ip", "a b")), false,
+			map[string]string{ours: "192.0.2.7,2001:db8::7", "fairlead.dev/pool": "public", "fairlead.dev/sharing-key": "a b"},
+			"",
+		},
 		{"Calico's list", newService(annotated("projectcalico.org/loadBalancerIPs", `["192.0.2.7"]`)), false, map[string]string{ours: "192.0.2.7"}, ""},
 		{"two that clash", newService(annotated("metallb.io/loadBalancerIPs", "192.0.2.7", "kube-vip.io/loadbalancerIPs", "192.0.2.8")), false, nil, "contradict each other"},
 		{"no address", newService(annotated("kube-vip.io/loadbalancerIPs", "0.0.0.0")), false, nil, "by DHCP"},
@@ -74,8 +77,11 @@ func TestRewrite(t *testing.T) {
 		{"pinned", newService(shows("192.0.2.7", "2001:db8::7")), true, map[string]string{ours: "192.0.2.7,2001:db8::7"}, ""},
 		{"not pinned", newService(shows("192.0.2.7")), false, nil, ""},
 		{"pinned beside a wish", newService(field("192.0.2.9"), shows("192.0.2.7", "2001:db8::7")), true, map[string]string{ours: "192.0.2.9,2001:db8::7"}, ""},
-		{"across namespaces", newService(annotated("lbipam.cilium.io/sharing-key", "k", "lbipam.cilium.io/sharing-cross-namespace", "edge")), false,
-			map[string]string{"fairlead.dev/sharing-key": "k", "lbipam.cilium.io/sharing-cross-namespace": "edge"}, ""},
+		{
+			"across namespaces", newService(annotated("lbipam.cilium.io/sharing-key", "k", "lbipam.cilium.io/sharing-cross-namespace", "edge")), false,
+			map[string]string{"fairlead.dev/sharing-key": "k", "lbipam.cilium.io/sharing-cross-namespace": "edge"},
+			"",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := tt.svc.DeepCopy()

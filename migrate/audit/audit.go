@@ -210,6 +210,9 @@ func words(list []string) string {
 // halves tells of controllers that are there in part only.
 func (a *audit) halves() {
 	for _, c := range a.report.Controllers {
+		if (c.source == imports.Cilium || c.source == imports.Calico) && !c.TakesClassless {
+			continue // it is the network, and gives no addresses
+		}
 		switch {
 		case !c.Running && len(c.Parts) > 0:
 			a.find(fmt.Sprintf("%s is there, and none of its %s is ready.", c.Name, words(c.missing)),
@@ -240,7 +243,7 @@ func (a *audit) overlaps() {
 	for _, p := range books.SetPools(list) {
 		a.find(p.String(), "Until then its older pool counts.")
 	}
-	if !strings.HasPrefix(a.report.Pools, "Fairlead") {
+	if !strings.HasPrefix(a.report.Pools, "Fairlead") || !a.gives() {
 		return
 	}
 	ours := pools.Addresses(list)
@@ -253,12 +256,26 @@ func (a *audit) overlaps() {
 			p, _ := pools.Read(&r.Pools[i])
 			for _, x := range p.Ranges {
 				if ours.OverlapsRange(rangeOf(x)) {
-					a.find(fmt.Sprintf("Pool %s of %s (%s) has addresses that a pool of Fairlead has too, and both controllers run.", p.Name, source, x),
+					a.find(fmt.Sprintf("Pool %s of %s (%s) has addresses that a pool of Fairlead has too, and both controllers give addresses.", p.Name, source, x),
 						"Each may give such an address to another Service. Take the range out of one of the two until the other controller has ended.")
 				}
 			}
 		}
 	}
+}
+
+// gives tells whether Fairlead gives addresses now, beside the others.
+func (a *audit) gives() bool {
+	for _, c := range a.report.Controllers {
+		if c.Name != "Fairlead" || !c.Running {
+			continue
+		}
+		if c.TakesClassless {
+			return true
+		}
+		return slices.ContainsFunc(a.Cluster.Services, func(svc corev1.Service) bool { return service.Ours(&svc, service.Config{}) })
+	}
+	return false
 }
 
 func (a *audit) running(source imports.Source) bool {

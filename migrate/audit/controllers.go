@@ -111,47 +111,78 @@ func withPool(group, kind string, uses string) func(*Snapshot, []*Container) boo
 }
 
 func everyController() []known {
+	return append(withPools(), withoutPools()...)
+}
+
+// withPools are those whose configuration can be imported.
+func withPools() []known {
 	return []known{
-		{name: "MetalLB", source: imports.MetalLB, groups: []string{"metallb.io"}, leftover: true,
+		{
+			name: "MetalLB", source: imports.MetalLB, groups: []string{"metallb.io"}, leftover: true,
 			parts:     []part{{"controller", image(`(metallb/|metallb-)controller`)}, {"speaker", image(`(metallb/|metallb-)speaker`)}},
 			kinds:     []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer"},
 			managers:  []string{"controller", "metallb-controller"},
-			classless: unlessArg("lb-class"), classWay: "its flag --lb-class (chart: loadBalancerClass)"},
-		{name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
+			classless: unlessArg("lb-class"), classWay: "its flag --lb-class (chart: loadBalancerClass)",
+		},
+		{
+			name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
 			managers:  []string{"kube-vip"},
-			classless: unlessEnv("lb_class_only", "lb_class_name"), classWay: "its setting lb_class_only"},
-		{name: "kube-vip-cloud-provider", parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
-			managers:  []string{"kube-vip-cloud-provider"},
-			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS"},
-		{name: "Cilium LB-IPAM", source: imports.Cilium, groups: []string{"cilium.io"},
-			parts:     []part{{"operator", image(`(cilium/)?operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
+			classless: unlessEnv("lb_class_only", "lb_class_name"), classWay: "its setting lb_class_only",
+		},
+		{
+			name: "Cilium LB-IPAM", source: imports.Cilium, groups: []string{"cilium.io"},
+			parts:     []part{{"operator", image(`cilium/operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
 			kinds:     []string{"CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy", "CiliumBGPClusterConfig"},
 			managers:  []string{"cilium-operator-generic", "cilium-operator"},
-			classless: withPool("cilium.io", "CiliumLoadBalancerIPPool", ""), classWay: "its option defaultLBServiceIPAM=none"},
-		{name: "PureLB", source: imports.PureLB, groups: []string{"purelb.io"}, leftover: true,
+			classless: withPool("cilium.io", "CiliumLoadBalancerIPPool", ""), classWay: "its option defaultLBServiceIPAM=none",
+		},
+		{
+			name: "PureLB", source: imports.PureLB, groups: []string{"purelb.io"}, leftover: true,
 			parts:     []part{{"allocator", image(`purelb/(purelb/)?allocator`)}, {"agent", image(`purelb/(purelb/)?lbnodeagent`)}},
 			kinds:     []string{"ServiceGroup"},
 			managers:  []string{"allocator", "purelb-allocator"},
-			classless: always, classWay: "DEFAULT_ANNOUNCER unset, and class purelb.io/purelb on its Services"},
-		{name: "Calico", source: imports.Calico, groups: []string{"projectcalico.org"},
+			classless: always, classWay: "DEFAULT_ANNOUNCER unset, and class purelb.io/purelb on its Services",
+		},
+		{
+			name: "Calico", source: imports.Calico, groups: []string{"projectcalico.org"},
 			parts:     []part{{"controllers", image(`calico/kube-controllers`)}, {"node", image(`calico/node`)}},
 			managers:  []string{"kube-controllers"},
-			classless: withPool("projectcalico.org", "IPPool", "LoadBalancer"), classWay: "assignIPs: RequestedServicesOnly in its KubeControllersConfiguration"},
-		{name: "OpenELB", source: imports.OpenELB, groups: []string{"network.kubesphere.io"}, leftover: true,
+			classless: withPool("projectcalico.org", "IPPool", "LoadBalancer"), classWay: "assignIPs: RequestedServicesOnly in its KubeControllersConfiguration",
+		},
+		{
+			name: "OpenELB", source: imports.OpenELB, groups: []string{"network.kubesphere.io"}, leftover: true,
 			parts:    []part{{"controller", image(`openelb(-controller)?`)}, {"speaker", image(`openelb-speaker`)}},
 			kinds:    []string{"Eip", "BgpPeer"},
-			managers: []string{"openelb-controller", "openelb-manager"}, classless: never},
-		{name: "ChiselOperator", groups: []string{"chisel-operator.io"}, parts: []part{{"operator", image(`chisel-operator`)}},
+			managers: []string{"openelb-controller", "openelb-manager"}, classless: never,
+		},
+	}
+}
+
+// withoutPools are the others.
+func withoutPools() []known {
+	return []known{
+		{
+			name: "kube-vip-cloud-provider", parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
+			managers:  []string{"kube-vip-cloud-provider"},
+			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS",
+		},
+		{
+			name: "ChiselOperator", groups: []string{"chisel-operator.io"}, parts: []part{{"operator", image(`chisel-operator`)}},
 			managers:  []string{"chisel-operator"},
-			classless: unlessEnv("LOAD_BALANCER_CLASS"), classWay: "its setting LOAD_BALANCER_CLASS (from 0.6.0)"},
-		{name: "k3s servicelb", parts: []part{{"pods", image(`klipper-lb`)}}, managers: []string{"k3s", "k3s-supervisor@"},
-			classless: always, classWay: "start k3s with --disable=servicelb"},
-		{name: "Fairlead", parts: []part{{"controller", image(`fairlead-controller`)}, {"speaker", image(`fairlead-speaker`)}},
+			classless: unlessEnv("LOAD_BALANCER_CLASS"), classWay: "its setting LOAD_BALANCER_CLASS (from 0.6.0)",
+		},
+		{
+			name: "k3s servicelb", parts: []part{{"pods", image(`klipper-lb`)}}, managers: []string{"k3s", "k3s-supervisor@"},
+			classless: always, classWay: "start k3s with --disable=servicelb",
+		},
+		{
+			name: "Fairlead", parts: []part{{"controller", image(`fairlead-controller`)}, {"speaker", image(`fairlead-speaker`)}},
 			managers: []string{"fairlead"},
 			classless: func(_ *Snapshot, found []*Container) bool {
 				on, _ := strconv.ParseBool(argOf(found, "default-class"))
 				return on || slices.ContainsFunc(found, func(c *Container) bool { return slices.Contains(c.Args, "--default-class") })
-			}, classWay: "services.defaultClass=false in its chart"},
+			}, classWay: "services.defaultClass=false in its chart",
+		},
 	}
 }
 
@@ -169,7 +200,7 @@ func controllersIn(s *Snapshot) []Controller {
 func (k *known) in(s *Snapshot) (Controller, bool) {
 	c := Controller{Name: k.name, managers: k.managers, classWay: k.classWay, source: k.source, leftover: k.leftover}
 	var found []*Container
-	there, ready := map[string]bool{}, map[string]bool{}
+	there, ready, wanted := map[string]bool{}, map[string]int{}, map[string]int{}
 	for i := range s.Workloads {
 		w := &s.Workloads[i]
 		for j := range w.Containers {
@@ -182,18 +213,12 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 			if c.Version == "" {
 				c.Version = versionOf(w.Containers[j].Image)
 			}
-			if w.Ready > 0 {
-				ready[p], c.Running = true, true
-			}
-			c.Parts = append(c.Parts, partWords(p, w))
+			ready[p], wanted[p] = ready[p]+w.Ready, wanted[p]+w.Wanted
+			c.Running = c.Running || w.Ready > 0
 			break
 		}
 	}
-	for _, p := range k.parts {
-		if !ready[p.name] && !slices.Contains(c.missing, p.name) && len(there) > 0 {
-			c.missing = append(c.missing, p.name)
-		}
-	}
+	c.parts(k, there, ready, wanted)
 	c.count(k, s)
 	c.TakesClassless = len(found) > 0 && k.classless(s, found)
 	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
@@ -208,11 +233,28 @@ func (k *known) partOf(image string) string {
 	return ""
 }
 
-func partWords(p string, w *Workload) string {
-	if w.Kind == "DaemonSet" || w.Ready != w.Wanted {
-		return fmt.Sprintf("%s (%d of %d ready)", p, w.Ready, w.Wanted)
+// parts says which parts there are, and which are missing.
+func (c *Controller) parts(k *known, there map[string]bool, ready, wanted map[string]int) {
+	told := map[string]bool{}
+	for _, p := range k.parts {
+		if told[p.name] || len(there) == 0 {
+			continue
+		}
+		told[p.name] = true
+		if there[p.name] {
+			c.Parts = append(c.Parts, partWords(p.name, ready[p.name], wanted[p.name]))
+		}
+		if ready[p.name] == 0 {
+			c.missing = append(c.missing, p.name)
+		}
 	}
-	return p
+}
+
+func partWords(part string, ready, wanted int) string {
+	if wanted > 1 || ready != wanted {
+		return fmt.Sprintf("%s (%d of %d ready)", part, ready, wanted)
+	}
+	return part
 }
 
 // count counts the kinds of a controller, and the objects of some of them.

@@ -77,7 +77,7 @@ type Wish struct{ Value, Origin string }
 
 // Of gives the outcome of every Service of type LoadBalancer, by namespace and name.
 func Of(c Cluster) []Outcome {
-	f := &forecast{Cluster: c, books: allocator.New(), refused: map[allocator.Key][]allocator.Refusal{}}
+	f := &forecast{Cluster: c, books: allocator.New(), refused: map[allocator.Key][]allocator.Refusal{}, began: map[allocator.Key][]netip.Addr{}}
 	f.load()
 	mine := f.mine()
 	f.adopt(mine)
@@ -101,6 +101,8 @@ type forecast struct {
 	books   *allocator.Books
 	inPool  func(netip.Addr) bool
 	refused map[allocator.Key][]allocator.Refusal
+	// began is what a Service has before anybody is decided.
+	began map[allocator.Key][]netip.Addr
 }
 
 func (f *forecast) load() {
@@ -164,6 +166,10 @@ func (f *forecast) adopt(mine []*corev1.Service) {
 			continue
 		}
 		f.refused[key] = f.books.Adopt(f.Now, f.read(svc).Claim, shown).Refused
+	}
+	for _, svc := range mine {
+		key := service.KeyOf(svc)
+		f.began[key] = slices.Clone(f.books.Held(key))
 	}
 }
 

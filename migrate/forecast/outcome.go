@@ -22,7 +22,7 @@ func (f *forecast) outcome(svc *corev1.Service, d allocator.Decision) Outcome {
 		return out
 	}
 	out.Gets = d.Addresses
-	out.Verdict = verdict(&out, f.books.Held(service.KeyOf(svc)))
+	out.Verdict = verdict(&out, f.began[service.KeyOf(svc)])
 	for _, p := range r.Problems {
 		out.Why = append(out.Why, p.String())
 	}
@@ -47,30 +47,24 @@ func wishes(c *allocator.Claim) []Wish {
 	return out
 }
 
-func verdict(o *Outcome, held []netip.Addr) Verdict {
+// verdict compares what a Service has with what it would have. What it had in the
+// books and gave up is its own wish; what it could not even begin with is lost.
+func verdict(o *Outcome, began []netip.Addr) Verdict {
 	gets := addresses(o.Gets)
-	kept := !slices.ContainsFunc(o.Has, func(a netip.Addr) bool { return !slices.Contains(gets, a) })
+	lost := func(a netip.Addr) bool { return !slices.Contains(gets, a) }
 	switch {
 	case len(o.Has) == 0 && len(gets) == 0:
 		return Waits
 	case len(o.Has) == 0:
 		return Given
-	case kept && len(gets) == len(o.Has):
-		if slices.ContainsFunc(o.Gets, func(a allocator.Assigned) bool { return a.Origin == "" }) {
-			return Adopted
-		}
-		return Same
-	case kept, len(gets) > 0 && len(held) > 0 && !lost(o, gets):
+	case slices.ContainsFunc(o.Has, func(a netip.Addr) bool { return lost(a) && !slices.Contains(began, a) }):
+		return Conflict
+	case slices.ContainsFunc(o.Has, lost), len(gets) > len(o.Has):
 		return Changes
+	case slices.ContainsFunc(o.Gets, func(a allocator.Assigned) bool { return a.Origin == "" }):
+		return Adopted
 	}
-	return Conflict
-}
-
-// lost tells whether an address is lost that the Service asks for.
-func lost(o *Outcome, gets []netip.Addr) bool {
-	return slices.ContainsFunc(o.Has, func(a netip.Addr) bool {
-		return !slices.Contains(gets, a) && slices.ContainsFunc(o.Asks, func(w Wish) bool { return w.Value == a.String() })
-	})
+	return Same
 }
 
 func addresses(list []allocator.Assigned) []netip.Addr {

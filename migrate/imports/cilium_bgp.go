@@ -30,6 +30,8 @@ func (r *reader) ciliumBGP() {
 		templates[o.name] = r.ciliumTemplate(o)
 	}
 	for _, o := range clusters {
+		o.note(ToDo, "", nil, "A router keeps one session with an address of a node, and Cilium has it while its configuration is there.",
+			"Remove the peers from Cilium when Fairlead takes over; where Cilium has to stay for other routes, let the router have a second neighbor for Fairlead (another sourceAddress), or let Cilium go on announcing and create no BGPPeer.")
 		nodes := o.spec.selector("nodeSelector")
 		for _, i := range o.spec.subs("bgpInstances") {
 			r.ciliumInstance(o, i, nodes, templates)

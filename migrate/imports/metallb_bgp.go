@@ -47,8 +47,11 @@ func (r *reader) metallbProfile(o *object) {
 		low, high int64
 		to        **int32
 	}{
-		{"receiveInterval", 10, 60000, &p.ReceiveInterval}, {"transmitInterval", 10, 60000, &p.TransmitInterval},
-		{"detectMultiplier", 2, 255, &p.DetectMultiplier}, {"echoInterval", 10, 60000, &p.EchoInterval}, {"minimumTtl", 1, 254, &p.MinimumTTL},
+		{"receiveInterval", 10, 60000, &p.ReceiveInterval},
+		{"transmitInterval", 10, 60000, &p.TransmitInterval},
+		{"detectMultiplier", 2, 255, &p.DetectMultiplier},
+		{"echoInterval", 10, 60000, &p.EchoInterval},
+		{"minimumTtl", 1, 254, &p.MinimumTTL},
 	} {
 		if v, ok := s.between(n.name, n.low, n.high); ok {
 			*n.to = ptr.To(int32(v))

@@ -15,16 +15,16 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/diff"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/gather"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/migrate/annotations"
+	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/pools"
 	"github.com/fairlead/fairlead/service"
-
-	"github.com/fairlead/fairlead/allocator"
 )
 
 const long = `Rewrites what a Service asks for from spec.loadBalancerIP and the annotations of MetalLB, kube-vip, Cilium, PureLB,
@@ -78,7 +78,7 @@ type options struct {
 
 // runFiles rewrites manifests.
 func runFiles(env *kube.Env, o options) error {
-	all := Annotations{files: true}
+	all := Annotations{}
 	for _, name := range o.files {
 		before, err := readFile(env, name)
 		if err != nil {
@@ -147,26 +147,9 @@ func runCluster(ctx context.Context, env *kube.Env, args []string, o options) er
 	if err != nil {
 		return err
 	}
-	var pool []allocator.Pool
-	for i := range c.Pools {
-		p, _ := pools.Read(&c.Pools[i])
-		pool = append(pool, p)
-	}
-	set := pools.Addresses(pool)
-	all := Annotations{}
-	var todo []*annotations.Rewritten
-	for _, svc := range list {
-		around := service.Surroundings{NamespaceLabels: c.Namespaces[svc.Namespace], InPool: set.Contains}
-		w := annotations.Rewrite(svc, around, annotations.Options{Pin: o.pin})
-		all.add(w)
-		d, err := liveDiff(svc, w)
-		if err != nil {
-			return err
-		}
-		all.diffs = append(all.diffs, d)
-		if len(w.Changes) > 0 {
-			todo = append(todo, w)
-		}
+	all, todo, err := rewrite(&c, list, o)
+	if err != nil {
+		return err
 	}
 	if o.apply {
 		if err := write(ctx, env, todo); err != nil {
@@ -174,10 +157,36 @@ func runCluster(ctx context.Context, env *kube.Env, args []string, o options) er
 		}
 		all.Applied = true
 	}
-	if err := env.Print(&all); err != nil {
+	if err := env.Print(all); err != nil {
 		return err
 	}
 	return env.End(r, all.wrong())
+}
+
+// rewrite rewrites Services, and gives those that change.
+func rewrite(c *forecast.Cluster, list []*corev1.Service, o options) (*Annotations, []*annotations.Rewritten, error) {
+	var pool []allocator.Pool
+	for i := range c.Pools {
+		p, _ := pools.Read(&c.Pools[i])
+		pool = append(pool, p)
+	}
+	set := pools.Addresses(pool)
+	all := &Annotations{}
+	var todo []*annotations.Rewritten
+	for _, svc := range list {
+		around := service.Surroundings{NamespaceLabels: c.Namespaces[svc.Namespace], InPool: set.Contains}
+		w := annotations.Rewrite(svc, around, annotations.Options{Pin: o.pin})
+		all.add(w)
+		d, err := liveDiff(svc, w)
+		if err != nil {
+			return nil, nil, err
+		}
+		all.diffs = append(all.diffs, d)
+		if len(w.Changes) > 0 {
+			todo = append(todo, w)
+		}
+	}
+	return all, todo, nil
 }
 
 // chosen are the Services that are named, or all load balancers in scope.
@@ -264,7 +273,6 @@ type Annotations struct {
 
 	diffs []string
 	text  string
-	files bool
 }
 
 // Service is what becomes of one.

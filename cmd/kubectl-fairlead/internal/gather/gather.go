@@ -100,7 +100,8 @@ func ofKind(ctx context.Context, r *kube.Reader, k imports.Kind) ([]unstructured
 	return nil, nil
 }
 
-// Workloads reads Deployments, StatefulSets and DaemonSets.
+// Workloads reads Deployments, StatefulSets and DaemonSets, and the pods that
+// kubelets start by themselves, as kube-vip is often run.
 func Workloads(ctx context.Context, r *kube.Reader) ([]audit.Workload, error) {
 	var deployments appsv1.DeploymentList
 	var sets appsv1.StatefulSetList
@@ -129,6 +130,32 @@ func Workloads(ctx context.Context, r *kube.Reader) ([]audit.Workload, error) {
 	for i := range daemons.Items {
 		d := &daemons.Items[i]
 		add("DaemonSet", d.ObjectMeta, &d.Spec.Template.Spec, d.Status.NumberReady, d.Status.DesiredNumberScheduled)
+	}
+	static, err := staticPods(ctx, r)
+	return append(out, static...), err
+}
+
+func staticPods(ctx context.Context, r *kube.Reader) ([]audit.Workload, error) {
+	var list corev1.PodList
+	if err := r.List(ctx, &list, client.InNamespace(metav1.NamespaceSystem)); err != nil {
+		return nil, err
+	}
+	var out []audit.Workload
+	for i := range list.Items {
+		p := &list.Items[i]
+		if owner := metav1.GetControllerOf(p); owner == nil || owner.Kind != "Node" {
+			continue
+		}
+		w := audit.Workload{Kind: "Pod", Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Wanted: 1}
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+				w.Ready = 1
+			}
+		}
+		for j := range p.Spec.Containers {
+			w.Containers = append(w.Containers, container(&p.Spec.Containers[j]))
+		}
+		out = append(out, w)
 	}
 	return out, nil
 }

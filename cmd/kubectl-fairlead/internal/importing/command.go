@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/gather"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
@@ -74,10 +76,10 @@ func run(ctx context.Context, env *kube.Env, source imports.Source, o options) e
 	}
 	out := newImport(source, made)
 	if r != nil {
-		if err := out.check(ctx, env, r, made); err != nil {
+		if err := out.compare(ctx, r); err != nil {
 			return err
 		}
-		if err := out.compare(ctx, r); err != nil {
+		if err := out.check(ctx, env, r); err != nil {
 			return err
 		}
 	}
@@ -137,18 +139,14 @@ func readFile(env *kube.Env, name string) ([]byte, error) {
 
 // check asks the allocator for the Services of the cluster, with the imported pools
 // beside those that are there.
-func (i *Import) check(ctx context.Context, env *kube.Env, r *kube.Reader, made *imports.Result) error {
+func (i *Import) check(ctx context.Context, env *kube.Env, r *kube.Reader) error {
 	c, err := gather.Cluster(ctx, r)
 	if err != nil {
 		return err
 	}
-	there := map[string]bool{}
-	for n := range made.Pools {
-		there[made.Pools[n].Name] = true
-	}
-	pools := made.Pools
+	pools := i.pools()
 	for n := range c.Pools {
-		if !there[c.Pools[n].Name] {
+		if !slices.ContainsFunc(pools, func(p v1alpha1.IPAddressPool) bool { return p.Name == c.Pools[n].Name }) {
 			pools = append(pools, c.Pools[n])
 		}
 	}
@@ -178,7 +176,6 @@ func (i *Import) apply(ctx context.Context, env *kube.Env) error {
 		case o.live == nil:
 			err = c.Create(ctx, o.object)
 		case o.diff != "":
-			o.object.SetResourceVersion(o.live.GetResourceVersion())
 			err = c.Update(ctx, o.object)
 		default:
 			continue
@@ -211,11 +208,11 @@ func (i *Import) compare(ctx context.Context, r *kube.Reader) error {
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-		if there {
-			o.live = live
-			if err := o.differ(); err != nil {
-				return err
-			}
+		if !there {
+			continue
+		}
+		if err := o.over(live); err != nil {
+			return err
 		}
 	}
 	return nil

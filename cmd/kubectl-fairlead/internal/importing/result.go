@@ -1,12 +1,12 @@
 package importing
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -71,12 +71,47 @@ func difference(o *forecast.Outcome) Difference {
 	return d
 }
 
-// differ finds out whether an object says something else than the one that is there.
-func (o *object) differ() error {
-	same, err := sameSpec(o.object, o.live)
-	if err != nil || same {
-		return err
+// over puts an object over the one that is there: what the import says nothing of
+// stays as it is there.
+func (o *object) over(live client.Object) error {
+	o.live = live
+	want, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.object)
+	if err != nil {
+		return fmt.Errorf("comparing %s %s: %w", o.kind, o.object.GetName(), err)
 	}
+	both, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
+	if err != nil {
+		return fmt.Errorf("comparing %s %s: %w", o.kind, o.object.GetName(), err)
+	}
+	spec, _ := both["spec"].(map[string]any)
+	if spec == nil {
+		spec = map[string]any{}
+		both["spec"] = spec
+	}
+	changes, _ := want["spec"].(map[string]any)
+	maps.Copy(spec, changes)
+	merged, ok := live.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("a %T cannot be written", live)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(both, merged); err != nil {
+		return fmt.Errorf("comparing %s %s: %w", o.kind, o.object.GetName(), err)
+	}
+	if more := o.object.GetLabels(); len(more) > 0 {
+		all := maps.Clone(more)
+		for name, value := range live.GetLabels() {
+			if _, ok := more[name]; !ok {
+				all[name] = value
+			}
+		}
+		merged.SetLabels(all)
+	}
+	o.object = merged
+	return o.differ()
+}
+
+// differ shows how an object differs from the one that is there.
+func (o *object) differ() error {
 	before, err := imports.Manifest(o.live)
 	if err != nil {
 		return err
@@ -89,25 +124,15 @@ func (o *object) differ() error {
 	return nil
 }
 
-// sameSpec compares what would be written with what is there. Fields that are left
-// out stand at the API server's defaults there, and are not compared.
-func sameSpec(want, live client.Object) (bool, error) {
-	var w, l struct{ Spec map[string]any }
-	for o, to := range map[client.Object]any{want: &w, live: &l} {
-		text, err := json.Marshal(o)
-		if err != nil {
-			return false, fmt.Errorf("comparing %s: %w", o.GetName(), err)
-		}
-		if err := json.Unmarshal(text, to); err != nil {
-			return false, fmt.Errorf("comparing %s: %w", o.GetName(), err)
+// pools are the imported pools as they would stand in the cluster.
+func (i *Import) pools() []v1alpha1.IPAddressPool {
+	var out []v1alpha1.IPAddressPool
+	for n := range i.objects {
+		if p, ok := i.objects[n].object.(*v1alpha1.IPAddressPool); ok {
+			out = append(out, *p)
 		}
 	}
-	for name, v := range w.Spec {
-		if !equality.Semantic.DeepEqual(v, l.Spec[name]) {
-			return false, nil
-		}
-	}
-	return true, nil
+	return out
 }
 
 func (i *Import) wrong() bool {
@@ -171,8 +196,11 @@ func (i *Import) summary(w io.Writer, applied bool) {
 			fmt.Fprintf(w, "  %s has %s and would have %s (%s). %s\n", d.Service, strings.Join(d.Has, ","), orNone(strings.Join(d.Gets, ",")), d.Verdict, strings.Join(d.Why, " "))
 		}
 	}
-	written := 0
+	written, open := 0, 0
 	for n := range i.objects {
+		if o := &i.objects[n]; o.live == nil || o.diff != "" {
+			open++
+		}
 		if o := &i.objects[n]; o.diff != "" {
 			fmt.Fprint(w, strings.TrimSuffix(o.diff, "\n")+"\n")
 		}
@@ -183,6 +211,8 @@ func (i *Import) summary(w io.Writer, applied bool) {
 	switch {
 	case applied:
 		fmt.Fprintf(w, "%d objects of %s written.\n", written, v1alpha1.GroupVersion.Group)
+	case len(i.objects) > 0 && open == 0:
+		fmt.Fprintln(w, "All of it is in the cluster already.")
 	case len(i.objects) > 0:
 		fmt.Fprintln(w, "Nothing was written: --apply creates the objects.")
 	}

@@ -1,0 +1,215 @@
+package audit
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/forecast"
+	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/service"
+)
+
+func workload(kind, image string, ready, wanted int, args ...string) Workload {
+	return Workload{Kind: kind, Namespace: "system", Name: "w", Containers: []Container{{Image: image, Args: args, Env: map[string]string{}}}, Ready: ready, Wanted: wanted}
+}
+
+func metallb() []Workload {
+	return []Workload{workload("Deployment", "quay.io/metallb/controller:v0.16.1", 1, 1), workload("DaemonSet", "quay.io/metallb/speaker:v0.16.1", 3, 3)}
+}
+
+func foreign(t *testing.T, text string) []unstructured.Unstructured {
+	t.Helper()
+	out, err := imports.Decode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+const metallbPool = `apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: public, namespace: metallb-system}
+spec: {addresses: ["192.0.2.0/28"]}
+`
+
+// lb is a Service of port 80 whose status was written by a manager.
+func lb(name, ip, manager string) corev1.Service {
+	s := corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, Ports: []corev1.ServicePort{{Port: 80}}},
+	}
+	if ip != "" {
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip}}
+	}
+	if manager != "" {
+		s.ManagedFields = []metav1.ManagedFieldsEntry{{
+			Manager: manager, Operation: "Update", Subresource: "status", Time: &metav1.Time{Time: time.Unix(100, 0)},
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:loadBalancer":{"f:ingress":{}}}}`),
+		}}
+	}
+	return s
+}
+
+func ours(name string, ranges ...v1alpha1.AddressRange) v1alpha1.IPAddressPool {
+	return v1alpha1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.IPAddressPoolSpec{Addresses: ranges}}
+}
+
+func snapshot(change func(*Snapshot)) Snapshot {
+	s := Snapshot{Workloads: metallb(), CRDs: []string{"ipaddresspools.metallb.io", "bgppeers.metallb.io"}}
+	s.Config = service.Config{Default: true}
+	change(&s)
+	return s
+}
+
+func TestFindings(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		in   func(t *testing.T, s *Snapshot)
+		want []string // one for each finding, in its words
+	}{
+		{"MetalLB alone", func(*testing.T, *Snapshot) {}, nil},
+		{"nothing at all", func(_ *testing.T, s *Snapshot) { s.Workloads, s.CRDs = nil, nil }, nil},
+		{"two for Services without a class", func(_ *testing.T, s *Snapshot) {
+			s.Workloads = append(s.Workloads, workload("Deployment", "ghcr.io/fyralabs/chisel-operator:v0.7.1", 1, 1))
+		}, []string{"MetalLB and ChiselOperator each take Services without a class"}},
+		{"klipper beside MetalLB", func(_ *testing.T, s *Snapshot) {
+			s.Workloads = append(s.Workloads, workload("DaemonSet", "rancher/klipper-lb:v0.4.13", 3, 3), workload("DaemonSet", "rancher/klipper-lb:v0.4.13", 2, 3))
+		}, []string{"MetalLB and k3s servicelb"}},
+		{"a class for MetalLB", func(_ *testing.T, s *Snapshot) {
+			s.Workloads[0].Containers[0].Args = []string{"--port=7472", "--lb-class=metallb"}
+			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1, "--default-class=true"), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
+		}, nil},
+		{"Fairlead as default too", func(_ *testing.T, s *Snapshot) {
+			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1, "--default-class=true"), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
+		}, []string{"MetalLB and Fairlead"}},
+		{"speakers without a controller", func(_ *testing.T, s *Snapshot) { s.Workloads = s.Workloads[1:] }, []string{"Of MetalLB, controller is missing"}},
+		{"a controller at zero, speakers gone", func(_ *testing.T, s *Snapshot) {
+			s.Workloads = []Workload{workload("Deployment", "quay.io/metallb/controller:v0.16.1", 0, 0)}
+		}, []string{"none of its controller and speaker is ready"}},
+		{"Calico for pods only", func(_ *testing.T, s *Snapshot) {
+			s.Workloads = append(s.Workloads, workload("DaemonSet", "docker.io/calico/node:v3.32.0", 3, 3))
+		}, nil},
+		{"only kinds", func(_ *testing.T, s *Snapshot) { s.Workloads = nil }, []string{"2 kinds of MetalLB and nothing that serves them"}},
+		{"pools that overlap", func(t *testing.T, s *Snapshot) {
+			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
+		}, nil},
+		{"pools that overlap while both give", func(t *testing.T, s *Snapshot) {
+			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
+			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
+			mine, name := lb("mine", "192.0.2.8", "fairlead"), v1alpha1.LoadBalancerClass
+			mine.Spec.LoadBalancerClass = &name
+			s.Cluster.Services = []corev1.Service{mine}
+		}, []string{"Pool public of metallb (192.0.2.0-192.0.2.15)"}},
+		{"ours overlap", func(_ *testing.T, s *Snapshot) {
+			s.Cluster.Pools = []v1alpha1.IPAddressPool{ours("a", "192.0.2.0/29"), ours("b", "192.0.2.0/28", "192.0.2.9-192.0.2.1")}
+		}, []string{"192.0.2.9-192.0.2.1", "overlaps pool a"}},
+		{"one address in two statuses", func(t *testing.T, s *Snapshot) {
+			s.Foreign = foreign(t, metallbPool)
+			s.Cluster.Services = []corev1.Service{lb("a", "192.0.2.1", "controller"), lb("b", "192.0.2.1", "controller")}
+		}, []string{"192.0.2.1 stands in the statuses of shop/a and shop/b"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := Of(snapshot(func(s *Snapshot) { tt.in(t, s) }))
+			if len(r.Findings) != len(tt.want) {
+				t.Fatalf("found %+v, want %q", r.Findings, tt.want)
+			}
+			for i, f := range r.Findings {
+				if !strings.Contains(f.What, tt.want[i]) || f.Fix == "" {
+					t.Errorf("found %+v, want %q", f, tt.want[i])
+				}
+			}
+			if r.Wrong() != (len(r.Findings) > 0 || r.Changes > 0) {
+				t.Errorf("wrong: %v", r.Wrong())
+			}
+		})
+	}
+}
+
+func TestServices(t *testing.T) {
+	s := snapshot(func(s *Snapshot) {
+		s.Foreign = foreign(t, metallbPool)
+		pinned := lb("pinned", "192.0.2.2", "controller")
+		pinned.Spec.LoadBalancerIP = "192.0.2.2"
+		classed := lb("classed", "203.0.113.9", "someone-else")
+		name := "example.com/lb"
+		classed.Spec.LoadBalancerClass = &name
+		hostname := lb("named", "", "cloud")
+		hostname.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{Hostname: "lb.example"}}
+		s.Cluster.Services = []corev1.Service{pinned, lb("plain", "192.0.2.1", "controller"), classed, hostname}
+	})
+	r := Of(s)
+	if !strings.Contains(r.Pools, "metallb") || r.Changes != 1 {
+		t.Errorf("foretold by %s, %d changes", r.Pools, r.Changes)
+	}
+	want := map[string]Service{
+		"pinned":  {WrittenBy: "MetalLB", AskedBy: []string{"spec.loadBalancerIP"}, Verdict: forecast.Same},
+		"plain":   {WrittenBy: "MetalLB", Verdict: forecast.Adopted},
+		"classed": {WrittenBy: "someone-else", AskedBy: []string{"class example.com/lb"}, Verdict: forecast.NotTaken},
+		"named":   {WrittenBy: "cloud", Verdict: forecast.Given},
+	}
+	for _, got := range r.Services {
+		w := want[got.Name]
+		if got.WrittenBy != w.WrittenBy || got.Verdict != w.Verdict || strings.Join(got.AskedBy, " ") != strings.Join(w.AskedBy, " ") {
+			t.Errorf("%s is %+v, want %+v", got.Name, got, w)
+		}
+	}
+}
+
+func TestControllers(t *testing.T) {
+	for image, want := range map[string]string{
+		"quay.io/metallb/controller:v0.16.1":                  "MetalLB 0.16.1",
+		"ghcr.io/kube-vip/kube-vip-iptables:v1.0.0":           "kube-vip 1.0.0",
+		"ghcr.io/kube-vip/kube-vip:v1.0.0":                    "kube-vip 1.0.0",
+		"ghcr.io/kube-vip/kube-vip-cloud-provider:v0.0.12":    "kube-vip-cloud-provider 0.0.12",
+		"quay.io/cilium/operator-generic:v1.20.0@sha256:aa":   "Cilium LB-IPAM 1.20.0",
+		"registry.gitlab.com/purelb/purelb/allocator:v0.13.0": "PureLB 0.13.0",
+		"docker.io/calico/kube-controllers:v3.32.0":           "Calico 3.32.0",
+		"docker.io/kubesphere/openelb-controller:v0.6.0":      "OpenELB 0.6.0",
+		"ghcr.io/fyralabs/chisel-operator:v0.7.1":             "ChiselOperator 0.7.1",
+		"rancher/klipper-lb:v0.4.13":                          "k3s servicelb 0.4.13",
+		"localhost:5000/fairlead-controller":                  "Fairlead ",
+		"quay.io/tigera/operator:v1.40.0":                     "",
+		"example.com/controller:v1":                           "",
+	} {
+		got := controllersIn(&Snapshot{Workloads: []Workload{workload("Deployment", image, 1, 1)}})
+		name := ""
+		if len(got) > 0 {
+			name = got[0].Name + " " + got[0].Version
+		}
+		if name != want || len(got) > 1 {
+			t.Errorf("%s is taken for %q, want %q", image, name, want)
+		}
+	}
+}
+
+func TestGateways(t *testing.T) {
+	class := func(name, controller string) gatewayv1.GatewayClass {
+		return gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayv1.GatewayController(controller)}}
+	}
+	s := Snapshot{
+		GatewayClasses: []gatewayv1.GatewayClass{
+			class("eg2", "gateway.envoyproxy.io/gatewayclass-controller"), class("eg", "gateway.envoyproxy.io/gatewayclass-controller"), class("istio", "istio.io/gateway-controller"),
+			class("nginx", "gateway.nginx.org/nginx-gateway-controller"), class("cilium", "io.cilium/gateway-controller"), class("x", "example.com/x"),
+		},
+		Gateways: []gatewayv1.Gateway{{Spec: gatewayv1.GatewaySpec{GatewayClassName: "eg"}}, {Spec: gatewayv1.GatewaySpec{GatewayClassName: "gone"}}},
+	}
+	got := map[string]Gateways{}
+	for _, g := range Of(s).Gateways {
+		got[g.Name] = g
+	}
+	for name, way := range map[string]string{"Envoy Gateway": wayExternal, "Istio": wayField, "NGINX Gateway Fabric": wayClass, "Cilium": wayVendor, "example.com/x": wayUnknown} {
+		if got[name].Asks != way || got[name].Fairlead == "" {
+			t.Errorf("%s: %+v", name, got[name])
+		}
+	}
+	if eg := got["Envoy Gateway"]; eg.Gateways != 1 || strings.Join(eg.Classes, ",") != "eg,eg2" {
+		t.Errorf("%+v", eg)
+	}
+}
