@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/version"
 )
 
@@ -30,6 +31,7 @@ Exit codes, for scripts:
 // commands are all commands, in the order of help.
 func commands(env *kube.Env) []*cobra.Command {
 	return []*cobra.Command{
+		migrate.Command(env),
 		version.Command(env),
 	}
 }
