@@ -72,8 +72,12 @@ format: ## Format the code
 images: ## OCI archives of the images for amd64 and arm64, and of Envoy for tests, into dist/
 	$(GO) run ./release images --version $(VERSION) --out dist
 
+.PHONY: plugin
+plugin: ## The kubectl plugin for this machine, into build/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/fairlead/fairlead/version.Version=$(VERSION)' -o build/ ./cmd/kubectl-fairlead
+
 .PHONY: dist
-dist: ## Images, chart and checksums of a release, into dist/
+dist: ## Images, chart, kubectl plugin and checksums of a release, into dist/
 	$(GO) run ./release all --version $(VERSION) --out dist
 
 .PHONY: clean

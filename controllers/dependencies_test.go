@@ -30,6 +30,11 @@ func TestDependencies(t *testing.T) {
 		{"migrate/plan", append(clients, module+"controllers", module+"announcer", module+"gateway/xds", module+"gateway/feed", module+"migrate/drive"), false},
 		{"migrate/drive", []string{module + "controllers", module + "announcer", module + "gateway/xds", module + "gateway/feed", module + "cmd/kubectl-fairlead"}, false},
 		{"api/v1alpha1", append(clients, module+"controllers", module+"service", module+"allocator", module+"announcer"), false},
+		{"cmd/kubectl-fairlead", []string{module + "controllers", module + "announcer/l2", module + "announcer/agent", module + "announcer/members", module + "announcer/bgp"}, false},
+		{"cmd/kubectl-fairlead/internal/chain", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
+		{"cmd/kubectl-fairlead/internal/findings", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
+		{"cmd/kubectl-fairlead/internal/words", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
+		{"cmd/kubectl-fairlead/internal/fields", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
 		{"controllers", []string{module + "announcer/l2", module + "announcer/agent", module + "announcer/members"}, false},
 	} {
 		t.Run(tt.pkg, func(t *testing.T) {

@@ -27,18 +27,26 @@ type program struct {
 	version            string // empty: that of the release
 }
 
-// compile builds a program for a platform and returns the file's path.
+// compile builds a program for Linux and returns the file's path.
 func compile(ctx context.Context, p program, arch, version, dir string) (string, error) {
-	out := filepath.Join(dir, arch, p.name)
+	return compileFor(ctx, p, "linux", arch, version, dir)
+}
+
+// compileFor builds a program for a platform and returns the file's path.
+func compileFor(ctx context.Context, p program, system, arch, version, dir string) (string, error) {
+	out := filepath.Join(dir, system, arch, p.name)
+	if system == "windows" {
+		out += ".exe"
+	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return "", fmt.Errorf("making the folder for %s: %w", out, err)
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath",
 		"-ldflags", "-s -w -X "+module+"/version.Version="+version, "-o", out, p.folder)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("building %s for %s: %w", p.name, arch, err)
+		return "", fmt.Errorf("building %s for %s/%s: %w", p.name, system, arch, err)
 	}
 	return out, nil
 }

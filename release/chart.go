@@ -41,9 +41,13 @@ func chartVersion(version string) string {
 
 // writeChecksums writes SHA256SUMS for the files of a folder.
 func writeChecksums(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "fairlead*"))
-	if err != nil {
-		return err
+	var files []string
+	for _, name := range []string{"fairlead*", plugin.name + "*"} {
+		found, err := filepath.Glob(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		files = append(files, found...)
 	}
 	sort.Strings(files)
 	var sums strings.Builder

@@ -1,5 +1,5 @@
 // Command release builds what users download: images as OCI archives, without a
-// container engine, and the chart.
+// container engine, the chart, and the kubectl plugin.
 package main
 
 import (
@@ -35,7 +35,7 @@ type options struct {
 
 func command() *cobra.Command {
 	var o options
-	root := &cobra.Command{Use: "release", Short: "Build images and chart", SilenceUsage: true}
+	root := &cobra.Command{Use: "release", Short: "Build images, chart and plugin", SilenceUsage: true}
 	root.PersistentFlags().StringVar(&o.version, "version", "", "version to stamp in, such as v0.1.0 (required)")
 	root.PersistentFlags().StringVar(&o.out, "out", "dist", "folder to write to")
 	root.PersistentFlags().StringVar(&o.repository, "repository", "ghcr.io/fairlead", "registry and folder in the images' names")
@@ -52,11 +52,15 @@ func command() *cobra.Command {
 	images.Flags().BoolVar(&o.envoy, "envoy", true, "write the test image of Envoy too")
 	root.AddCommand(
 		images,
-		&cobra.Command{Use: "all", Short: "Write images, chart and checksums", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		&cobra.Command{Use: "plugin", Short: "Write the kubectl plugin for each platform", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return o.plugins(c.Context()) }},
+		&cobra.Command{Use: "all", Short: "Write images, chart, the kubectl plugin and checksums", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.images(c.Context()); err != nil {
 				return err
 			}
 			if err := packageChart(filepath.Join("charts", "fairlead"), o.version, o.out); err != nil {
+				return err
+			}
+			if err := o.plugins(c.Context()); err != nil {
 				return err
 			}
 			return writeChecksums(o.out)

@@ -11,9 +11,15 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/addresses"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/announcers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/explain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/migrate"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/peers"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/pools"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/status"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/version"
 )
 
@@ -31,6 +37,12 @@ Exit codes, for scripts:
 // commands are all commands, in the order of help.
 func commands(env *kube.Env) []*cobra.Command {
 	return []*cobra.Command{
+		explain.Command(env),
+		addresses.Command(env),
+		pools.Command(env),
+		announcers.Command(env),
+		peers.Command(env),
+		status.Command(env),
 		migrate.Command(env),
 		version.Command(env),
 	}
