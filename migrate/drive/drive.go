@@ -67,7 +67,7 @@ func (d *Driver) Run(ctx context.Context, p *plan.Plan) (*Result, error) {
 		}
 	}
 	r := &Result{}
-	is := newProgress(d.limits.Grace, stale, start)
+	is := newProgress(p.Until, d.limits.Grace, stale, start)
 	why, err := d.follow(ctx, p, is, r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the takeover goes on without this command. Run it again to follow it, or take the annotation %s away from %s to roll back", err, plan.AnnotationTakeover, p.To)
@@ -136,10 +136,10 @@ func (d *Driver) follow(ctx context.Context, p *plan.Plan, is *progress, r *Resu
 
 // silence says where a takeover stands that took too long.
 func (d *Driver) silence(is *progress) string {
-	if is.phase == 0 {
-		return fmt.Sprintf("the controller said nothing of it within %s. See whether it runs, and whether its version knows takeovers: kubectl fairlead version", d.limits.Timeout)
+	if is.waits != "" {
+		return fmt.Sprintf("it was not done within %s. It stands at %s", d.limits.Timeout, is.waits)
 	}
-	return fmt.Sprintf("it was not done within %s, and stands at %s", d.limits.Timeout, plan.Phases[is.phase-1])
+	return fmt.Sprintf("the controller said nothing of it within %s. See whether it runs, and whether its version knows takeovers: kubectl fairlead version", d.limits.Timeout)
 }
 
 // undo calls a takeover back, and waits until the controller has no more to do

@@ -316,6 +316,14 @@ func TestRemoveFromGateway(t *testing.T) {
 	w.must(w.c.Create(t.Context(), gw))
 	d := New(w.c, time.Now, patient, func(Line) {})
 	p := w.plan()
+	change, err := d.Preview(t.Context(), p.Objects[0])
+	w.must(err)
+	if n := len(change.Before["spec"].(map[string]any)["listeners"].([]any)); n != 1 {
+		t.Errorf("before: %v", change.Before)
+	}
+	if n := len(change.After["spec"].(map[string]any)["listeners"].([]any)); n != 2 || change.After["status"] != nil {
+		t.Errorf("after: %v", change.After)
+	}
 	w.must(d.apply(t.Context(), p))
 	if n := len(w.gateway().Spec.Listeners); n != 2 {
 		t.Fatalf("%d listeners", n)

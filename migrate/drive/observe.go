@@ -65,17 +65,32 @@ func (d *Driver) observeOnce(ctx context.Context, p *plan.Plan, h plan.Holder, o
 		return err
 	}
 	defer w.Stop()
-	for e := range w.ResultChan() {
-		switch e.Type {
-		case watch.Added, watch.Modified:
-			if o, ok := e.Object.(client.Object); ok {
-				send(ctx, out, see(p, h, o))
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, open := <-w.ResultChan():
+			if !open {
+				return nil
 			}
-		case watch.Deleted:
-			send(ctx, out, sight{holder: h, gone: true})
-		case watch.Error:
-			return apierrors.FromObject(e.Object)
+			if err := d.heard(ctx, p, h, e, out); err != nil {
+				return err
+			}
 		}
+	}
+}
+
+// heard passes on what a watch tells.
+func (d *Driver) heard(ctx context.Context, p *plan.Plan, h plan.Holder, e watch.Event, out chan<- sight) error {
+	switch e.Type {
+	case watch.Added, watch.Modified:
+		if o, ok := e.Object.(client.Object); ok {
+			send(ctx, out, see(p, h, o))
+		}
+	case watch.Deleted:
+		send(ctx, out, sight{holder: h, gone: true})
+	case watch.Error:
+		return apierrors.FromObject(e.Object)
 	}
 	return nil
 }

@@ -38,10 +38,14 @@ type progress struct {
 	// annotations the controller sees half of what is asked for.
 	grace time.Duration
 
+	// until is the phase with which it is over.
+	until    string
 	at       time.Time
 	phase    int // how many of plan.Phases were reached
 	refusals map[plan.Holder]refusal
 	broken   string
+	// waits is what the controller waits for, or why it does not go on.
+	waits string
 }
 
 type refusal struct {
@@ -49,8 +53,8 @@ type refusal struct {
 	since time.Time
 }
 
-func newProgress(grace time.Duration, stale map[plan.Holder]metav1.Condition, now time.Time) *progress {
-	return &progress{stale: stale, grace: grace, at: now, refusals: map[plan.Holder]refusal{}}
+func newProgress(until string, grace time.Duration, stale map[plan.Holder]metav1.Condition, now time.Time) *progress {
+	return &progress{until: until, stale: stale, grace: grace, at: now, refusals: map[plan.Holder]refusal{}}
 }
 
 // see takes a sight in, and gives a line for a phase that was reached.
@@ -69,6 +73,10 @@ func (p *progress) see(s sight, now time.Time) *Line {
 	}
 	delete(p.stale, s.holder)
 	reached := slices.Index(plan.Phases, c.Reason) + 1
+	if reached == 0 && (c.Reason == plan.Waiting || c.Reason == plan.Returning) {
+		p.waits = words(s.holder, c)
+		return nil
+	}
 	if reached == 0 {
 		if had, ok := p.refusals[s.holder]; !ok || had.words != words(s.holder, c) {
 			p.refusals[s.holder] = refusal{words: words(s.holder, c), since: now}
@@ -76,6 +84,7 @@ func (p *progress) see(s sight, now time.Time) *Line {
 		return nil
 	}
 	delete(p.refusals, s.holder)
+	p.waits = words(s.holder, c)
 	if reached <= p.phase {
 		return nil
 	}
@@ -99,7 +108,7 @@ func (p *progress) finished(s sight) bool {
 	return s.condition != nil && s.condition.Reason == plan.Done && !p.old(s.holder, s.condition)
 }
 
-func (p *progress) done() bool { return p.phase == len(plan.Phases) }
+func (p *progress) done() bool { return p.phase > slices.Index(plan.Phases, p.until) }
 
 // failed says why the takeover will not come to its end; empty: it may. Until says
 // when a refusal that does not stand long enough yet will.
@@ -121,5 +130,5 @@ func (p *progress) failed(now time.Time) (why string, until time.Time) {
 
 // under tells whether a condition is that of a takeover that goes on.
 func under(c *metav1.Condition) bool {
-	return c != nil && c.Reason != plan.Done && slices.Contains(plan.Phases, c.Reason)
+	return c != nil && c.Reason != plan.Done && (c.Reason == plan.Returning || slices.Contains(plan.Phases, c.Reason))
 }

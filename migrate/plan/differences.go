@@ -143,7 +143,7 @@ func (t *toGateway) noteElse() {
 		t.p.note(Changed, "spec.trafficDistribution", fmt.Sprintf("%s counts for kube-proxy. Envoys choose among all ready pods.", *s.TrafficDistribution), "")
 	}
 	if s.LoadBalancerIP != "" {
-		t.p.note(Stays, "spec.loadBalancerIP", "It is deprecated, and not written by anything of Fairlead. The Gateway asks for the address in spec.addresses.",
+		t.p.note(Stays, "spec.loadBalancerIP", "It is deprecated. A new Gateway asks for the address in spec.addresses.",
 			"Remove it from the Service when the takeover is done.")
 	}
 	if raw := t.svc.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]; raw != "" && len(s.LoadBalancerSourceRanges) == 0 {
@@ -164,7 +164,7 @@ func (t *toGateway) noteOwnAddress() {
 		}
 	}
 	if len(other) > 0 {
-		t.p.note(Changed, t.in.To.String(), fmt.Sprintf("It has %s already. All its listeners are to be reached by %s too.", strings.Join(other, ", "), addressWords(t.p.Addresses)),
-			"If what it serves must not be seen there, use a Gateway of its own (--create).")
+		t.p.note(Lost, t.in.To.String(), fmt.Sprintf("It has %s, and is to have %s in its place: in the end it gives up what it has of the same family. All its listeners are reached by %s then.", strings.Join(other, ", "), addressWords(t.p.Addresses), addressWords(t.p.Addresses)),
+			"If clients use its own address, use a Gateway of its own (--create).")
 	}
 }

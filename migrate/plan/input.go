@@ -25,6 +25,9 @@ type Options struct {
 	// Class of a new holder: a GatewayClass, or the loadBalancerClass of a
 	// Service. Empty: the one GatewayClass of Fairlead, or Fairlead's own.
 	Class string
+	// Ports says what becomes of ports that the new holder has not: PortsKeep,
+	// PortsDrop, or empty: then nothing is done while there are any.
+	Ports string
 	// HTTP and Streams are ports of a Service to carry as HTTP, and as bytes,
 	// whatever their appProtocol says.
 	HTTP, Streams []int32

@@ -14,8 +14,19 @@ const (
 	AnnotationTakeover = "fairlead.dev/takeover"
 	// AnnotationHandover is on the old holder and names the new one.
 	AnnotationHandover = "fairlead.dev/handover"
+	// AnnotationHandoverPorts is on the old holder and says what becomes of ports
+	// that the new one has not: PortsKeep or PortsDrop.
+	AnnotationHandoverPorts = "fairlead.dev/handover-ports"
 	// ConditionTakeover tells of the phases.
 	ConditionTakeover = "fairlead.dev/Takeover"
+)
+
+// What becomes of ports that the new holder has not.
+const (
+	// PortsKeep: the old holder serves them on, and so stays beside the new one.
+	PortsKeep = "keep"
+	// PortsDrop: they end.
+	PortsDrop = "drop"
 )
 
 // FieldManager is who writes the objects of a Plan.

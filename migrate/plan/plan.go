@@ -14,6 +14,9 @@ type Plan struct {
 	From      Holder       `json:"from"`
 	To        Holder       `json:"to"`
 	Addresses []netip.Addr `json:"addresses"`
+	// Until is the phase with which it is over: Done, or Shared where the old holder
+	// keeps ports.
+	Until string `json:"until"`
 	// Underway is set where both holders have the annotations already: what is left
 	// is to wait.
 	Underway bool `json:"underway,omitempty"`
@@ -116,7 +119,7 @@ func (p *Plan) object(o metav1.Object, isNew bool) {
 // Make plans the way of an address. It never fails: what stands in the way is a
 // Note.
 func Make(in Input) *Plan {
-	p := &Plan{From: in.From, To: in.To}
+	p := &Plan{From: in.From, To: in.To, Until: Done}
 	if planUnderway(&in, p) {
 		return p
 	}

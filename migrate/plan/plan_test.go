@@ -58,7 +58,7 @@ func TestNoPortIsForgotten(t *testing.T) {
 		svc := drawService(t)
 		in := Input{
 			From: Holder{Service, gateway.Name{Namespace: "shop", Name: "legacy"}}, To: Holder{Gateway, gateway.Name{Namespace: "shop", Name: "web"}},
-			Options: Options{Create: true}, Cluster: clusterWith(svc),
+			Options: Options{Create: true, Ports: PortsKeep}, Cluster: clusterWith(svc),
 		}
 		p := Make(in)
 		carried, any := carriedBy(p), false

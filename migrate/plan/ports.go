@@ -42,9 +42,6 @@ func chooseWays(in *Input, p *Plan, svc *corev1.Service) []way {
 			out = append(out, chooseTCP(in, p, port))
 		case corev1.ProtocolUDP:
 			out = append(out, way{port: *port, protocol: gatewayv1.UDPProtocolType, kind: "UDPRoute"})
-		default:
-			p.note(Stays, portName(port), fmt.Sprintf("The Gateway API knows no %s, so this port stays with the Service on the shared address.", port.Protocol),
-				"Keep the Service.")
 		}
 	}
 	checkPortsAsked(in, p, out)

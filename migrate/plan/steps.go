@@ -15,7 +15,7 @@ func planDataplane(in *Input, p *Plan) {
 	if !in.Cluster.RefusesSecondOwner || len(p.Addresses) == 0 {
 		return
 	}
-	p.note(Lost, "kube-proxy", "Cilium replaces it here, and refuses a second Service with the same address and port. So the order is remove, then add: between the two new connections are refused or get no answer, for about a second, and established ones may be cut.",
+	p.note(Lost, "kube-proxy", "Cilium replaces it here, and refuses a second Service with the same address and port. So in effect the order is remove, then add: between the two new connections are refused or get no answer, for about a second, and established ones may be cut.",
 		"Choose a time at which that can be borne.")
 }
 
@@ -51,28 +51,32 @@ func planTakeover(in *Input, p *Plan) {
 	}
 	p.Steps = append(p.Steps,
 		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, AnnotationHandover, in.To.Seen(in.From.Namespace), in.To, AnnotationTakeover, in.From.Seen(in.To.Namespace)))
+	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)))
 	if in.Cluster.RefusesSecondOwner {
-		p.Steps = append(p.Steps,
-			fmt.Sprintf("%s becomes a holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)),
-			fmt.Sprintf("%s gives the address up. From here new connections are lost until the next step.", in.From),
-			fmt.Sprintf("%s serves the address.", in.To))
+		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", in.From))
 	} else {
-		p.Steps = append(p.Steps,
-			fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)),
-			"Shared: both serve the address, until every node has both.",
-			fmt.Sprintf("Switched: %s gives the address up. TCP connections that are open finish on their old way.", in.From),
-			"Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, "Shared: both serve the address, until every node has both.")
 	}
-	p.Steps = append(p.Steps, "Until then, to take either annotation away rolls back. Afterwards: "+Back(in.From, in.To)+".")
+	switch {
+	case p.Until == Shared:
+	case in.Cluster.RefusesSecondOwner:
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. From here new connections are lost until Cilium has taken up %s.", in.From, in.To), "Done: the ledger has the new holder only.")
+	default:
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. TCP connections that are open finish on their old way.", in.From), "Done: the ledger has the new holder only.")
+	}
+	p.Steps = append(p.Steps, "Until then, to take either annotation away rolls back. When it is done both may go, and what you need no more of the old holder. "+Back(in.From, in.To))
 }
 
-// Back is the command that takes an address back.
+// Back says how an address is given back after the end.
 func Back(from, to Holder) string {
+	if from.Kind == Service {
+		return fmt.Sprintf("To give it back, with a gap of seconds: take the annotation %s off %s, and delete %s.", AnnotationHandover, from, to)
+	}
 	name := from.Name.Name
 	if from.Namespace != to.Namespace {
 		name = from.Name.String()
 	}
-	return fmt.Sprintf("kubectl fairlead migrate %s %s -n %s --to-%s %s --apply", strings.ToLower(string(to.Kind)), to.Name.Name, to.Namespace, strings.ToLower(string(from.Kind)), name)
+	return fmt.Sprintf("To give it back: kubectl fairlead migrate gateway %s -n %s --to-gateway %s --apply", to.Name.Name, to.Namespace, name)
 }
 
 func objectWords(objects []Object) string {

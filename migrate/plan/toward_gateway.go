@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -44,6 +45,8 @@ func planServiceToGateway(in *Input, p *Plan) {
 	t.gateway()
 	t.routes()
 	t.check()
+	checkSockets(in, p, socketsOf(svc), listening(t.will))
+	t.checkWishes()
 	t.notes()
 	t.summary()
 }
@@ -209,6 +212,18 @@ func (t *toGateway) gateway() {
 	}
 	if len(t.added) > 0 || key != has && key != "" {
 		t.extend(key)
+	}
+}
+
+// checkWishes finds addresses that the Gateway asks for and cannot have with those
+// that it takes over.
+func (t *toGateway) checkWishes() {
+	for _, a := range t.will.Spec.Addresses {
+		ip, err := netip.ParseAddr(a.Value)
+		if err == nil && a.Routability != gatewayv1.GatewayAddressRoutabilityCluster && !slices.Contains(t.p.Addresses, ip.Unmap()) {
+			t.p.note(Blocked, t.in.To.String()+" spec.addresses", fmt.Sprintf("It asks for %s, which the Service does not have.", ip),
+				"Take that out of spec.addresses, or use a Gateway of its own (--create).")
+		}
 	}
 }
 

@@ -52,59 +52,19 @@ func familyOf(a netip.Addr) corev1.IPFamily {
 	return corev1.IPv6Protocol
 }
 
-// socket is a port as clients see it.
-type socket struct {
-	udp  bool
-	port int32
-}
-
-func (s socket) String() string {
-	if s.udp {
-		return fmt.Sprintf("%d/UDP", s.port)
+// refuseService says that no Service can take over: to have both in front while it
+// goes on, the controller needs a Service of its own.
+func refuseService(in *Input, p *Plan) {
+	do := "Make a second Service and share the address with it, where the ports differ (" + annotationSharing + "), or choose a time at which a gap can be borne: delete the old one, and have the new one ask for the address (" + v1alpha1.AnnotationAddresses + ")."
+	if in.From.Kind == Gateway {
+		do = fmt.Sprintf("Choose a time at which a gap of seconds can be borne: take the annotation %s off %s, and delete %s. A Service that handed the address over asks for it again; another one asks with %s.",
+			AnnotationHandover, in.To, in.From, v1alpha1.AnnotationAddresses)
 	}
-	return fmt.Sprintf("%d/TCP", s.port)
-}
-
-func socketsOf(svc *corev1.Service) []socket {
-	var out []socket
-	for i := range svc.Spec.Ports {
-		if port := &svc.Spec.Ports[i]; protocolOf(port) != corev1.ProtocolSCTP {
-			out = append(out, socket{protocolOf(port) == corev1.ProtocolUDP, port.Port})
-		}
-	}
-	return out
-}
-
-func listening(gw *gatewayv1.Gateway) []socket {
-	var out []socket
-	for _, l := range gw.Spec.Listeners {
-		if s := (socket{l.Protocol == gatewayv1.UDPProtocolType, l.Port}); !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// checkSockets tells which ports do not come along.
-func checkSockets(in *Input, p *Plan, from, to []socket) {
-	var left []socket
-	both := 0
-	for _, s := range from {
-		if slices.Contains(to, s) {
-			both++
-		} else {
-			left = append(left, s)
-		}
-	}
-	switch {
-	case both == 0:
-		p.note(Blocked, "ports", fmt.Sprintf("%s has none of the ports of %s (%s).", in.To, in.From, joined(from)), "Name another holder, or give it the ports.")
-	case len(left) > 0:
-		p.note(Stays, "ports", fmt.Sprintf("%s has no %s: those stay with %s on the shared address.", in.To, joined(left), in.From), "To move them too, give the new holder these ports first.")
-	}
+	p.note(Blocked, in.To.String(), "A Service cannot take an address over yet: only a Gateway can, since the nodes are told of it by a Service of Fairlead's own.", do)
 }
 
 func planGatewayToService(in *Input, p *Plan) {
+	refuseService(in, p)
 	gw := givingGateway(in, p)
 	if gw == nil {
 		return
@@ -145,6 +105,7 @@ func isWish(key string) bool {
 }
 
 func planServiceToService(in *Input, p *Plan) {
+	refuseService(in, p)
 	svc := giver(in, p)
 	if svc == nil {
 		return

@@ -17,6 +17,12 @@ const (
 	Done      = "Done"
 )
 
+// Returning is the reason while a takeover is undone, or starts anew.
+const Returning = "Returning"
+
+// Waiting is the reason while one of the two does not ask, or has nothing yet.
+const Waiting = "TakeoverWaiting"
+
 // Phases are all phases in their order.
 var Phases = []string{Requested, Prepared, Shared, Switched, Done}
 
@@ -53,6 +59,9 @@ func planUnderway(in *Input, p *Plan) bool {
 		return false
 	}
 	p.Underway = true
+	if in.Options.Ports == PortsKeep {
+		p.Until = Shared
+	}
 	p.Annotations = []Annotation{
 		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
 		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
@@ -68,6 +77,12 @@ func ask(in *Input) []Annotation {
 	out := []Annotation{
 		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
 		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+	}
+	switch has := in.Cluster.holding(in.From).annotations[AnnotationHandoverPorts]; {
+	case in.Options.Ports != "":
+		out = append(out, Annotation{On: in.From, Key: AnnotationHandoverPorts, Value: in.Options.Ports})
+	case has != "":
+		out = append(out, Annotation{On: in.From, Key: AnnotationHandoverPorts})
 	}
 	if in.Cluster.holding(in.From).annotations[AnnotationTakeover] != "" {
 		out = append(out, Annotation{On: in.From, Key: AnnotationTakeover})

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/explain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/importing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/peers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/pools"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/status"
@@ -48,6 +49,7 @@ func commands(env *kube.Env) []*cobra.Command {
 		auditing.Command(env),
 		importing.Command(env),
 		annotating.Command(env),
+		migrate.Command(env),
 		version.Command(env),
 	}
 }
