@@ -207,6 +207,11 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 	}
 	now := s.Clock.Now()
 	asking, contest := s.contests.get(name).Ask(svc, reading, s.ledger.Held(key), now)
+	giving, err := s.takeoverOf(ctx, svc)
+	if err != nil {
+		return time.Time{}, err
+	}
+	asking.Decide = asking.Decide && !giving.over
 	decision, err := s.decide(ctx, svc, asking)
 	if err != nil {
 		s.contests.put(name, contest)
@@ -214,7 +219,7 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 	}
 	out := service.Status(service.Input{
 		Service: svc, Asking: asking, Decision: decision, Unannounced: s.unannounced(decision.Addresses),
-		InPool: s.surroundings.inPool, Contest: contest, Now: now,
+		InPool: s.surroundings.inPool, Contest: contest, Now: now, Takeover: giving.said,
 	})
 	if out.Write {
 		if err := s.writeStatus(ctx, svc, &out); err != nil {
@@ -230,7 +235,7 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 	if out.Write || !out.Changed {
 		err = s.vacate(ctx, key, decision.Leaving)
 	}
-	return earliest(out.Wake, asking.Wake), err
+	return earliest(giving.look, earliest(out.Wake, asking.Wake)), err
 }
 
 // decide asks the books for what a Service asks for now.
