@@ -139,6 +139,7 @@ func (b *Books) Withdraw(now time.Time, k Key) Decision {
 	d := b.alongTakeover(k, func(_ *Decision, e *entry) { addrs = append(addrs, e.address) })
 	b.giveUp(&d, second(now), k, addrs)
 	d.touchDeparted(b, k)
+	d.Wake = append(d.Wake, k) // it may have to have others
 	return d
 }
 

@@ -80,6 +80,8 @@ func (g *gateways) shown(s *serving) []netip.Addr {
 		if !takeover.Phase(t.Phase).TakerInFront() {
 			hidden = append(hidden, t.Addresses...)
 		}
+	}
+	if s.decided.taking {
 		for _, a := range s.decided.Leaving {
 			all = appendNew(all, a)
 		}

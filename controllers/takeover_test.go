@@ -111,7 +111,7 @@ func (w *takeoverWorld) watched() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		for ctx.Err() == nil {
+		for pace := time.NewTicker(3 * time.Millisecond); ctx.Err() == nil; <-pace.C {
 			// The Gateway's first and last: it may have come to be in front between.
 			a, s := w.front(ctx), &corev1.Service{}
 			if err := w.c.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: "web"}, s); err != nil {
