@@ -234,6 +234,15 @@ func (g *gateways) factsOf(ctx context.Context, s *serving, v *takeover.View, t 
 	if f.Reachable, err = g.reachable(ctx, t.Addresses); err != nil {
 		return f, "", err
 	}
+	if f.Phase == takeover.Shared {
+		var unproven string
+		if f.Proof, unproven, err = g.provenOn(ctx, s); err != nil {
+			return f, "", fmt.Errorf("asking the nodes: %w", err)
+		}
+		if obstacle == "" {
+			obstacle = unproven
+		}
+	}
 	if f.Ready && !f.Reachable {
 		obstacle = fmt.Sprintf("No node that announces the address could serve it for both. Let Envoys of %s run where %s is served and announced.", v.Taker, v.Giver)
 	}

@@ -32,13 +32,26 @@ type Pace struct {
 	Prepare time.Duration
 	// Share is how long both must have been in front.
 	Share time.Duration
+	// Prove is how long it is waited at most for nodes of which it is not known
+	// whether they serve the taker.
+	Prove time.Duration
 	// Close is how long the taker must have been alone in front.
 	Close time.Duration
 }
 
 // DefaultPace leaves kube-proxy, which takes changes up at most once a second by
 // default, and the speakers more time than they need.
-var DefaultPace = Pace{Prepare: 3 * time.Second, Share: 4 * time.Second, Close: 3 * time.Second}
+var DefaultPace = Pace{Prepare: 3 * time.Second, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
+
+// Proof is what is known of the nodes that are to serve the taker.
+type Proof int
+
+// The proofs.
+const (
+	Unknown   Proof = iota // some do not say
+	Disproven              // one says that it does not
+	Proven                 // all say that they do
+)
 
 // Facts are all that the next step follows from.
 type Facts struct {
@@ -55,6 +68,8 @@ type Facts struct {
 	TakerShows, TakerHides, GiverShows, GiverHides bool
 	// TakerSince and GiverSince are when these statuses were written last.
 	TakerSince, GiverSince time.Time
+	// Proof tells whether the nodes have taken up the taker's endpoints.
+	Proof Proof
 	// Left: the giver has ports that the taker has not, and that are to be kept.
 	Left bool
 	Now  time.Time
@@ -90,7 +105,11 @@ func Next(f Facts, p Pace) Step {
 		if !forward {
 			return f.after(p.Share, f.GiverShows, Returning)
 		}
-		return f.after(p.Share, f.TakerShows && f.GiverShows && !f.Left, Switched)
+		may := f.TakerShows && f.GiverShows && !f.Left && f.Proof != Disproven
+		if f.Proof == Unknown {
+			return f.after(max(p.Share, p.Prove), may, Switched)
+		}
+		return f.after(p.Share, may, Switched)
 	case Switched:
 		if !forward {
 			return Step{Phase: Shared}

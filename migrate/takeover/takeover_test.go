@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
-var pace = Pace{Prepare: 3 * time.Second, Share: 4 * time.Second, Close: 3 * time.Second}
+var pace = Pace{Prepare: 3 * time.Second, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
 
 // world is a ledger and two statuses, moved by Next and, in any order, by those who
 // follow the ledger.
@@ -19,13 +19,14 @@ type world struct {
 	since, now             time.Time
 	wanted, ready, reaches bool
 	left                   bool
+	proof                  Proof
 	taker, giver           bool // show the address
 	takerSince, giverSince time.Time
 }
 
 func (w *world) facts() Facts {
 	return Facts{
-		Wanted: w.wanted, Phase: w.phase, Since: w.since, Ready: w.ready, Reachable: w.reaches, Left: w.left, Now: w.now,
+		Wanted: w.wanted, Phase: w.phase, Since: w.since, Ready: w.ready, Reachable: w.reaches, Left: w.left, Proof: w.proof, Now: w.now,
 		TakerShows: w.taker, TakerHides: !w.taker, GiverShows: w.giver, GiverHides: !w.giver,
 		TakerSince: w.takerSince, GiverSince: w.giverSince,
 	}
@@ -44,7 +45,7 @@ func (w *world) pass(d time.Duration) {
 }
 
 func newWorld() *world {
-	return &world{now: time.Unix(1000, 0), since: time.Unix(1000, 0), wanted: true, ready: true, reaches: true, giver: true}
+	return &world{now: time.Unix(1000, 0), since: time.Unix(1000, 0), wanted: true, ready: true, reaches: true, giver: true, proof: Proven}
 }
 
 // run lets everybody do their part until the takeover moves no more.
@@ -117,6 +118,17 @@ func TestWaits(t *testing.T) {
 		}
 	}
 	w := newWorld()
+	w.proof = Disproven
+	if w.run(Done); w.phase != Shared {
+		t.Errorf("a node does not serve it: %s", w.phase)
+	}
+	w = newWorld()
+	w.proof = Unknown
+	w.run(Done)
+	if got := w.now.Sub(time.Unix(1000, 0)); w.phase != Done || got != pace.Prepare+pace.Prove+pace.Close {
+		t.Errorf("nobody says: %s after %s", w.phase, got)
+	}
+	w = newWorld()
 	w.left = true
 	if w.run(Done); w.phase != Shared || !w.giver || !w.taker {
 		t.Errorf("with ports left: %+v", w)
@@ -139,6 +151,7 @@ func TestNeverWithout(t *testing.T) {
 			"time":  func(t *rapid.T) { w.pass(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond) },
 			"want":  func(t *rapid.T) { w.wanted = rapid.Bool().Draw(t, "wanted") },
 			"ready": func(t *rapid.T) { w.ready = rapid.Bool().Draw(t, "ready") },
+			"proof": func(t *rapid.T) { w.proof = rapid.SampledFrom([]Proof{Unknown, Disproven, Proven}).Draw(t, "proof") },
 			"left":  func(t *rapid.T) { w.left = rapid.Bool().Draw(t, "left") },
 			"taker follows": func(t *rapid.T) {
 				switch show := w.phase.TakerInFront(); {
