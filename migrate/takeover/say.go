@@ -46,8 +46,11 @@ type Said struct {
 // Say is what is said of a takeover on both its sides.
 func (v *View) Say() Said {
 	if !v.Phase.UnderWay() && v.Phase != Done {
-		if v.Refused != "" {
+		switch {
+		case v.Refused != "":
 			return Said{Reason: ReasonRefused, Message: v.Refused}
+		case v.Waiting == "":
+			return Said{Reason: ReasonWaiting, Message: "Both sides ask for it, and it begins."}
 		}
 		return Said{Reason: ReasonWaiting, Message: v.Waiting}
 	}
