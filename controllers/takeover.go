@@ -33,6 +33,8 @@ type party struct {
 	uid         types.UID
 	// wishes are the addresses that the object asks for by name.
 	wishes []netip.Addr
+	// families are those that a Service can have; nil: a Gateway can have all.
+	families []allocator.Family
 }
 
 // partyOf reads the object of a holder.
@@ -56,7 +58,7 @@ func (s *shell) serviceParty(ctx context.Context, svc *corev1.Service) (party, e
 	reading, err := s.read(ctx, svc)
 	p := party{
 		Side: takeover.Read(service.KeyOf(svc), svc.Annotations), found: svc.DeletionTimestamp == nil,
-		ours: service.Ours(svc, s.Service), uid: svc.UID,
+		ours: service.Ours(svc, s.Service), uid: svc.UID, families: reading.Claim.Families,
 	}
 	for _, w := range reading.Claim.Addresses {
 		p.wishes = append(p.wishes, w.Value)
@@ -103,7 +105,7 @@ func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeov
 	if err != nil {
 		return nil, err
 	}
-	if v.Phase == takeover.Done {
+	if v.GiverUID = string(from.uid); v.Phase == takeover.Done {
 		return v, nil
 	}
 	if len(v.Addresses) == 0 {
@@ -124,9 +126,10 @@ func (s *shell) refusedTakeover(ctx context.Context, v *takeover.View, from, to 
 		return to.Problem, nil
 	case from.Problem != "":
 		return from.Problem, nil
-	case v.Taker.Kind != gateway.KindGateway:
-		return fmt.Sprintf("%s cannot take addresses over: only a Gateway can, as the nodes are told of it by its own Service. "+
-			"Move the address with %s on both, as docs/takeover.md says.", v.Taker, v1alpha1.AnnotationSharingKey), nil
+	case v.Taker.Kind == service.KindService && v.Phase == takeover.None && len(s.ledger.Held(v.Taker)) > 0:
+		return fmt.Sprintf("%s has an address of its own. A Service can take over only while it has none: make it anew, with the annotation from the start.", v.Taker), nil
+	case to.lacksFamily(v.Addresses):
+		return fmt.Sprintf("%s is not of all the families of %s. Change its spec.ipFamilies and spec.ipFamilyPolicy.", v.Taker, v.Giver), nil
 	case from.found && !from.ours:
 		return fmt.Sprintf("%s has its address from another controller. Give it to Fairlead first (class %s).", v.Giver, v1alpha1.LoadBalancerClass), nil
 	case to.found && !to.ours:
@@ -143,6 +146,11 @@ func (s *shell) refusedTakeover(ctx context.Context, v *takeover.View, from, to 
 	}
 	return fmt.Sprintf("%s may not take over from namespace %s. Create a ReferenceGrant there, from kind %s of namespace %s to kind %s.",
 		v.Taker, v.Giver.Namespace, v.Taker.Kind, v.Taker.Namespace, v.Giver.Kind), nil
+}
+
+// lacksFamily tells whether a Service cannot have one of some addresses.
+func (p *party) lacksFamily(addresses []netip.Addr) bool {
+	return p.families != nil && slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(p.families, allocator.FamilyOf(a)) })
 }
 
 // granted tells whether a holder may take over from one of another namespace.

@@ -55,12 +55,8 @@ func (g *gateways) beginTakeover(ctx context.Context, p *party, claim *allocator
 		return nil, false, err
 	}
 	if v.Wanted {
-		from, err := g.partyOf(ctx, giver)
-		if err != nil {
-			return nil, false, err
-		}
 		claim := pinned(claim, v.Addresses, giver, false)
-		claim.Takeover = &allocator.Takeover{From: giver, FromUID: string(from.uid), Phase: string(takeover.Requested), Since: g.Clock.Now()}
+		claim.Takeover = &allocator.Takeover{From: giver, FromUID: v.GiverUID, Phase: string(takeover.Requested), Since: g.Clock.Now()}
 		return claim, true, nil
 	}
 	if len(g.ledger.Held(p.Key)) == 0 {
@@ -144,13 +140,6 @@ func conditionFor(v *takeover.View) *metav1.Condition {
 	return c
 }
 
-// stage is a takeover that a Gateway is a side of, and what comes next in it.
-type stage struct {
-	view *takeover.View // nil: there is none
-	// step is there where the Gateway is the taker of one that is under way.
-	step *takeover.Step
-}
-
 // stageOf says where the takeover of a Gateway stands.
 func (g *gateways) stageOf(ctx context.Context, s *serving, envoys []fleet.Envoy) (out stage, err error) {
 	key := gateway.KeyOf(gatewayName(s.name))
@@ -166,87 +155,21 @@ func (g *gateways) stageOf(ctx context.Context, s *serving, envoys []fleet.Envoy
 	case v.Wanted && v.Phase == takeover.None && !s.built.Listening():
 		v.Wanted, v.Waiting = false, fmt.Sprintf("%s has no valid listener yet.", key)
 	}
-	t := g.ledger.TakenBy(key)
-	if t == nil || t.Done() || t.From != v.Giver {
-		return out, nil
-	}
-	f, obstacle, err := g.factsOf(ctx, s, v, t, envoys)
-	if err != nil {
-		return out, err
-	}
-	v.Obstacle = obstacle
-	step := takeover.Next(f, g.Takeover)
-	out.step = &step
-	return out, nil
+	out.step, err = g.stepOf(ctx, v, taking{
+		unready: func(addresses []netip.Addr) (string, error) { return g.unready(ctx, s, addresses, envoys) },
+		service: client.ObjectKey{Namespace: s.front.Gateway.Namespace, Name: s.front.Name()},
+	})
+	return out, err
 }
 
 // advance takes the takeover by a Gateway one step on, and says when to look again;
 // 0: not before something happens.
 func (g *gateways) advance(ctx context.Context, s *serving, at stage) (time.Duration, error) {
 	key, v := gateway.KeyOf(gatewayName(s.name)), at.view
-	switch {
-	case v == nil || v.Phase == takeover.Done:
-		return 0, nil
-	case at.step == nil:
-		if v.Wanted && v.Taker == key {
-			g.build.addAfter(requestFor(key.Namespace, key.Name), takeoverLook)
-		}
-		return takeoverLook, nil
+	if v != nil && at.step == nil && v.Wanted && v.Phase == takeover.None && v.Taker == key {
+		g.build.addAfter(requestFor(key.Namespace, key.Name), takeoverLook)
 	}
-	var err error
-	switch at.step.Phase {
-	case v.Phase:
-		if at.step.Wake.IsZero() {
-			return takeoverLook, nil
-		}
-		return max(at.step.Wake.Sub(g.Clock.Now()), time.Millisecond), nil
-	case takeover.None:
-		err = g.ledger.Withdraw(ctx, key)
-	case takeover.Done:
-		err = g.ledger.HandOver(ctx, key)
-	default:
-		err = g.ledger.Advance(ctx, key, string(at.step.Phase))
-	}
-	if err != nil {
-		return 0, fmt.Errorf("taking the takeover by %s to %q: %w", key, at.step.Phase, err)
-	}
-	return time.Millisecond, nil
-}
-
-// factsOf are the facts from which the next step of a takeover follows, and what
-// stands in its way, in words.
-func (g *gateways) factsOf(ctx context.Context, s *serving, v *takeover.View, t *allocator.Taking, envoys []fleet.Envoy) (f takeover.Facts, obstacle string, err error) {
-	f = takeover.Facts{Wanted: v.Wanted, Phase: v.Phase, Since: t.Since, Left: len(v.Left) > 0 && !v.Drop, Now: g.Clock.Now()}
-	taker, since, err := g.frontOf(ctx, v.Taker)
-	if err != nil {
-		return f, "", err
-	}
-	f.TakerShows, f.TakerHides, f.TakerSince = allOf(t.Addresses, taker), noneOf(t.Addresses, taker), since
-	giver, since, err := g.frontOf(ctx, v.Giver)
-	if err != nil {
-		return f, "", err
-	}
-	f.GiverShows, f.GiverHides, f.GiverSince = allOf(t.Addresses, giver), noneOf(t.Addresses, giver), since
-	if obstacle, err = g.unready(ctx, s, t.Addresses, envoys); err != nil {
-		return f, "", err
-	}
-	f.Ready = obstacle == ""
-	if f.Reachable, err = g.reachable(ctx, t.Addresses); err != nil {
-		return f, "", err
-	}
-	if f.Phase == takeover.Shared {
-		var unproven string
-		if f.Proof, unproven, err = g.provenOn(ctx, s); err != nil {
-			return f, "", fmt.Errorf("asking the nodes: %w", err)
-		}
-		if obstacle == "" {
-			obstacle = unproven
-		}
-	}
-	if f.Ready && !f.Reachable {
-		obstacle = fmt.Sprintf("No node that announces the address could serve it for both. Let Envoys of %s run where %s is served and announced.", v.Taker, v.Giver)
-	}
-	return f, obstacle, nil
+	return g.carryOn(ctx, at)
 }
 
 // unready says why a Gateway could not serve addresses now; empty: it could. An
@@ -296,7 +219,7 @@ func listsReady(list []discoveryv1.EndpointSlice, family allocator.Family, ports
 // notYet says why a Gateway has no address that it serves, where a takeover is the
 // reason; nil: none is.
 func (at stage) notYet(shown []netip.Addr) *gateway.Problem {
-	if at.view == nil || at.view.Phase == takeover.Done || len(shown) > 0 {
+	if at.view == nil || len(shown) > 0 {
 		return nil
 	}
 	return &gateway.Problem{Reason: string(gatewayv1.GatewayReasonAddressNotAssigned), Message: at.view.Say().Message}

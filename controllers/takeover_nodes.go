@@ -31,27 +31,27 @@ const (
 	nodeServes
 )
 
-// provenOn tells whether the service proxies of the nodes with an Envoy have taken up
-// a Gateway's Service and its endpoints. A Service with externalTrafficPolicy Local
+// provenOn tells whether the service proxies of the nodes with endpoints of a Service
+// have taken that and them up. A Service with externalTrafficPolicy Local
 // has a port on each node, at which the proxy itself says how many endpoints it
 // serves there; for other Services, and where nobody answers, that is not known.
-func (g *gateways) provenOn(ctx context.Context, s *serving) (takeover.Proof, string, error) {
+func (s *shell) provenOn(ctx context.Context, name client.ObjectKey) (takeover.Proof, string, error) {
 	front := &corev1.Service{}
-	if err := g.client.Get(ctx, client.ObjectKey{Namespace: s.front.Gateway.Namespace, Name: s.front.Name()}, front); err != nil {
+	if err := s.client.Get(ctx, name, front); err != nil {
 		return takeover.Unknown, "", client.IgnoreNotFound(err)
 	}
 	if front.Spec.HealthCheckNodePort == 0 {
 		return takeover.Unknown, "", nil
 	}
-	listed, err := g.slicesOf(ctx, s.front)
-	if err != nil {
-		return takeover.Unknown, "", err
+	var listed discoveryv1.EndpointSliceList
+	if err := s.client.List(ctx, &listed, client.InNamespace(name.Namespace), client.MatchingFields{sliceService: name.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return takeover.Unknown, "", fmt.Errorf("listing the endpoints of Service %s: %w", name, err)
 	}
-	nodes := nodesOf(listed)
+	nodes := nodesOf(listed.Items)
 	answers := make([]nodeAnswer, len(nodes))
 	var asking sync.WaitGroup
 	for i, name := range nodes {
-		asking.Go(func() { answers[i] = g.askNode(ctx, name, front) })
+		asking.Go(func() { answers[i] = s.askNode(ctx, name, front) })
 	}
 	asking.Wait()
 	var silent, without []string
@@ -65,7 +65,7 @@ func (g *gateways) provenOn(ctx context.Context, s *serving) (takeover.Proof, st
 	}
 	switch {
 	case len(without) > 0:
-		return takeover.Disproven, fmt.Sprintf("kube-proxy of node %s does not serve the Gateway yet.", strings.Join(without, ", ")), nil
+		return takeover.Disproven, fmt.Sprintf("kube-proxy of node %s does not serve the taker yet.", strings.Join(without, ", ")), nil
 	case len(silent) > 0:
 		return takeover.Unknown, fmt.Sprintf("kube-proxy of node %s does not answer on port %d.", strings.Join(silent, ", "), front.Spec.HealthCheckNodePort), nil
 	}
@@ -87,9 +87,9 @@ func nodesOf(list []discoveryv1.EndpointSlice) []string {
 }
 
 // askNode asks the service proxy of a node how many endpoints of a Service it serves.
-func (g *gateways) askNode(ctx context.Context, name string, front *corev1.Service) nodeAnswer {
+func (s *shell) askNode(ctx context.Context, name string, front *corev1.Service) nodeAnswer {
 	node := &corev1.Node{}
-	if err := g.client.Get(ctx, client.ObjectKey{Name: name}, node); err != nil {
+	if err := s.client.Get(ctx, client.ObjectKey{Name: name}, node); err != nil {
 		return nodeSilent
 	}
 	best := nodeSilent

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -433,4 +435,101 @@ func (w *takeoverWorld) ends(by string) error {
 		return fmt.Errorf("the Service: %v, the Gateway: %v, held by %+v", s, g, a)
 	}
 	return nil
+}
+
+// ready lists an endpoint of a Service, as Kubernetes does.
+func (w *takeoverWorld) ready(service string) {
+	w.create(&discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: w.ns, Name: service + "-1", Labels: map[string]string{discoveryv1.LabelServiceName: service}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.1.7"}, NodeName: ptr.To("node1"), Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}}},
+	})
+}
+
+// What was handed over is given back by the same annotations, the other way round.
+func TestTakeoverBack(t *testing.T) {
+	w := newTakeoverWorld(t, hasty)
+	r := w.run()
+	w.giver()
+	w.has("web", pinnedVIP)
+	stop := w.watched()
+	defer stop()
+	w.taker()
+	w.envoys()
+	w.stands("Done")
+	w.served("edge")
+	w.editGateway(func(g *gatewayv1.Gateway) {
+		g.Annotations = map[string]string{v1alpha1.AnnotationHandover: "service/web"}
+	})
+	w.edit("web", func(s *corev1.Service) {
+		s.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "gateway/edge"}
+	})
+	w.stands("Requested") // no endpoint yet
+	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "edge", "web")
+	if got := ips(w.get("web")); len(got) > 0 {
+		t.Errorf("the Service shows %v before it can serve", got)
+	}
+	w.ready("web")
+	w.stands("Done")
+	w.served("web")
+	w.condition("web", service.ConditionAddress, metav1.ConditionTrue, service.ReasonAssigned)
+	// The Gateway wants nothing else meanwhile, nor after a restart.
+	w.edit("web", func(s *corev1.Service) { s.Annotations = nil })
+	w.settled(r)
+	r.stop()
+	r = w.run()
+	w.recovered(r)
+	w.settled(r)
+	w.served("web")
+	if got := w.gateway().Status.Addresses; len(got) > 0 {
+		t.Errorf("the Gateway has %+v", got)
+	}
+}
+
+// A Service of another class takes over from a Service, and a Gateway from a Gateway.
+func TestTakeoverBetweenEquals(t *testing.T) {
+	w := newTakeoverWorld(t, hasty)
+	w.run()
+	w.giver(annotate(v1alpha1.AnnotationHandover, "service/new"))
+	w.has("web", pinnedVIP)
+	class := v1alpha1.LoadBalancerClass
+	w.service("new", annotate(v1alpha1.AnnotationTakeover, "service/web"), func(s *corev1.Service) { s.Spec.LoadBalancerClass = &class })
+	w.condition("new", takeover.Condition, metav1.ConditionFalse, "Requested")
+	w.ready("new")
+	w.has("new", pinnedVIP)
+	w.has("web")
+	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "new")
+	w.condition("new", takeover.Condition, metav1.ConditionTrue, "Done")
+
+	old := w.newGateway("old", w.class)
+	old.Annotations = map[string]string{v1alpha1.AnnotationHandover: "gateway/edge"}
+	w.create(old)
+	w.addressIs("192.0.2.0", v1alpha1.AddressBound, "old")
+	w.taker(func(g *gatewayv1.Gateway) { g.Annotations[v1alpha1.AnnotationTakeover] = "gateway/old" })
+	w.envoys()
+	w.addressIs("192.0.2.0", v1alpha1.AddressBound, "edge")
+	w.eventually("only the new Gateway shows the address", func() error {
+		s := &corev1.Service{}
+		if err := w.c.Get(w.ctx(), client.ObjectKey{Namespace: w.ns, Name: fleet.FrontName("old", w.class)}, s); err != nil {
+			return err
+		}
+		if got := w.front(w.ctx()); len(ips(s)) > 0 || len(got) != 1 || got[0] != "192.0.2.0" {
+			return fmt.Errorf("the old one %v, the new one %v", ips(s), got)
+		}
+		return nil
+	})
+}
+
+// A Service that has an address keeps that: it cannot take over.
+func TestTakeoverByAServiceWithAnAddress(t *testing.T) {
+	w := newTakeoverWorld(t, hasty)
+	w.run()
+	w.giver(annotate(v1alpha1.AnnotationHandover, "service/new"))
+	w.has("web", pinnedVIP)
+	w.service("new")
+	w.has("new", "192.0.2.0")
+	w.edit("new", annotate(v1alpha1.AnnotationTakeover, "service/web"))
+	w.condition("new", takeover.Condition, metav1.ConditionFalse, takeover.ReasonRefused)
+	w.has("new", "192.0.2.0")
+	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "web")
 }

@@ -59,6 +59,8 @@ const (
 type Takeover struct {
 	Done            bool
 	Reason, Message string
+	// Hidden are addresses that the Service has and does not serve yet.
+	Hidden []netip.Addr
 	// HandedOver says who serves the addresses now; empty: the Service does.
 	HandedOver string
 }

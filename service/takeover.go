@@ -2,6 +2,7 @@ package service
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,12 +10,17 @@ import (
 )
 
 // has are the addresses that the status is to show: none that another holder
-// serves by now.
+// serves by now, or serves still.
 func (in *Input) has() []netip.Addr {
-	if in.Takeover != nil && in.Takeover.HandedOver != "" {
+	all := addressesOf(in.Decision.Addresses)
+	switch t := in.Takeover; {
+	case t == nil:
+		return all
+	case t.HandedOver != "":
 		return nil
+	default:
+		return slices.DeleteFunc(all, func(a netip.Addr) bool { return slices.Contains(t.Hidden, a) })
 	}
-	return addressesOf(in.Decision.Addresses)
 }
 
 // condition says where a takeover stands; nil: there is none.

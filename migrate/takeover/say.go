@@ -25,8 +25,10 @@ const (
 // View is a takeover as it is told.
 type View struct {
 	Giver, Taker allocator.Key
-	Addresses    []netip.Addr
-	Phase        Phase
+	// GiverUID is that of the giver's object, as it is now.
+	GiverUID  string
+	Addresses []netip.Addr
+	Phase     Phase
 	// Wanted as in Facts. Refused or Waiting say why not, in sentences.
 	Wanted           bool
 	Refused, Waiting string
