@@ -173,3 +173,24 @@ func TestTakeoverUndone(t *testing.T) {
 		w.answers(a, 81)
 	}
 }
+
+// What was handed over is given back under load by the same annotations, the other way
+// round. The Service is Local: it is announced where it has a pod.
+func TestTakeoverBack(t *testing.T) {
+	w := newWorld(t, takeoverPool...)
+	l := w.legacy(lab.Local)
+	class := w.class()
+	l.edge(class)
+	l.stands("Done")
+	l.inFront(class, 0, 2)
+	edit(w, lab.Gateway(w.namespace, "edge", string(class)), func(g *gatewayv1.Gateway) {
+		g.Annotations = map[string]string{v1alpha1.AnnotationHandover: "service/legacy"}
+	})
+	edit(w, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "legacy"}}, func(s *corev1.Service) {
+		delete(s.Annotations, v1alpha1.AnnotationHandover)
+		s.Annotations[v1alpha1.AnnotationTakeover] = "gateway/edge"
+	})
+	l.stands("Done")
+	l.inFront(class, 2, 0)
+	l.unharmed("a takeover and the way back")
+}
