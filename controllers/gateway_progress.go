@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -71,7 +72,8 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	front, err := g.writeFront(ctx, s, envoys)
+	shown := g.shown(s)
+	front, err := g.writeFront(ctx, s, envoys, shown)
 	if err != nil {
 		return g.lost(err)
 	}
@@ -79,9 +81,17 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	assigned := g.assign(s, front)
+	at, err := g.stageOf(ctx, s, envoys)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	assigned := g.assign(s, front, shown)
+	waiting := at.notYet(shown)
+	if waiting == nil {
+		waiting = g.waiting(s, envoys, assigned, shown)
+	}
 	said := s.built.Status(gateway.Progress{
-		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: g.waiting(s, envoys, assigned),
+		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view),
 	})
 	g.noteState(s.name, said.Gateway.Conditions)
 	g.say(ctx, s.name, said.Routes, said.Policies)
@@ -96,12 +106,28 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err := g.giveUp(ctx, s); err != nil {
 		return g.lost(err)
 	}
-	return reconcile.Result{RequeueAfter: front.look}, nil
+	look, err := g.advance(ctx, s, at)
+	if err != nil {
+		return g.lost(err)
+	}
+	return reconcile.Result{RequeueAfter: sooner(front.look, look)}, nil
 }
 
-// giveUp frees what a Gateway has left, once its status does not show it.
+// sooner is the shorter of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// giveUp frees what a Gateway has left, once its status does not show it. While a
+// takeover may be undone it keeps what it had before.
 func (g *gateways) giveUp(ctx context.Context, s *serving) error {
 	key := gateway.KeyOf(gatewayName(s.name))
+	if s.decided.taking {
+		return nil
+	}
 	if s.insideOnly() && len(s.decided.Leaving) > 0 {
 		return g.release(ctx, key)
 	}
