@@ -147,39 +147,37 @@ func (g *gateways) lost(err error) (reconcile.Result, error) {
 // what the Gateway is now.
 func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said) error {
 	gw := &gatewayv1.Gateway{}
-	if err := g.client.Get(ctx, s.name, gw); err != nil {
+	if err := g.client.Get(ctx, s.name, gw, client.UnsafeDisableDeepCopy); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if gw.Generation != s.generation || gw.UID != s.uid {
 		return nil // the newer one is being built
 	}
-	next := gw.DeepCopy()
-	var differs bool
-	if next.Status, differs = gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now()); !differs {
+	status, differs := gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now())
+	if !differs {
 		return nil
 	}
-	if err := g.patched(ctx, "Gateway", s.name, gw, next); err != nil {
+	if err := g.restated(ctx, "Gateway", gw, gw.Status, status); err != nil {
 		return err
 	}
-	g.tellAll(gw, gateway.StatusEvents(gw.Status, next.Status))
+	g.tellAll(gw, gateway.StatusEvents(gw.Status, status))
 	return nil
 }
 
 func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) error {
 	name := types.NamespacedName{Namespace: said.Name.Namespace, Name: said.Name.Name}
 	set := &gatewayv1.ListenerSet{}
-	if err := g.client.Get(ctx, name, set); err != nil {
+	if err := g.client.Get(ctx, name, set, client.UnsafeDisableDeepCopy); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if set.Generation != generationOf(said) {
 		return nil
 	}
-	next := set.DeepCopy()
-	var differs bool
-	if next.Status, differs = gateway.MergeListenerSet(set.Status, said.Status, g.Clock.Now()); !differs {
+	status, differs := gateway.MergeListenerSet(set.Status, said.Status, g.Clock.Now())
+	if !differs {
 		return nil
 	}
-	return g.patched(ctx, "ListenerSet", name, set, next)
+	return g.restated(ctx, "ListenerSet", set, set.Status, status)
 }
 
 // generationOf is the generation that a status is about.
@@ -191,13 +189,22 @@ func generationOf(said *gateway.SetSaid) int64 {
 }
 
 // patched writes a status and counts it.
-func (g *gateways) patched(ctx context.Context, kind string, name types.NamespacedName, before, after client.Object) (err error) {
+func (g *gateways) patched(ctx context.Context, kind string, before, after client.Object) error {
+	return g.counted(ctx, kind, before, func(ctx context.Context) error { return g.patchStatus(ctx, before, after) })
+}
+
+// restated does the same for a status of which each field is written as a whole.
+func (g *gateways) restated(ctx context.Context, kind string, o client.Object, before, after any) error {
+	return g.counted(ctx, kind, o, func(ctx context.Context) error { return g.restate(ctx, o, before, after) })
+}
+
+func (g *gateways) counted(ctx context.Context, kind string, o client.Object, write func(context.Context) error) (err error) {
 	ctx, span := g.tracer.Start(ctx, "status.write", trace.WithAttributes(attribute.String("k8s.object.kind", kind)))
 	defer func() { ended(span, err) }()
-	err = g.patchStatus(ctx, before, after)
+	err = write(ctx)
 	statusWrites.WithLabelValues(kind, resultOf(err)).Inc()
 	if err != nil {
-		return fmt.Errorf("writing the status of %s %s: %w", kind, name, err)
+		return fmt.Errorf("writing the status of %s %s: %w", kind, client.ObjectKeyFromObject(o), err)
 	}
 	return nil
 }
