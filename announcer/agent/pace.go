@@ -10,7 +10,7 @@ import (
 const (
 	// calmArrivals is how many addresses may be given or freed in a second, and
 	// calmBurst how many at once, before status writes make way for them.
-	calmArrivals, calmBurst = 10, 20
+	calmArrivals, calmBurst = 25, 50
 	// busyFor is how long after such an address another one is expected.
 	busyFor = time.Second
 	// trickle is how many statuses a speaker writes in a second meanwhile: that it
@@ -20,7 +20,7 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// gathering is how long what happens to addresses is gathered meanwhile before
 	// the loop takes it up, all at once.
-	gathering = 200 * time.Millisecond
+	gathering = 100 * time.Millisecond
 )
 
 // pace lets the writes of statuses wait while addresses are given or freed by the
