@@ -11,10 +11,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/fields"
+	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -25,6 +27,10 @@ func Service(s *Snapshot, svc *corev1.Service) *Report {
 	held := s.Held(me)
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer && len(held) == 0 {
 		r.wrong(fmt.Sprintf("The Service is of type %s and asks for no address.", svc.Spec.Type), "Set spec.type to LoadBalancer if it shall have one.")
+		return r
+	}
+	if c := svc.Spec.LoadBalancerClass; c != nil && *c == fleet.LoadBalancerClass {
+		r.standFor(s, svc)
 		return r
 	}
 	r.askService(s, svc, held)
@@ -41,6 +47,18 @@ func Service(s *Snapshot, svc *corev1.Service) *Report {
 	}
 	r.serve(s, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, string(svc.Spec.ExternalTrafficPolicy), false)
 	return r
+}
+
+// standFor explains the Service that the controller keeps for a Gateway: what it has
+// is the Gateway's.
+func (r *Report) standFor(s *Snapshot, svc *corev1.Service) {
+	name := svc.Labels[gatewayv1.GatewayNameLabelKey]
+	r.Asked = append(r.Asked, Asked{
+		Value: "Gateway " + svc.Namespace + "/" + name, Origin: "its Service, kept by the controller",
+		Note: fmt.Sprintf("see kubectl fairlead explain gateway -n %s %s", svc.Namespace, name),
+	})
+	r.showService(svc)
+	r.serve(s, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, string(svc.Spec.ExternalTrafficPolicy), true)
 }
 
 func aboutService(svc *corev1.Service) string {

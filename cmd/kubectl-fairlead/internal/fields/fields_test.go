@@ -31,3 +31,18 @@ func TestWriters(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func FuzzWriters(f *testing.F) {
+	for _, seed := range []string{`{"f:status":{"f:loadBalancer":{}}}`, `{"f:status":null}`, `[]`, `{`, ``} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		fields := &metav1.FieldsV1{}
+		fields.SetRawBytes(raw)
+		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m", Subresource: "status", FieldsV1: fields}}}}
+		deep := Writers(svc, "status", "status", "loadBalancer")
+		if shallow := Writers(svc, "status", "status"); len(deep) > len(shallow) {
+			t.Errorf("%s: who owns a part does not own the whole: %v, %v", raw, deep, shallow)
+		}
+	})
+}

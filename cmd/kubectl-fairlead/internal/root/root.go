@@ -3,7 +3,6 @@ package root
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/go-logr/logr"
@@ -64,7 +63,7 @@ func Command(env *kube.Env) (*cobra.Command, error) {
 	root.SetIn(env.Streams.In)
 	root.SetOut(env.Streams.Out)
 	root.SetErr(env.Streams.ErrOut)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	root.SetFlagErrorFunc(usage)
 	env.AddFlags(root.PersistentFlags())
 	if err := env.AddCompletions(root); err != nil {
 		return nil, fmt.Errorf("setting up completion: %w", err)
@@ -92,10 +91,8 @@ func explainArgs(c *cobra.Command) {
 	}
 }
 
+// usage is an error of the command line, with where to read on.
 func usage(c *cobra.Command, err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
 	return fmt.Errorf("%w\nSee: %s --help", err, c.CommandPath())
 }
 
