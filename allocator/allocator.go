@@ -99,6 +99,10 @@ type Claim struct {
 	Ports     []Port
 	// Local is externalTrafficPolicy: Local.
 	Local bool
+	// Takeover lets the claim have addresses that its From has, beside it; nil: it
+	// takes nothing over. Of a takeover that stands in the ledger, what stands
+	// there counts.
+	Takeover *Takeover
 
 	// Class is the GatewayClass of a Gateway; empty for Services.
 	Class           string
@@ -176,6 +180,8 @@ type Holding struct {
 	Bound      bool
 	Endpoints  string
 	Advertised map[string]string
+	// Takeover says from whom the holder takes, or has taken, the address over.
+	Takeover *Takeover
 	// Since is when the holder got the address.
 	Since time.Time
 	// Needs are all addresses of the holder, this one among them. The holding

@@ -32,6 +32,8 @@ type Books struct {
 	reservations map[Key][]netip.Addr
 	retained     map[Key][]netip.Addr
 	sharing      map[string][]netip.Addr
+	// taken are the addresses that somebody takes or has taken over, by from whom.
+	taken map[Key][]netip.Addr
 	departing
 
 	waiting
@@ -78,6 +80,7 @@ func New() *Books {
 		reservations: map[Key][]netip.Addr{},
 		retained:     map[Key][]netip.Addr{},
 		sharing:      map[string][]netip.Addr{},
+		taken:        map[Key][]netip.Addr{},
 		departing:    newDeparting(),
 		waiting:      newWaiting(),
 	}
@@ -436,6 +439,7 @@ func (b *Books) indexHolders(e *entry, before []Holding) {
 	}
 	b.countNamespaces(e, before, -1)
 	b.countNamespaces(e, e.holders, 1)
+	b.indexTakeovers(e, before)
 	for i := range before {
 		h := &before[i]
 		if h.SharingKey != "" {

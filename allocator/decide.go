@@ -356,6 +356,7 @@ func (b *Books) assign(e *entry, c *Claim, needs []netip.Addr, now time.Time) {
 	h := &e.holders[len(before)]
 	*h = holdingOf(c)
 	h.Since, h.Needs, h.Bound = now, needs, len(needs) == 1
+	h.Takeover = e.takeoverOn(c)
 	e.released = nil
 	b.derive(e, before, e.reserved, pool)
 }

@@ -21,7 +21,8 @@ func equalReleases(a, b *Release) bool {
 func (h Holding) equal(o Holding) bool {
 	return h.Key == o.Key && h.UID == o.UID && slices.Equal(h.Ports, o.Ports) && h.SharingKey == o.SharingKey &&
 		slices.Equal(h.ShareWith, o.ShareWith) && h.Local == o.Local && h.Endpoints == o.Endpoints &&
-		maps.Equal(h.Advertised, o.Advertised) && h.Since.Equal(o.Since) && slices.Equal(h.Needs, o.Needs) && h.Bound == o.Bound
+		maps.Equal(h.Advertised, o.Advertised) && h.Since.Equal(o.Since) && slices.Equal(h.Needs, o.Needs) && h.Bound == o.Bound &&
+		equalTakeovers(h.Takeover, o.Takeover)
 }
 
 // normal brings an entry to the books' form, and tells whether it is one at all:
@@ -42,6 +43,9 @@ func (e Entry) normal() (Entry, bool) {
 	for i := range e.Holders {
 		h := &e.Holders[i]
 		h.Since = second(h.Since)
+		if t := h.Takeover; t != nil {
+			h.Takeover = &Takeover{From: t.From, FromUID: t.FromUID, Phase: t.Phase, Since: second(t.Since)}
+		}
 		if slices.ContainsFunc(h.Needs, netip.Addr.Is4In6) {
 			h.Needs = slices.Clone(h.Needs)
 			for j, a := range h.Needs {
@@ -87,6 +91,7 @@ func (b *Books) Load(truth Entry) {
 		base = ours
 	}
 	merged := b.merge(base, ours, truth)
+	endAbandoned(merged.Holders)
 	e.written, e.dirty, e.truth = true, true, &truth
 	b.change(e, func(e *entry) {
 		e.holders, e.reserved, e.released, e.pool = merged.Holders, merged.ReservedFor, merged.Released, merged.Pool

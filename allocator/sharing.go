@@ -7,10 +7,13 @@ import (
 )
 
 // shareable tells why h may not stand beside another holder of the address that
-// lies in bk; empty: it may. They must have the same sharing key, the same
-// namespace (unless the pool, or both, allow another) and no port in common.
+// lies in bk; empty: it may. It takes the address over from the other, or they must
+// have the same sharing key, the same namespace (unless the pool, or both, allow
+// another) and no port in common.
 func shareable(bk *bucket, h Holding, other *Holding) Reason {
 	switch {
+	case h.takes(other.Key):
+		return ""
 	case h.SharingKey == "" || other.SharingKey == "":
 		return AddressTaken
 	case h.Key.Namespace != other.Key.Namespace && (bk == nil || !bk.pool.ShareAcrossNamespaces) &&
@@ -61,7 +64,7 @@ func normalPorts(ports []Port) []Port {
 func holdingOf(c *Claim) Holding {
 	return Holding{
 		Key: c.Key, UID: c.UID, Ports: c.Ports, SharingKey: c.SharingKey.Value, ShareWith: c.ShareWith,
-		Local: c.Local, Endpoints: c.Endpoints, Advertised: c.Advertised,
+		Local: c.Local, Endpoints: c.Endpoints, Advertised: c.Advertised, Takeover: c.Takeover,
 	}
 }
 
@@ -118,7 +121,8 @@ func (b *Books) joinable(c *Claim, f Family) (netip.Addr, bool) {
 func (b *Books) refresh(e *entry, c *Claim, needs []netip.Addr) *Refusal {
 	was := e.holding(c.Key)
 	h := holdingOf(c)
-	h.Since, h.Bound, h.Needs = was.Since, was.Bound, needs
+	h.Since, h.Bound, h.Needs, h.Takeover = was.Since, was.Bound, needs, e.takeoverOn(c)
+	h.carryTakeover(was)
 	var refusal *Refusal
 	if len(e.holders) > 1 {
 		refusal = keepShared(e, c, was, &h)
@@ -149,7 +153,7 @@ func keepShared(e *entry, c *Claim, was, h *Holding) (refusal *Refusal) {
 	}
 	if h.SharingKey != was.SharingKey {
 		for i := range e.holders {
-			if o := &e.holders[i]; o.Key != c.Key && o.SharingKey != h.SharingKey {
+			if o := &e.holders[i]; o.Key != c.Key && o.SharingKey != h.SharingKey && !paired(h, o) {
 				refuse(SharingKeyMismatch, o, Port{})
 				h.SharingKey = was.SharingKey
 			}
@@ -160,7 +164,7 @@ func keepShared(e *entry, c *Claim, was, h *Holding) (refusal *Refusal) {
 	}
 	for i := range e.holders {
 		o := &e.holders[i]
-		if p, clash := commonPort(h.Ports, o.Ports); o.Key != c.Key && clash {
+		if p, clash := commonPort(h.Ports, o.Ports); o.Key != c.Key && clash && !paired(h, o) {
 			refuse(PortsClash, o, p)
 			h.Ports = was.Ports
 		}

@@ -105,6 +105,11 @@ func (p *BGPPeer) endpoint() [2]string {
 	return [2]string{p.VRF, p.Address.String()}
 }
 
+// watchable says whether BFD can watch the peer, and foreseeable whether also before there is a session of BGP with it,
+// which tells the address of the peer of an interface.
+func (p *BGPPeer) watchable() bool   { return p.VRF == "" }
+func (p *BGPPeer) foreseeable() bool { return p.watchable() && p.Interface == "" }
+
 // where says where the peer is, in words.
 func (p *BGPPeer) where() string {
 	if p.Interface != "" {

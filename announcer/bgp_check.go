@@ -43,12 +43,18 @@ const (
 	AliasTaken Reason = "AliasTaken"
 )
 
+// CheckAdvertisement says what is wrong with an advertisement for layer 2, the
+// worst first.
+func (ix *Index) CheckAdvertisement(a Advertisement) []Problem {
+	return present(ix.missingPools(a.Pools), ix.noPool(a.Pools, a.PoolSelectors), ix.noNode(a.NodeSelectors))
+}
+
 // CheckBGPAdvertisement says what is wrong with an advertisement, the worst
 // first.
 func (ix *Index) CheckBGPAdvertisement(name string) []Problem {
 	for i := range ix.bgp.ads {
 		if ad := &ix.bgp.ads[i]; ad.Name == name {
-			return present(ix.unknownCommunities(ad), ix.missingPools(ad), ix.noPool(ad), ix.noNode(ad.NodeSelectors),
+			return present(ix.unknownCommunities(ad), ix.missingPools(ad.Pools), ix.noPool(ad.Pools, ad.PoolSelectors), ix.noNode(ad.NodeSelectors),
 				ix.missingPeers(ad), ix.noPeer(ad), ix.tooWide(ad), ix.conflict(ad), ix.unusedLocalPref(ad))
 		}
 	}
@@ -101,26 +107,26 @@ func (ix *Index) unknownCommunities(ad *indexBGPAdvertisement) *Problem {
 		strings.Join(ad.unknown, ", "))
 }
 
-func (ix *Index) missingPools(ad *indexBGPAdvertisement) *Problem {
-	missing := slices.DeleteFunc(slices.Clone(ad.Pools), func(p string) bool { _, ok := ix.pools[p]; return ok })
+func (ix *Index) missingPools(names []string) *Problem {
+	missing := slices.DeleteFunc(slices.Clone(names), func(p string) bool { _, ok := ix.pools[p]; return ok })
 	if len(missing) == 0 {
 		return nil
 	}
 	return problem(PoolNotFound, "There is no IPAddressPool %s. Everything else that is selected is announced. Create it, or take it out of spec.ipAddressPools.", strings.Join(missing, ", "))
 }
 
-func (ix *Index) noPool(ad *indexBGPAdvertisement) *Problem {
-	if len(ad.Pools) > 0 || len(ad.PoolSelectors) == 0 || len(ix.poolsOf(ad)) > 0 {
+func (ix *Index) noPool(names []string, selectors []labels.Selector) *Problem {
+	if len(names) > 0 || len(selectors) == 0 || len(ix.poolsOf(names, selectors)) > 0 {
 		return nil
 	}
 	return problem(NoPoolSelected, "No IPAddressPool has labels that spec.ipAddressPoolSelectors select. Label a pool, or change the selectors.")
 }
 
 // poolsOf are the pools that an advertisement selects, sorted by name.
-func (ix *Index) poolsOf(ad *indexBGPAdvertisement) []Pool {
+func (ix *Index) poolsOf(names []string, selectors []labels.Selector) []Pool {
 	var out []Pool
 	for _, name := range slices.Sorted(maps.Keys(ix.pools)) {
-		if ix.selectsPool(ad.Pools, ad.PoolSelectors, name) {
+		if ix.selectsPool(names, selectors, name) {
 			out = append(out, ix.pools[name])
 		}
 	}
@@ -165,7 +171,7 @@ func (ix *Index) pairs(ad *indexBGPAdvertisement) map[int]int {
 // tooWide says where aggregation reaches outside of a pool. It is enough to look
 // at both ends of each range: prefixes between them lie within.
 func (ix *Index) tooWide(ad *indexBGPAdvertisement) *Problem {
-	for _, pool := range ix.poolsOf(ad) {
+	for _, pool := range ix.poolsOf(ad.Pools, ad.PoolSelectors) {
 		if pool.Addresses == nil {
 			continue
 		}
@@ -213,7 +219,7 @@ func (ix *Index) conflict(ad *indexBGPAdvertisement) *Problem {
 // common is a pool of which two advertisements make the same prefixes, and an
 // iBGP peer that both tell from one node.
 func (ix *Index) common(a, b *indexBGPAdvertisement) (pool, peer string) {
-	for _, p := range ix.poolsOf(a) {
+	for _, p := range ix.poolsOf(a.Pools, a.PoolSelectors) {
 		if ix.selectsPool(b.Pools, b.PoolSelectors, p.Name) && p.alike(&a.BGPAdvertisement, &b.BGPAdvertisement) {
 			pool = p.Name
 			break
@@ -294,9 +300,9 @@ func (ix *Index) noEcho(p *indexPeer) *Problem {
 func (ix *Index) unwatched(p *indexPeer) *Problem {
 	profile, ok := ix.bgp.profiles[p.BFDProfile]
 	switch {
-	case ok && p.VRF != "":
+	case ok && !p.watchable():
 		return problem(BFDUnsupported, "BFD does not watch peers in a VRF: the sessions run without it. Take spec.bfdProfile out.")
-	case ok && profile.Strict && p.Interface != "":
+	case ok && profile.Strict && !p.foreseeable():
 		return problem(BFDUnsupported, "BFDProfile %s holds sessions back until BFD sees the peer, which it cannot do for the peer of an interface, whose address the session tells. BFD watches it from then on. Use a profile without strict.", p.BFDProfile)
 	}
 	return nil

@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,5 +156,58 @@ func TestCheckCommunity(t *testing.T) {
 	s.ad(func(a *BGPAdvertisement) { a.Communities = []string{"vpn"} })
 	if got := bgpWords(s.bgp("node1")); !strings.Contains(got, "rr(64512:9)") {
 		t.Errorf("the older does not count: %s", got)
+	}
+}
+
+// What keeps an advertisement for layer 2 from having an effect is found as for BGP.
+func TestCheckAdvertisement(t *testing.T) {
+	zone := func(v string) []labels.Selector {
+		return []labels.Selector{labels.SelectorFromSet(labels.Set{"zone": v})}
+	}
+	ix := NewIndex(World{
+		Nodes: []Node{{Name: "node1", Labels: map[string]string{"zone": "a"}}},
+		Pools: []Pool{{Name: "public", Labels: map[string]string{"zone": "a"}}},
+	})
+	for _, tt := range []struct {
+		ad   Advertisement
+		want []Reason
+	}{
+		{Advertisement{}, nil},
+		{Advertisement{Pools: []string{"public"}, NodeSelectors: zone("a")}, nil},
+		{Advertisement{PoolSelectors: zone("a")}, nil},
+		{Advertisement{Pools: []string{"public", "privat"}}, []Reason{PoolNotFound}},
+		{Advertisement{PoolSelectors: zone("b"), NodeSelectors: zone("b")}, []Reason{NoPoolSelected, NoNodeSelected}},
+	} {
+		var got []Reason
+		for _, p := range ix.CheckAdvertisement(tt.ad) {
+			got = append(got, p.Reason)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("of %+v is said %v, want %v", tt.ad, got, tt.want)
+		}
+	}
+}
+
+// A session waits for BFD only where BFD can see the peer before the session stands; otherwise the peer's condition says so.
+func TestStrictIsWhatIsNotRefused(t *testing.T) {
+	for _, tt := range []struct {
+		peer    BGPPeer
+		watched bool
+		strict  bool
+	}{
+		{BGPPeer{Address: netip.MustParseAddr("192.0.2.1")}, true, true},
+		{BGPPeer{Interface: "eth1"}, true, false},
+		{BGPPeer{Address: netip.MustParseAddr("192.0.2.1"), VRF: "blue"}, false, false},
+	} {
+		tt.peer.Name, tt.peer.BFDProfile, tt.peer.MyASN, tt.peer.PeerASN = "tor", "fast", 64512, 64513
+		ix := NewIndex(World{Nodes: []Node{{Name: "node1"}}, Peers: []BGPPeer{tt.peer}, Profiles: []BFDProfile{{Name: "fast", Strict: true}}})
+		p := ix.PeersOf("node1")[0]
+		if p.Watched() != tt.watched || p.Strict() != tt.strict {
+			t.Errorf("%+v is watched: %t, and strict: %t", tt.peer, p.Watched(), p.Strict())
+		}
+		refused := slices.ContainsFunc(ix.CheckPeer("tor"), func(p Problem) bool { return p.Reason == BFDUnsupported })
+		if refused == tt.strict {
+			t.Errorf("%+v is strict: %t, and its condition says that it cannot be: %t", tt.peer, tt.strict, refused)
+		}
 	}
 }

@@ -149,6 +149,12 @@ type NodePeer struct {
 	Profile *BFDProfile
 }
 
+// Watched says whether BFD watches the peer.
+func (p *NodePeer) Watched() bool { return p.Profile != nil && p.watchable() }
+
+// Strict says whether the session with the peer stands only while BFD sees the peer.
+func (p *NodePeer) Strict() bool { return p.Profile != nil && p.Profile.Strict && p.foreseeable() }
+
 // PeersOf are the peers that a node is to have sessions with, sorted by name.
 func (ix *Index) PeersOf(node string) []NodePeer {
 	at, ok := ix.position(node)

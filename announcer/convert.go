@@ -27,7 +27,7 @@ func FromAddress(in *v1alpha1.Address) (Address, error) {
 		Bound: in.Spec.State == v1alpha1.AddressBound,
 	}
 	for _, h := range in.Spec.Holders {
-		if h.State != v1alpha1.AddressBound {
+		if h.State != v1alpha1.AddressBound || !h.Served() {
 			continue
 		}
 		out.Holders = append(out.Holders, fromHolder(h))

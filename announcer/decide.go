@@ -53,6 +53,31 @@ func (ix *Index) Decide(a Address, endpoints EndpointsOf) Decision {
 	return d
 }
 
+// Foresee says on which interfaces a node would announce an address that nobody
+// can serve yet, if it will be the one to do so. Which node that is depends on where
+// endpoints come up if a holder is Local: then it may be any of the first in rank.
+func (ix *Index) Foresee(a Address, node string) []Interface {
+	if !a.Bound || len(a.Holders) == 0 {
+		return nil
+	}
+	c, refusal := ix.advertised(a)
+	if refusal != nil {
+		return nil
+	}
+	first := 1
+	if slices.ContainsFunc(a.Holders, func(h Holder) bool { return h.Local }) {
+		first = nextInLine
+	}
+	var buf [16]candidate
+	ranked := ix.rank(c, buf[:0])
+	for _, r := range ranked[:min(len(ranked), first)] {
+		if n := &ix.nodes[r.node]; n.Name == node && n.member.Presence == Alive {
+			return c.interfaces(r.node)
+		}
+	}
+	return nil
+}
+
 // Explain says of every node, sorted by name, whether it can announce an
 // address, and if not, why.
 func (ix *Index) Explain(a Address, endpoints EndpointsOf) []Verdict {
@@ -87,6 +112,19 @@ func (ix *Index) open(a Address, endpoints EndpointsOf) (*question, *Decision) {
 	if !a.Bound || len(a.Holders) == 0 {
 		return nil, notBound(a)
 	}
+	c, refusal := ix.advertised(a)
+	if refusal != nil {
+		return nil, refusal
+	}
+	var served bool
+	if c.local, served = servable(a, endpoints); !served {
+		return nil, notServed(a)
+	}
+	return c, nil
+}
+
+// advertised asks whether an advertisement selects an address.
+func (ix *Index) advertised(a Address) (*question, *Decision) {
 	c := &question{ix: ix, ip: a.IP, key: hashString(a.Key)}
 	poolSelected := ""
 	for i := range ix.ads {
@@ -102,10 +140,6 @@ func (ix *Index) open(a Address, endpoints EndpointsOf) (*question, *Decision) {
 	}
 	if len(c.ads) == 0 {
 		return nil, notAdvertised(a, kindL2, poolSelected)
-	}
-	var served bool
-	if c.local, served = servable(a, endpoints); !served {
-		return nil, notServed(a)
 	}
 	return c, nil
 }

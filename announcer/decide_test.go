@@ -536,3 +536,46 @@ func TestFromNode(t *testing.T) {
 		t.Errorf("addresses %v, want the two internal IPs", got.Addresses)
 	}
 }
+
+func TestForesee(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*scene)
+		want   string // the nodes that ask, of A, B and C in rank
+	}{
+		"one node announces":           {func(*scene) {}, "A"},
+		"the winner cannot":            {func(s *scene) { s.node("A").Ready = false }, "B"},
+		"the winner's speaker is away": {func(s *scene) { s.member("A").Presence = Held }, ""},
+		"where endpoints are to be":    {func(s *scene) { s.address.Holders[0].Local = true }, "A B C"},
+		"only some are selected": {func(s *scene) {
+			s.world.Advertisements[0].NodeSelectors = []labels.Selector{selector("name", order[1])}
+		}, "B"},
+		"no advertisement selects it":    {func(s *scene) { s.world.Advertisements[0].Pools = []string{"other"} }, ""},
+		"nobody holds it":                {func(s *scene) { s.address.Holders = nil }, ""},
+		"it is not bound yet":            {func(s *scene) { s.address.Bound = false }, ""},
+		"no interface is selected":       {func(s *scene) { s.world.Advertisements[0].Interfaces = []string{"eth9"} }, ""},
+		"endpoints make no difference":   {func(s *scene) { s.endpoints = nil }, "A"},
+		"one is unsettled and not first": {func(s *scene) { s.member("A").Settled = false }, "B"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			s.world.Advertisements[0].Interfaces = []string{"eth0"}
+			c.change(s)
+			ix := NewIndex(s.world)
+			var got []string
+			for n, node := range order {
+				if in := ix.Foresee(s.address, node); len(in) == 1 && in[0].Name == "eth0" {
+					got = append(got, string(rune('A'+n)))
+				} else if len(in) > 0 {
+					t.Errorf("%s asks on %v", node, in)
+				}
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%q ask, want %q", got, c.want)
+			}
+			d := ix.Decide(s.address, func(types.NamespacedName) Endpoints { return ready(order...) })
+			if d.Node != "" && c.want != "" && !strings.Contains(c.want, string(rune('A'+slices.Index(order, d.Node)))) {
+				t.Errorf("%s announces in the end and did not ask", d.Node)
+			}
+		})
+	}
+}

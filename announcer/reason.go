@@ -35,6 +35,12 @@ const (
 	AggregationTooWide Reason = "AggregationTooWide"
 )
 
+// ByBGP is the reason of the condition Announced of an address that is announced by BGP and not on layer 2.
+const ByBGP = "BGP"
+
+// AnnouncedByBGP are the words of that condition: summary says how widely it is announced.
+func AnnouncedByBGP(summary string) string { return "Announced by BGP: " + summary + "." }
+
 // Obstacle is what keeps one node from announcing an address.
 type Obstacle int
 

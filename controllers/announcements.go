@@ -33,8 +33,6 @@ import (
 const (
 	// reasonNoSpeaker: a node could announce the address, and nobody does.
 	reasonNoSpeaker = "NoSpeaker"
-	// reasonBGP: the address is announced by BGP, and not on layer 2.
-	reasonBGP = "BGP"
 	// reasonOutsidePools: the address lies in no pool.
 	reasonOutsidePools = "OutsidePools"
 	// speakersSettle is how many times Options.Settle a speaker has to announce
@@ -398,7 +396,7 @@ func (s *shell) standingOf(ctx context.Context, o *v1alpha1.Address) (standing, 
 	case spokenFor(o) && !want.lost:
 	case want.bgp != nil:
 		want.announced = &metav1.Condition{
-			Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionTrue, Reason: reasonBGP, Message: "Announced by BGP: " + want.bgp.Summary + ".",
+			Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionTrue, Reason: announcer.ByBGP, Message: announcer.AnnouncedByBGP(want.bgp.Summary),
 		}
 	default:
 		want.announced = conditionOf(a, index.Decide(a, endpoints), survey)
@@ -409,7 +407,7 @@ func (s *shell) standingOf(ctx context.Context, o *v1alpha1.Address) (standing, 
 // spokenFor says whether a speaker speaks for an Address.
 func spokenFor(o *v1alpha1.Address) bool {
 	c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.AddressAnnounced)
-	return o.Status.Layer2 != nil || c != nil && c.Status == metav1.ConditionTrue && c.Reason != reasonBGP
+	return o.Status.Layer2 != nil || c != nil && c.Status == metav1.ConditionTrue && c.Reason != announcer.ByBGP
 }
 
 // established says whether a living speaker says that a session is established.
@@ -510,7 +508,7 @@ func isOurs(c *metav1.Condition) bool {
 	case c == nil:
 		return false
 	case c.Status == metav1.ConditionTrue:
-		return c.Reason == reasonBGP
+		return c.Reason == announcer.ByBGP
 	}
 	switch announcer.Reason(c.Reason) {
 	case announcer.NotBound, announcer.NoAdvertisement, announcer.NoReadyEndpoint, announcer.NoInterface, announcer.NoEligibleNode,

@@ -202,12 +202,9 @@ func writeConditions[O interface {
 // bgpAdvertisementReady is the condition Ready of a BGPAdvertisement.
 func bgpAdvertisementReady(index *worldIndex, ad *v1alpha1.BGPAdvertisement) metav1.Condition {
 	if _, err := announcer.FromBGPAdvertisement(ad); err != nil {
-		return metav1.Condition{
-			Type: v1alpha1.AdvertisementReady, Status: metav1.ConditionFalse, Reason: "InvalidSelector",
-			Message: fmt.Sprintf("A selector cannot be used, and nothing is announced by this BGPAdvertisement: %v. Correct it.", err),
-		}
+		return invalidSelector("BGPAdvertisement", err)
 	}
-	return readyOf(v1alpha1.AdvertisementReady, "The advertisement is in use.", index.CheckBGPAdvertisement(ad.Name))
+	return readyOf(v1alpha1.AdvertisementReady, advertisementFine, index.CheckBGPAdvertisement(ad.Name))
 }
 
 // peerConditions are the conditions of a BGPPeer, and on how many nodes it is

@@ -36,6 +36,29 @@ func (w *world) bgpSays(ip, summary, reason string) *v1alpha1.AddressStatus {
 	return out
 }
 
+// speaks changes the status of an Address as a speaker does.
+func (w *world) speaks(ip string, status metav1.ConditionStatus, reason string, change func(*v1alpha1.AddressStatus)) {
+	w.t.Helper()
+	w.eventually("a speaker writes to "+ip, func() error {
+		a := w.address(ip)
+		change(&a.Status)
+		meta.SetStatusCondition(&a.Status.Conditions, metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: status, Reason: reason})
+		return w.c.Status().Update(w.ctx(), a, client.FieldOwner("speaker"))
+	})
+}
+
+func (w *world) noLongerOnLayer2(ip string, status metav1.ConditionStatus, reason string) {
+	w.t.Helper()
+	w.speaks(ip, status, reason, func(s *v1alpha1.AddressStatus) { s.Layer2, s.Announced = nil, "" })
+}
+
+func (w *world) takenOnLayer2(ip, node string) {
+	w.t.Helper()
+	w.speaks(ip, metav1.ConditionTrue, "BGPOnly", func(s *v1alpha1.AddressStatus) {
+		s.Layer2, s.Announced = &v1alpha1.Layer2Announcement{Node: node, Since: metav1.Now(), TakenBy: "aa:bb:cc:00:00:01"}, ""
+	})
+}
+
 func TestAddressesAnnouncedByBGP(t *testing.T) {
 	w := newWorld(t)
 	w.pool("public", nil, "192.0.2.0/24")
@@ -53,12 +76,12 @@ func TestAddressesAnnouncedByBGP(t *testing.T) {
 	w.condition("a", service.ConditionAnnounced, "False", string(announcer.NoSession))
 
 	w.saysOfSessions("node1", session("tor", v1alpha1.SessionEstablished, ""))
-	first := w.bgpSays("192.0.2.0", "1 node to 1 peer", reasonBGP).BGP
+	first := w.bgpSays("192.0.2.0", "1 node to 1 peer", announcer.ByBGP).BGP
 	if first.Nodes != 1 || first.Peers != 1 || len(first.Prefixes) != 1 || first.Prefixes[0] != "192.0.2.0/28" || first.Since.IsZero() {
 		t.Errorf("it says %+v", first)
 	}
 	w.saysOfSessions("node2", session("tor", v1alpha1.SessionEstablished, ""))
-	if s := w.bgpSays("192.0.2.0", "2 nodes to 1 peer", reasonBGP); !s.BGP.Since.Equal(&first.Since) {
+	if s := w.bgpSays("192.0.2.0", "2 nodes to 1 peer", announcer.ByBGP); !s.BGP.Since.Equal(&first.Since) {
 		t.Errorf("another node makes it announced since %s, not %s", s.BGP.Since, first.Since)
 	}
 
@@ -66,13 +89,16 @@ func TestAddressesAnnouncedByBGP(t *testing.T) {
 	w.announces("192.0.2.0", "node1")
 	w.settled(r)
 	w.bgpSays("192.0.2.0", "2 nodes to 1 peer", "Layer2")
-	w.eventually("the speaker takes its entry out", func() error {
-		a := w.address("192.0.2.0")
-		a.Status.Layer2, a.Status.Announced = nil, ""
-		meta.SetStatusCondition(&a.Status.Conditions, metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: string(announcer.NoAdvertisement)})
-		return w.c.Status().Update(w.ctx(), a, client.FieldOwner("speaker"))
-	})
-	w.bgpSays("192.0.2.0", "2 nodes to 1 peer", reasonBGP)
+	w.noLongerOnLayer2("192.0.2.0", metav1.ConditionFalse, string(announcer.NoAdvertisement))
+	w.bgpSays("192.0.2.0", "2 nodes to 1 peer", announcer.ByBGP)
+
+	// Another host has it on layer 2: the speaker says so, and of BGP what it reads here.
+	w.takenOnLayer2("192.0.2.0", "node1")
+	w.settled(r)
+	w.bgpSays("192.0.2.0", "2 nodes to 1 peer", "BGPOnly")
+	if c := meta.FindStatusCondition(w.get("a").Status.Conditions, service.ConditionAnnounced); c != nil {
+		t.Errorf("the Service, which is announced by BGP, says %+v", c)
+	}
 
 	// A restart changes nothing.
 	w.settled(r)
@@ -84,11 +110,13 @@ func TestAddressesAnnouncedByBGP(t *testing.T) {
 	}
 
 	w.saysOfSessions("node1", session("tor", v1alpha1.SessionActive, "hold timer expired"))
-	w.bgpSays("192.0.2.0", "1 node to 1 peer", reasonBGP)
+	w.bgpSays("192.0.2.0", "1 node to 1 peer", "BGPOnly")
+	w.noLongerOnLayer2("192.0.2.0", metav1.ConditionTrue, announcer.ByBGP)
+	w.bgpSays("192.0.2.0", "1 node to 1 peer", announcer.ByBGP)
 	w.saysOfSessions("node2", session("tor", v1alpha1.SessionIdle, "prefix limit passed"))
 	w.bgpSays("192.0.2.0", "", string(announcer.NoSession))
 	w.saysOfSessions("node2", session("tor", v1alpha1.SessionEstablished, ""))
-	w.bgpSays("192.0.2.0", "1 node to 1 peer", reasonBGP)
+	w.bgpSays("192.0.2.0", "1 node to 1 peer", announcer.ByBGP)
 }
 
 // What was announced by BGP is not, once nobody holds it.
@@ -103,7 +131,7 @@ func TestAnAddressGivenUpIsNotAnnouncedByBGP(t *testing.T) {
 	w.endpoint("a", "node1")
 	w.service("a")
 	w.has("a", "192.0.2.10")
-	w.bgpSays("192.0.2.10", "1 node to 1 peer", reasonBGP)
+	w.bgpSays("192.0.2.10", "1 node to 1 peer", announcer.ByBGP)
 	if err := w.c.Delete(w.ctx(), w.get("a")); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +155,7 @@ func TestAShortLossOfASessionIsNotWrittenToAddresses(t *testing.T) {
 	w.endpoint("a", "node1")
 	w.service("a")
 	w.has("a", "192.0.2.10")
-	w.bgpSays("192.0.2.10", "2 nodes to 1 peer", reasonBGP)
+	w.bgpSays("192.0.2.10", "2 nodes to 1 peer", announcer.ByBGP)
 	version := w.address("192.0.2.10").ResourceVersion
 	for _, node := range []string{"node1", "node2"} {
 		w.saysOfSessions(node, down)

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,8 +27,6 @@ const PasswordMissing announcer.Reason = "PasswordMissing"
 type passwordKeeper struct {
 	// secrets has the Secrets of our namespace that can hold one; the manager's cache has others.
 	secrets cache.Cache
-	// kept is what was written last; nil: not known.
-	kept map[string][]byte
 }
 
 // addPasswords makes the cache of Secrets with passwords.
@@ -52,7 +49,8 @@ func (s *shell) addPasswords(mgr manager.Manager) error {
 	return mgr.Add(c)
 }
 
-// keepPasswords brings the speakers' Secret in line, and returns what is wrong by peer.
+// keepPasswords brings the speakers' Secret in line, and returns what is wrong by peer. It looks at that Secret each
+// time: where somebody took it away, sessions end, which brings us here.
 func (s *shell) keepPasswords(ctx context.Context, peers []v1alpha1.BGPPeer) (map[string]announcer.Problem, error) {
 	problems := map[string]announcer.Problem{}
 	if s.passwords.secrets == nil {
@@ -74,20 +72,11 @@ func (s *shell) keepPasswords(ctx context.Context, peers []v1alpha1.BGPPeer) (ma
 			want[p.Name] = password
 		}
 	}
-	if s.passwords.kept != nil && maps.EqualFunc(want, s.passwords.kept, equalBytes) {
-		return problems, nil
-	}
 	_, _, err := s.keepSecret(ctx, s.PasswordSecret, nil, func(map[string][]byte) (map[string][]byte, time.Time, error) {
 		return want, time.Time{}, nil
 	})
-	s.passwords.kept = nil
-	if err == nil {
-		s.passwords.kept = want
-	}
 	return problems, err
 }
-
-func equalBytes(a, b []byte) bool { return string(a) == string(b) }
 
 // longestPassword is what the kernel takes for TCP-MD5, in bytes.
 const longestPassword = 80

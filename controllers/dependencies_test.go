@@ -23,6 +23,7 @@ func TestDependencies(t *testing.T) {
 		{"migrate/audit", append(clients, module+"controllers", module+"announcer"), false},
 		{"pools", append(clients, module+"controllers", module+"service", module+"announcer"), false},
 		{"service", append(clients, module+"controllers", module+"announcer"), false},
+		{"migrate/takeover", append(clients, module+"controllers", module+"announcer", module+"service", module+"gateway"), false},
 		{"gateway", append(clients, module+"controllers", module+"service", module+"announcer", "github.com/envoyproxy/go-control-plane/envoy"), false},
 		{"gateway/xds", append(clients, module+"controllers", module+"service", module+"announcer", module+"api/v1alpha1"), false},
 		{"gateway/fleet", append(clients, module+"controllers", module+"service", module+"announcer", module+"gateway/xds"), false},
@@ -32,7 +33,14 @@ func TestDependencies(t *testing.T) {
 		{"announcer/bgp", []string{"k8s.io/", "sigs.k8s.io/", module, "github.com/osrg/gobgp/v3/pkg/server"}, true},
 		{"announcer/agent", []string{module + "controllers", module + "service", module + "allocator"}, false},
 		{"cmd/fairlead-speaker", []string{module + "controllers", module + "service", module + "allocator"}, false},
+		{"migrate/plan", append(clients, module+"controllers", module+"announcer", module+"gateway/xds", module+"gateway/feed", module+"migrate/drive"), false},
+		{"migrate/drive", []string{module + "controllers", module + "announcer", module + "gateway/xds", module + "gateway/feed", module + "cmd/kubectl-fairlead"}, false},
 		{"api/v1alpha1", append(clients, module+"controllers", module+"service", module+"allocator", module+"announcer"), false},
+		{"cmd/kubectl-fairlead", []string{module + "controllers", module + "announcer/l2", module + "announcer/agent", module + "announcer/members", module + "announcer/bgp"}, false},
+		{"cmd/kubectl-fairlead/internal/chain", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
+		{"cmd/kubectl-fairlead/internal/findings", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
+		{"cmd/kubectl-fairlead/internal/words", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
+		{"cmd/kubectl-fairlead/internal/fields", append(clients, module+"cmd/kubectl-fairlead/internal/kube"), false},
 		{"controllers", []string{module + "announcer/l2", module + "announcer/agent", module + "announcer/members"}, false},
 	} {
 		t.Run(tt.pkg, func(t *testing.T) {

@@ -19,11 +19,13 @@ const maxSummary = 640
 // specOf writes an entry of the books as the spec of its Address.
 func specOf(e allocator.Entry) v1alpha1.AddressSpec {
 	s := v1alpha1.AddressSpec{Address: e.Address.String(), Pool: e.Pool}
-	pending := false
+	pending := len(e.Holders) > 0 // one that waits does not take the address from another
 	for i := range e.Holders {
 		h := holderOf(&e.Holders[i])
-		if !e.Holders[i].Bound {
-			h.State, pending = v1alpha1.AddressPending, true
+		if e.Holders[i].Bound {
+			pending = false
+		} else {
+			h.State = v1alpha1.AddressPending
 		}
 		s.Holders = append(s.Holders, h)
 	}
@@ -65,6 +67,11 @@ func holderOf(h *allocator.Holding) v1alpha1.AddressHolder {
 	}
 	for _, p := range h.Ports {
 		out.Ports = append(out.Ports, v1alpha1.HolderPort{Protocol: p.Protocol, Port: int32(p.Port)})
+	}
+	if t := h.Takeover; t != nil {
+		out.Takeover = &v1alpha1.HolderTakeover{
+			From: *referenceTo(t.From), FromUID: t.FromUID, Phase: v1alpha1.TakeoverPhase(t.Phase), Since: seconds(t.Since),
+		}
 	}
 	if len(h.Needs) > 1 {
 		for _, n := range h.Needs {

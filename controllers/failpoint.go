@@ -21,8 +21,10 @@ const (
 	PointAddressDelete = "address.delete"
 	PointAddressStatus = "address.status"
 	PointServiceStatus = "service.status"
-	PointPoolStatus    = "pool.status"
-	PointGossipKey     = "gossip.create"
+	// PointFrontStatus is the status of a Gateway's Service.
+	PointFrontStatus = "front.status"
+	PointPoolStatus  = "pool.status"
+	PointGossipKey   = "gossip.create"
 )
 
 // Points lists the failpoints of a Service's way through.

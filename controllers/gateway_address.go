@@ -26,6 +26,8 @@ type decided struct {
 	refused *gateway.Problem
 	// asked is what the Gateway asks for; nil: nothing was decided.
 	asked *gateway.Asked
+	// taking is set where this is of a takeover that is under way, or begins.
+	taking bool
 }
 
 // addresses are those of pools that the Gateway has.
@@ -49,23 +51,33 @@ func (g *gateways) decide(ctx context.Context, gw *gatewayv1.Gateway, built *gat
 	}
 	key := gateway.KeyOf(gateway.Name{Namespace: gw.Namespace, Name: gw.Name})
 	held := g.ledger.Held(key)
+	if refused != nil || !built.Listening() {
+		return keeping(held, refused), nil
+	}
+	claim, taking, err := g.claimFor(ctx, gw, asked)
+	if err != nil {
+		return decided{}, err
+	}
 	switch {
-	case refused != nil || !built.Listening():
-		out := decided{refused: refused}
-		for _, a := range held {
-			out.Addresses = append(out.Addresses, allocator.Assigned{Address: a})
-		}
-		return out, nil
-	case asked.Claim == nil && len(held) == 0:
+	case claim == nil && len(held) == 0:
 		return decided{asked: asked}, g.release(ctx, key) // it may have waited for one
-	case asked.Claim == nil:
+	case claim == nil:
 		return decided{asked: asked, Decision: allocator.Decision{Leaving: held}}, nil
 	}
-	d, err := g.allocate(ctx, *asked.Claim)
+	d, err := g.allocate(ctx, *claim)
 	if err != nil {
 		return decided{}, fmt.Errorf("deciding on the addresses of Gateway %s/%s: %w", gw.Namespace, gw.Name, err)
 	}
-	return decided{Decision: d, asked: asked}, nil
+	return decided{Decision: d, asked: asked, taking: taking}, nil
+}
+
+// keeping is what a Gateway has that gets nothing new.
+func keeping(held []netip.Addr, refused *gateway.Problem) decided {
+	out := decided{refused: refused}
+	for _, a := range held {
+		out.Addresses = append(out.Addresses, allocator.Assigned{Address: a})
+	}
+	return out
 }
 
 // ask reads what a Gateway asks for. Service is the one whose endpoints are its.
@@ -84,21 +96,21 @@ func (g *gateways) ask(ctx context.Context, gw *gatewayv1.Gateway, built *gatewa
 
 // assign says which addresses a Gateway has, those of its Service included; nil:
 // nothing was decided.
-func (g *gateways) assign(s *serving, front frontState) *gateway.Assignment {
+func (g *gateways) assign(s *serving, front frontState, shown []netip.Addr) *gateway.Assignment {
 	d := &s.decided
 	if d.asked == nil {
-		if len(d.Addresses) == 0 {
+		if len(shown) == 0 {
 			return nil
 		}
 		// What it has had stays.
-		kept := (&gateway.Asked{}).Assign(d.addresses(), nil, nil, "")
+		kept := (&gateway.Asked{}).Assign(shown, nil, nil, "")
 		return &kept
 	}
 	refusal := d.Refusal
 	if refusal != nil && refusal.Partly {
 		refusal = nil
 	}
-	out := d.asked.Assign(d.addresses(), refusal, front.inside, front.unable)
+	out := d.asked.Assign(shown, refusal, front.inside, front.unable)
 	return &out
 }
 
@@ -124,22 +136,22 @@ func allocatorFamilies(list []corev1.IPFamily) []allocator.Family {
 }
 
 // waiting says why a Gateway is not programmed; nil: it is.
-func (g *gateways) waiting(s *serving, envoys []fleet.Envoy, assigned *gateway.Assignment) *gateway.Problem {
-	if p := s.unassigned(assigned); p != nil {
+func (g *gateways) waiting(s *serving, envoys []fleet.Envoy, assigned *gateway.Assignment, shown []netip.Addr) *gateway.Problem {
+	if p := s.unassigned(assigned, shown); p != nil {
 		return p
 	}
 	if p := g.acknowledged(s, envoys); p != nil {
 		return p
 	}
-	return g.unannouncedGateway(s)
+	return g.unannouncedGateway(shown)
 }
 
 // unassigned says why a Gateway has not the addresses that it needs to be
 // programmed; nil: it has. What it wants beside others that it has it can do
 // without, unless that is an address which was written.
-func (s *serving) unassigned(assigned *gateway.Assignment) *gateway.Problem {
+func (s *serving) unassigned(assigned *gateway.Assignment, shown []netip.Addr) *gateway.Problem {
 	refusal := s.decided.Refusal
-	inside := assigned != nil && len(assigned.Addresses) > len(s.decided.Addresses)
+	inside := assigned != nil && len(assigned.Addresses) > len(shown)
 	switch {
 	case refusal != nil && !refusal.Partly && !inside:
 		return gateway.WaitingFor(refusal)
@@ -175,8 +187,8 @@ func (g *gateways) acknowledged(s *serving, envoys []fleet.Envoy) *gateway.Probl
 // unannouncedGateway says why an address of a Gateway is not announced; nil: all
 // are. Unlike a Service's, a Gateway's condition says True only when a speaker
 // has said so.
-func (g *gateways) unannouncedGateway(s *serving) *gateway.Problem {
-	for _, a := range s.decided.addresses() {
+func (g *gateways) unannouncedGateway(shown []netip.Addr) *gateway.Problem {
+	for _, a := range shown {
 		o := g.ledger.Object(a)
 		if o == nil || o.Status.Layer2 != nil && o.Status.Layer2.TakenBy == "" || meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.AddressAnnounced) {
 			continue

@@ -79,6 +79,7 @@ const answerWorkers = 8
 
 func (g *gateways) addAnswers(mgr manager.Manager) error {
 	b := builder.ControllerManagedBy(mgr).Named("gateway-answers").WatchesRawSource(g.answers.source())
+	// Also one that is nobody's any more may bear what we said of it.
 	own := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{subjectOf(o).request()}
 	})
@@ -191,7 +192,7 @@ func (g *gateways) reconcileAnswer(ctx context.Context, req reconcile.Request) (
 		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("nobody speaks of kind %q", s.kind))
 	}
 	within := g.traces.take(req.NamespacedName)
-	err := g.client.Get(ctx, s.name, o)
+	err := g.client.Get(ctx, s.name, o, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return reconcile.Result{}, nil
 	}
@@ -202,20 +203,20 @@ func (g *gateways) reconcileAnswer(ctx context.Context, req reconcile.Request) (
 	if !current {
 		return reconcile.Result{}, nil // its Gateway is being built anew
 	}
-	next, ok := o.DeepCopyObject().(client.Object)
-	if !ok || !g.merge(next, said) {
+	have, next, differs := g.merge(o, said)
+	if !differs {
 		return reconcile.Result{}, nil
 	}
 	ctx = trace.ContextWithSpanContext(ctx, within)
-	if err := g.patched(ctx, s.kind, s.name, o, next); err != nil {
+	if err := g.restated(ctx, s.kind, o, have, next); err != nil {
 		return g.lost(err)
 	}
 	return reconcile.Result{}, nil
 }
 
-// merge puts answers into the status of an object, and tells whether that
-// changes it.
-func (g *gateways) merge(o client.Object, said []answer) bool {
+// merge gives the status of an object as it is, and as it is with answers put in. The
+// object, which is shared with the cache, stays as it is.
+func (g *gateways) merge(o client.Object, said []answer) (have, next any, differs bool) {
 	now := g.Clock.Now()
 	if p, ok := o.(*gatewayv1.BackendTLSPolicy); ok {
 		var all []gatewayv1.PolicyAncestorStatus
@@ -224,16 +225,16 @@ func (g *gateways) merge(o client.Object, said []answer) bool {
 				all = append(all, *a.ancestor)
 			}
 		}
-		var differs bool
-		p.Status.Ancestors, differs = gateway.MergeAncestors(p.Status.Ancestors, all, now)
-		return differs
+		status := gatewayv1.PolicyStatus{}
+		status.Ancestors, differs = gateway.MergeAncestors(p.Status.Ancestors, all, now)
+		return p.Status, status, differs
 	}
-	_, status := parentRefsOf(o)
+	_, was := parentRefsOf(o)
 	var all []gatewayv1.RouteParentStatus
 	for _, a := range said {
 		all = append(all, a.parents...)
 	}
-	var differs bool
-	status.Parents, differs = gateway.MergeParents(status.Parents, all, now)
-	return differs
+	status := gatewayv1.RouteStatus{}
+	status.Parents, differs = gateway.MergeParents(was.Parents, all, now)
+	return *was, status, differs
 }

@@ -162,7 +162,7 @@ func (g *gateways) writeClass(ctx context.Context, class *gatewayv1.GatewayClass
 	if !differs {
 		return problem, nil
 	}
-	if err := g.patched(ctx, "GatewayClass", client.ObjectKeyFromObject(class), class, next); err != nil {
+	if err := g.patched(ctx, "GatewayClass", class, next); err != nil {
 		return problem, err
 	}
 	g.tellAll(class, gateway.ConditionEvents(class.Status.Conditions, next.Status.Conditions, gateway.ClassTypes...))

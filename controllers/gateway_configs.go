@@ -74,7 +74,7 @@ func (g *gateways) reconcileConfig(ctx context.Context, req reconcile.Request) (
 	if equality.Semantic.DeepEqual(config.Status, next.Status) {
 		return reconcile.Result{}, nil
 	}
-	if err := g.patched(ctx, kindConfig, req.NamespacedName, config, next); err != nil {
+	if err := g.patched(ctx, kindConfig, config, next); err != nil {
 		return g.lost(err)
 	}
 	g.tellAll(config, gateway.ConditionEvents(config.Status.Conditions, next.Status.Conditions, v1alpha1.GatewayConfigReady))

@@ -117,7 +117,7 @@ type frontState struct {
 
 // writeFront brings a Gateway's Service, its status and its EndpointSlices in
 // line, or the ServiceAccount that stands for it.
-func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.Envoy) (frontState, error) {
+func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.Envoy, shown []netip.Addr) (frontState, error) {
 	f := s.front
 	var static []netip.Addr
 	f.Families, static = s.inside()
@@ -147,7 +147,7 @@ func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.En
 	if err != nil {
 		return frontState{}, err
 	}
-	return frontState{inside: insideOf(service), unable: unable, look: look}, g.writeIngress(ctx, service, s.decided.addresses())
+	return frontState{inside: insideOf(service), unable: unable, look: look}, g.writeIngress(ctx, service, shown)
 }
 
 // keepPrimary keeps the first family of a Service that is there, which Kubernetes
@@ -327,7 +327,7 @@ func (g *gateways) writeIngress(ctx context.Context, svc *corev1.Service, addres
 	}
 	next := svc.DeepCopy()
 	next.Status.LoadBalancer.Ingress = want
-	if err := g.patchStatus(ctx, svc, next); err != nil {
+	if err := g.Failpoint.around(ctx, PointFrontStatus, func() error { return g.patchStatus(ctx, svc, next) }); err != nil {
 		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -71,7 +72,8 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	front, err := g.writeFront(ctx, s, envoys)
+	shown := g.shown(s)
+	front, err := g.writeFront(ctx, s, envoys, shown)
 	if err != nil {
 		return g.lost(err)
 	}
@@ -79,9 +81,17 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	assigned := g.assign(s, front)
+	at, err := g.stageOf(ctx, s, envoys)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	assigned := g.assign(s, front, shown)
+	waiting := at.notYet(shown)
+	if waiting == nil {
+		waiting = g.waiting(s, envoys, assigned, shown)
+	}
 	said := s.built.Status(gateway.Progress{
-		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: g.waiting(s, envoys, assigned),
+		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view),
 	})
 	g.noteState(s.name, said.Gateway.Conditions)
 	g.say(ctx, s.name, said.Routes, said.Policies)
@@ -96,12 +106,28 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err := g.giveUp(ctx, s); err != nil {
 		return g.lost(err)
 	}
-	return reconcile.Result{RequeueAfter: front.look}, nil
+	look, err := g.advance(ctx, s, at)
+	if err != nil {
+		return g.lost(err)
+	}
+	return reconcile.Result{RequeueAfter: sooner(front.look, look)}, nil
 }
 
-// giveUp frees what a Gateway has left, once its status does not show it.
+// sooner is the shorter of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// giveUp frees what a Gateway has left, once its status does not show it. While a
+// takeover may be undone it keeps what it had before.
 func (g *gateways) giveUp(ctx context.Context, s *serving) error {
 	key := gateway.KeyOf(gatewayName(s.name))
+	if s.decided.taking {
+		return nil
+	}
 	if s.insideOnly() && len(s.decided.Leaving) > 0 {
 		return g.release(ctx, key)
 	}
@@ -121,39 +147,37 @@ func (g *gateways) lost(err error) (reconcile.Result, error) {
 // what the Gateway is now.
 func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said) error {
 	gw := &gatewayv1.Gateway{}
-	if err := g.client.Get(ctx, s.name, gw); err != nil {
+	if err := g.client.Get(ctx, s.name, gw, client.UnsafeDisableDeepCopy); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if gw.Generation != s.generation || gw.UID != s.uid {
 		return nil // the newer one is being built
 	}
-	next := gw.DeepCopy()
-	var differs bool
-	if next.Status, differs = gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now()); !differs {
+	status, differs := gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now())
+	if !differs {
 		return nil
 	}
-	if err := g.patched(ctx, "Gateway", s.name, gw, next); err != nil {
+	if err := g.restated(ctx, "Gateway", gw, gw.Status, status); err != nil {
 		return err
 	}
-	g.tellAll(gw, gateway.StatusEvents(gw.Status, next.Status))
+	g.tellAll(gw, gateway.StatusEvents(gw.Status, status))
 	return nil
 }
 
 func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) error {
 	name := types.NamespacedName{Namespace: said.Name.Namespace, Name: said.Name.Name}
 	set := &gatewayv1.ListenerSet{}
-	if err := g.client.Get(ctx, name, set); err != nil {
+	if err := g.client.Get(ctx, name, set, client.UnsafeDisableDeepCopy); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if set.Generation != generationOf(said) {
 		return nil
 	}
-	next := set.DeepCopy()
-	var differs bool
-	if next.Status, differs = gateway.MergeListenerSet(set.Status, said.Status, g.Clock.Now()); !differs {
+	status, differs := gateway.MergeListenerSet(set.Status, said.Status, g.Clock.Now())
+	if !differs {
 		return nil
 	}
-	return g.patched(ctx, "ListenerSet", name, set, next)
+	return g.restated(ctx, "ListenerSet", set, set.Status, status)
 }
 
 // generationOf is the generation that a status is about.
@@ -165,13 +189,22 @@ func generationOf(said *gateway.SetSaid) int64 {
 }
 
 // patched writes a status and counts it.
-func (g *gateways) patched(ctx context.Context, kind string, name types.NamespacedName, before, after client.Object) (err error) {
+func (g *gateways) patched(ctx context.Context, kind string, before, after client.Object) error {
+	return g.counted(ctx, kind, before, func(ctx context.Context) error { return g.patchStatus(ctx, before, after) })
+}
+
+// restated does the same for a status of which each field is written as a whole.
+func (g *gateways) restated(ctx context.Context, kind string, o client.Object, before, after any) error {
+	return g.counted(ctx, kind, o, func(ctx context.Context) error { return g.restate(ctx, o, before, after) })
+}
+
+func (g *gateways) counted(ctx context.Context, kind string, o client.Object, write func(context.Context) error) (err error) {
 	ctx, span := g.tracer.Start(ctx, "status.write", trace.WithAttributes(attribute.String("k8s.object.kind", kind)))
 	defer func() { ended(span, err) }()
-	err = g.patchStatus(ctx, before, after)
+	err = write(ctx)
 	statusWrites.WithLabelValues(kind, resultOf(err)).Inc()
 	if err != nil {
-		return fmt.Errorf("writing the status of %s %s: %w", kind, name, err)
+		return fmt.Errorf("writing the status of %s %s: %w", kind, client.ObjectKeyFromObject(o), err)
 	}
 	return nil
 }

@@ -256,8 +256,6 @@ func (g *gateways) gatewaysOfRoute(ctx context.Context, o client.Object) []recon
 		g.users.note(n, route)
 		out = append(out, reconcile.Request{NamespacedName: n})
 	}
-	// One that is nobody's any more may bear what we said of it.
-	g.answers.add(subjectOf(o).request())
 	return out
 }
 

@@ -207,14 +207,23 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 	}
 	now := s.Clock.Now()
 	asking, contest := s.contests.get(name).Ask(svc, reading, s.ledger.Held(key), now)
+	side, err := s.takeoverOf(ctx, svc)
+	if err != nil {
+		return time.Time{}, err
+	}
+	s.direct(&side, &asking)
 	decision, err := s.decide(ctx, svc, asking)
 	if err != nil {
 		s.contests.put(name, contest)
 		return time.Time{}, err
 	}
+	said, err := s.stand(ctx, svc, &side, decision)
+	if err != nil {
+		return time.Time{}, err
+	}
 	out := service.Status(service.Input{
 		Service: svc, Asking: asking, Decision: decision, Unannounced: s.unannounced(decision.Addresses),
-		InPool: s.surroundings.inPool, Contest: contest, Now: now,
+		InPool: s.surroundings.inPool, Contest: contest, Now: now, Takeover: said,
 	})
 	if out.Write {
 		if err := s.writeStatus(ctx, svc, &out); err != nil {
@@ -229,6 +238,13 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 	}
 	if out.Write || !out.Changed {
 		err = s.vacate(ctx, key, decision.Leaving)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	look, err := s.carryOn(ctx, side.stage)
+	if err == nil && look > 0 {
+		out.Wake = earliest(out.Wake, s.Clock.Now().Add(look))
 	}
 	return earliest(out.Wake, asking.Wake), err
 }

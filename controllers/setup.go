@@ -41,6 +41,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/migrate/takeover"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -70,6 +71,8 @@ type Options struct {
 	Tracer trace.TracerProvider
 	// Pace of contests; the zero value is service's default.
 	Pace service.Pace
+	// Takeover is how long takeovers stay in their phases; default: DefaultPace.
+	Takeover takeover.Pace
 	// Failpoint is for tests.
 	Failpoint Failpoint
 	// Gateways says how Gateways are served.
@@ -80,6 +83,7 @@ func (o *Options) defaults() {
 	o.GossipSecret = cmpOr(o.GossipSecret, DefaultGossipSecret)
 	o.PasswordSecret = cmpOr(o.PasswordSecret, DefaultPasswordSecret)
 	o.Workers = cmpOr(o.Workers, 24)
+	o.Takeover = cmpOr(o.Takeover, takeover.DefaultPace)
 	o.Settle = cmpOr(o.Settle, 2*time.Second)
 	o.PoolStatusEvery = cmpOr(o.PoolStatusEvery, 700*time.Millisecond)
 	if o.Clock == nil {

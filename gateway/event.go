@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +31,21 @@ func StatusEvents(before, after gatewayv1.GatewayStatus) []Event {
 			out = append(out, Event{Reason: "AddressReleased", Message: fmt.Sprintf("The Gateway no longer has the address %s.", a.Value)})
 		}
 	}
+	out = append(out, takeoverEvents(before.Conditions, after.Conditions)...)
 	return append(out, ConditionEvents(before.Conditions, after.Conditions, "Accepted", "ResolvedRefs", "Programmed", "AddressesAssigned")...)
+}
+
+// takeoverEvents tell of each phase of a takeover, and of its being undone.
+func takeoverEvents(before, after []metav1.Condition) []Event {
+	was, is := meta.FindStatusCondition(before, ConditionTakeover), meta.FindStatusCondition(after, ConditionTakeover)
+	switch {
+	case is != nil && (was == nil || was.Reason != is.Reason):
+		reason := "Takeover" + strings.TrimPrefix(is.Reason, "Takeover")
+		return []Event{{Warning: strings.HasSuffix(reason, "Refused"), Reason: reason, Message: is.Message}}
+	case is == nil && was != nil && was.Status != metav1.ConditionTrue:
+		return []Event{{Reason: "TakeoverRolledBack", Message: "No takeover is under way any more."}}
+	}
+	return nil
 }
 
 func hasAddress(list []gatewayv1.GatewayStatusAddress, value string) bool {

@@ -1,7 +1,11 @@
 package gateway
 
 import (
+	"slices"
+
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/allocator"
 )
 
 // groupKind names a kind of object; Group is empty for the core group.
@@ -46,4 +50,13 @@ func grantsTo(g *gatewayv1.ReferenceGrant, to groupKind, name string) bool {
 		}
 	}
 	return false
+}
+
+// Granted tells whether ReferenceGrants of a holder's namespace let a holder of
+// another one refer to it.
+func Granted(grants []*gatewayv1.ReferenceGrant, from, to allocator.Key) bool {
+	kind := map[string]groupKind{KindGateway: kindGateway, "Service": kindService}
+	return slices.ContainsFunc(grants, func(g *gatewayv1.ReferenceGrant) bool {
+		return grantsFrom(g, kind[from.Kind], from.Namespace) && grantsTo(g, kind[to.Kind], to.Name)
+	})
 }

@@ -26,6 +26,8 @@ type Progress struct {
 	// Refused says why the Gateway is not accepted at all: its addresses or
 	// parameters are of a kind that is not supported.
 	Refused *Problem
+	// Takeover says where one stands that the Gateway is a side of; nil: it is none.
+	Takeover *metav1.Condition
 	// Waiting says why the Gateway is not programmed, with a reason of the
 	// condition Programmed; nil: it is.
 	Waiting *Problem
@@ -64,10 +66,13 @@ type PolicySaid struct {
 	Ancestor   gatewayv1.PolicyAncestorStatus
 }
 
+// ConditionTakeover says where a takeover stands that a Gateway is a side of.
+const ConditionTakeover = "fairlead.dev/Takeover"
+
 // GatewayTypes, ListenerTypes, ListenerSetTypes, RouteTypes and PolicyTypes are
 // the types of conditions that are ours: one that is not said goes away.
 var (
-	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned"}
+	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned", ConditionTakeover}
 	ListenerTypes    = []string{"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig"}
 	ListenerSetTypes = []string{"Accepted", "Programmed"}
 	RouteTypes       = []string{"Accepted", "ResolvedRefs", "PartiallyInvalid"}
@@ -102,6 +107,11 @@ func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	if a := p.Assignment; a != nil {
 		s.Addresses = a.addresses(p.Routability)
 		s.Conditions = append(s.Conditions, a.condition(generation))
+	}
+	if t := p.Takeover; t != nil {
+		t := *t
+		t.Type, t.ObservedGeneration = ConditionTakeover, generation
+		s.Conditions = append(s.Conditions, t)
 	}
 	if c := b.insecure(generation); c != nil {
 		s.Conditions = append(s.Conditions, *c)

@@ -56,5 +56,11 @@ func holdingOf(a netip.Addr, h *v1alpha1.AddressHolder) allocator.Holding {
 	if len(out.Needs) == 0 {
 		out.Needs = []netip.Addr{a}
 	}
+	if t := h.Takeover; t != nil {
+		out.Takeover = &allocator.Takeover{
+			From:    allocator.Key{Kind: t.From.Kind, Namespace: t.From.Namespace, Name: t.From.Name},
+			FromUID: t.FromUID, Phase: string(t.Phase), Since: t.Since.Time,
+		}
+	}
 	return out
 }

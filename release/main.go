@@ -52,7 +52,9 @@ func command() *cobra.Command {
 	images.Flags().BoolVar(&o.envoy, "envoy", true, "write the test image of Envoy too")
 	root.AddCommand(
 		images,
-		&cobra.Command{Use: "plugin", Short: "Write the kubectl plugin for each platform", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return o.plugins(c.Context()) }},
+		&cobra.Command{Use: "plugin", Short: "Write the kubectl plugin for each platform", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+			return o.plugins(c.Context())
+		}},
 		&cobra.Command{Use: "all", Short: "Write images, chart, the kubectl plugin and checksums", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.images(c.Context()); err != nil {
 				return err

@@ -48,7 +48,7 @@ type undoing struct {
 }
 
 // ourConditions are the types of conditions that are ours, in their order.
-var ourConditions = []string{ConditionAddress, ConditionContested, ConditionAnnounced}
+var ourConditions = []string{ConditionAddress, ConditionContested, ConditionAnnounced, ConditionTakeover}
 
 func condition(list []metav1.Condition, kind string) *metav1.Condition {
 	for i := range list {

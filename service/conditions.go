@@ -18,6 +18,9 @@ func addressCondition(in *Input, has []netip.Addr) metav1.Condition {
 			return *old
 		}
 	}
+	if t := in.Takeover; t != nil && t.HandedOver != "" {
+		return metav1.Condition{Type: ConditionAddress, Status: metav1.ConditionFalse, Reason: ReasonHandedOver, Message: capped(t.HandedOver, maxMessage)}
+	}
 	c := metav1.Condition{Type: ConditionAddress, Status: metav1.ConditionTrue, Reason: ReasonAssigned}
 	var words []string
 	if len(has) > 0 {

@@ -157,6 +157,7 @@ func (d *draft) events(c *Contest) []Event {
 	} else if before != nil && now == nil {
 		out = append(out, event(corev1.EventTypeNormal, EventContestEnded, "Contest", "Nobody has undone anything for a while: the contest is over."))
 	}
+	out = append(out, d.takeoverEvents()...)
 	now := d.want[ConditionAddress]
 	if sum, ok := c.bout.conditions[ConditionAddress]; ok && sum == signCondition(now) {
 		return out // told before, and somebody took the condition away
@@ -172,6 +173,7 @@ func (d *draft) addressEvents(now *metav1.Condition) []Event {
 		before = addressesIn(old.Message)
 	}
 	switch {
+	case now.Reason == ReasonHandedOver: // the takeover tells
 	case len(d.has) == 0 && len(before) > 0:
 		out = append(out, event(corev1.EventTypeWarning, EventAddressReleased, "Release", joined(before)+" is the Service's no more."))
 	case len(d.has) > 0 && len(before) == 0:

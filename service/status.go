@@ -22,6 +22,9 @@ const (
 	// ConditionAnnounced is there, False, only while nobody announces an
 	// address that the Service has.
 	ConditionAnnounced = "fairlead.dev/Announced"
+	// ConditionTakeover is there while the Service hands its addresses over, or
+	// takes those of another over, and True when that is done.
+	ConditionTakeover = "fairlead.dev/Takeover"
 )
 
 // Reasons of our conditions, beside the reasons of allocator.Refusal and of
@@ -34,6 +37,7 @@ const (
 	ReasonPending         = "Pending"         // Address: not decided yet
 	ReasonStatusRewritten = "StatusRewritten" // Contested: by a writer of our status
 	ReasonWishRewritten   = "WishRewritten"   // Contested: by writers of what is asked for
+	ReasonHandedOver      = "HandedOver"      // Address: another holder serves what the Service had
 )
 
 // Reasons of Events, beside ReasonWishInvalid and ReasonWishClash.
@@ -45,7 +49,21 @@ const (
 	EventDeprecated      = "LoadBalancerIPDeprecated"
 	EventContested       = "Contested"
 	EventContestEnded    = "ContestEnded"
+	// EventTakeover begins the reasons of Events about a takeover: the reason of
+	// the condition follows.
+	EventTakeover           = "Takeover"
+	EventTakeoverRolledBack = "TakeoverRolledBack"
 )
+
+// Takeover is what is said of a takeover that the Service is a side of.
+type Takeover struct {
+	Done            bool
+	Reason, Message string
+	// Hidden are addresses that the Service has and does not serve yet.
+	Hidden []netip.Addr
+	// HandedOver says who serves the addresses now; empty: the Service does.
+	HandedOver string
+}
 
 // Announcement says that nobody announces an address of the Service.
 type Announcement struct {
@@ -68,6 +86,8 @@ type Input struct {
 	// Unannounced is nil while somebody announces the addresses, or while it
 	// is not known.
 	Unannounced *Announcement
+	// Takeover is nil where the Service is no side of one.
+	Takeover *Takeover
 	// InPool tells whether an address lies in one of our pools.
 	InPool func(netip.Addr) bool
 	// Contest is the state kept for this Service, as Contest.Ask left it.
@@ -145,7 +165,7 @@ func Status(in Input) Outcome {
 		out.Changed = true
 		return out
 	}
-	has := addressesOf(in.Decision.Addresses)
+	has := in.has()
 	was := slices.Concat(in.Decision.Leaving, in.Decision.Freed, c.bout.ours)
 	wrong := func(a netip.Addr) bool {
 		return !slices.Contains(has, a) && (in.InPool != nil && in.InPool(a) || slices.Contains(was, a))
@@ -160,7 +180,7 @@ func Status(in Input) Outcome {
 	d := draft{in: &in, has: has, want: map[string]*metav1.Condition{}}
 	d.ingress, d.ingressChanged = mergeIngress(svc.Status.LoadBalancer.Ingress, has, wrong)
 	address := addressCondition(&in, has)
-	d.want[ConditionAddress], d.want[ConditionAnnounced] = &address, announcedCondition(&in, has)
+	d.want[ConditionAddress], d.want[ConditionAnnounced], d.want[ConditionTakeover] = &address, announcedCondition(&in, has), in.Takeover.condition()
 	told := condition(svc.Status.Conditions, ConditionContested)
 	altered := told != nil && undone.field == conditionField(ConditionContested)
 	d.contest(&c, told, altered)

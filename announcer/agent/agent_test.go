@@ -15,6 +15,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -180,11 +181,50 @@ func TestConflictIsSaidAndGoes(t *testing.T) {
 	if l := w.status(ip).Layer2; l.TakenBy != "aa:bb:cc:00:00:01" {
 		t.Errorf("the status does not name the other host: %+v", l)
 	}
+
+	// BGP announces it all the same, and then does not.
+	w.byBGP(ip, &v1alpha1.BGPAnnouncement{Nodes: 1, Peers: 2, Since: metav1.Now(), Summary: "1 node to 2 peers"})
+	w.await("for what announces it, and what does not", func() bool { return w.announced(ip) == "node1 True BGPOnly" })
+	said := meta.FindStatusCondition(w.status(ip).Conditions, v1alpha1.AddressAnnounced).Message
+	if !strings.HasPrefix(said, "Announced by BGP: 1 node to 2 peers. Another host, aa:bb:cc:00:00:01 on eth0 of node1, ") {
+		t.Errorf("the status says %q", said)
+	}
+	w.byBGP(ip, nil)
+	w.await("for the conflict alone", func() bool { return w.announced(ip) == "node1 False AddressInUse" })
+	w.byBGP(ip, &v1alpha1.BGPAnnouncement{Nodes: 1, Peers: 1, Since: metav1.Now(), Summary: "1 node to 1 peer"})
+	w.await("for BGP again", func() bool { return w.announced(ip) == "node1 True BGPOnly" })
 	s.engine.release(ip)
 	w.await("for its end", func() bool { return w.announced(ip) == "node1 True Layer2" })
 	if l := w.status(ip).Layer2; l.TakenBy != "" {
 		t.Errorf("the status still names the other host: %+v", l)
 	}
+}
+
+// byBGP is what the controller says of BGP in the status of an address.
+func (w *world) byBGP(ip netip.Addr, b *v1alpha1.BGPAnnouncement) {
+	w.t.Helper()
+	w.await("to say what BGP does", func() bool {
+		o := &v1alpha1.Address{}
+		if err := w.client.Get(w.ctx, client.ObjectKey{Name: v1alpha1.AddressName(ip)}, o); err != nil {
+			return false
+		}
+		o.Status.BGP = b
+		return w.client.Status().Update(w.ctx, o, client.FieldOwner("controller")) == nil
+	})
+}
+
+// What BGP announces goes on being announced when layer 2 ends.
+func TestTheEndOfLayer2LeavesBGP(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.endpoints("node1")
+	ip := w.bind("172.30.0.1", nil)
+	w.speak("node1")
+	w.await("for layer 2", func() bool { return w.announced(ip) == "node1 True Layer2" })
+	w.byBGP(ip, &v1alpha1.BGPAnnouncement{Nodes: 1, Peers: 1, Since: metav1.Now(), Summary: "1 node to 1 peer"})
+	if err := w.client.DeleteAllOf(w.ctx, &v1alpha1.L2Advertisement{}); err != nil {
+		t.Fatal(err)
+	}
+	w.await("for BGP alone", func() bool { return w.announced(ip) == "True BGP" })
 }
 
 func TestMakeBeforeBreak(t *testing.T) {

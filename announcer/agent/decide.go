@@ -97,6 +97,11 @@ func (a *Agent) follow(ctx context.Context, ip netip.Addr, e *entry, before anno
 	case e.release.IsZero():
 		a.set(ip, e, nil)
 	}
+	if d.Reason == announcer.NoReadyEndpoint {
+		a.askAhead(ctx, ip, e)
+	} else {
+		a.askNoMore(ip, e)
+	}
 	if !a.mine(e) && d.Node == "" {
 		e.release = time.Time{}
 		a.set(ip, e, nil)
@@ -113,10 +118,7 @@ func (a *Agent) announce(ctx context.Context, ip netip.Addr, e *entry, before an
 	// Also where nothing changes on the wire: the address may have been another
 	// node's for a moment, whose speaker has said so.
 	defer func() { a.status.want(ip, a.standing(e)) }()
-	want := &l2.Announcement{Address: ip, Interfaces: []string{}}
-	for _, i := range e.decision.Interfaces {
-		want.Interfaces = append(want.Interfaces, i.Name)
-	}
+	want := &l2.Announcement{Address: ip, Interfaces: namesOf(e.decision.Interfaces)}
 	if e.want != nil && e.want.Deputy == nil {
 		want.Probe = e.want.Probe
 		a.set(ip, e, want)
@@ -166,7 +168,7 @@ func (a *Agent) set(ip netip.Addr, e *entry, want *l2.Announcement) {
 	if reflect.DeepEqual(e.want, want) {
 		return
 	}
-	e.want = want
+	e.want, e.asked = want, time.Time{}
 	a.loop.count(e)
 	e.release = time.Time{}
 	a.engine.Set(ip, want)
@@ -323,7 +325,7 @@ func (a *Agent) takeEvent(ev l2.Event, e *entry) {
 		a.loop.drop(ev.Address)
 		return
 	}
-	if e.want == nil || e.want.Deputy != nil || ev.Deputy {
+	if e.want == nil && e.asked.IsZero() || e.want != nil && e.want.Deputy != nil || ev.Deputy {
 		return
 	}
 	switch ev.Kind {

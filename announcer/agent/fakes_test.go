@@ -24,6 +24,8 @@ type fakeEngine struct {
 	want  map[netip.Addr]*l2.Announcement
 	asked map[netip.Addr]int // how often something else was asked for
 	again map[netip.Addr]int // how often it was to be announced again
+	// held is how often an address was asked for ahead.
+	held map[netip.Addr]int
 	// taken are addresses that another host has.
 	taken map[netip.Addr]net.HardwareAddr
 	// mute: it acted too late to see that something was withdrawn and wanted again.
@@ -31,7 +33,7 @@ type fakeEngine struct {
 }
 
 func newFakeEngine(n byte) *fakeEngine {
-	return &fakeEngine{mac: net.HardwareAddr{2, 0, 0, 0, 0, n}, want: map[netip.Addr]*l2.Announcement{}, asked: map[netip.Addr]int{}, again: map[netip.Addr]int{}, taken: map[netip.Addr]net.HardwareAddr{}}
+	return &fakeEngine{mac: net.HardwareAddr{2, 0, 0, 0, 0, n}, want: map[netip.Addr]*l2.Announcement{}, asked: map[netip.Addr]int{}, again: map[netip.Addr]int{}, held: map[netip.Addr]int{}, taken: map[netip.Addr]net.HardwareAddr{}}
 }
 
 func (f *fakeEngine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
@@ -63,12 +65,28 @@ func (f *fakeEngine) Set(ip netip.Addr, want *l2.Announcement) {
 		f.onEvent(l2.Event{Kind: l2.Withdrawn, Address: ip, Interface: "eth0"})
 		return
 	}
+	before := f.want[ip]
 	f.want[ip] = want
+	if want.Hold {
+		f.held[ip]++
+	}
 	if rival := f.taken[ip]; rival != nil && want.Probe {
-		f.onEvent(l2.Event{Kind: l2.Conflict, Address: ip, Interface: "eth0", MAC: rival})
+		if before == nil || !before.Hold { // it was told
+			f.onEvent(l2.Event{Kind: l2.Conflict, Address: ip, Interface: "eth0", MAC: rival})
+		}
+		return
+	}
+	if want.Hold {
 		return
 	}
 	f.onEvent(l2.Event{Kind: l2.Announced, Address: ip, Interface: "eth0", Deputy: want.Deputy != nil})
+}
+
+// heldFor is how often an address was asked for ahead, and whether it is now.
+func (f *fakeEngine) heldFor(ip netip.Addr) (n int, now bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[ip], f.want[ip] != nil && f.want[ip].Hold
 }
 
 // release lets the other host go.
@@ -87,7 +105,7 @@ func (f *fakeEngine) answers(ip netip.Addr) string {
 	defer f.mu.Unlock()
 	w := f.want[ip]
 	switch {
-	case w == nil:
+	case w == nil, w.Hold:
 		return ""
 	case w.Deputy != nil:
 		return w.Deputy["eth0"].String()

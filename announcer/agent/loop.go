@@ -52,6 +52,7 @@ type loop struct {
 	// invalid are objects that cannot be used, by kind and name, and were told of.
 	invalid map[string]string
 	started time.Time
+	ahead   ahead
 	routing *routing
 }
 
@@ -99,6 +100,9 @@ type entry struct {
 	routed bool
 	// want is what the packet engine was asked for.
 	want *l2.Announcement
+	// came is when the address was bound while we served, until it was asked for ahead; zero: it was not. asked is until
+	// when that counts, while nothing is wanted; zero: it does not.
+	came, asked time.Time
 	// release is when we stop answering for an address that moved away, unless its
 	// successor says earlier that it answers.
 	release time.Time
@@ -221,6 +225,7 @@ func (a *Agent) pass(ctx context.Context) {
 	}
 	a.deputize(ctx)
 	a.expire()
+	a.outdate()
 	a.report()
 }
 
@@ -248,6 +253,7 @@ func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty ma
 		}
 		return
 	}
+	bound := e != nil && e.address.Bound
 	if e == nil {
 		e = &entry{fresh: since, report: report{on: map[string]bool{}, taken: map[string]net.HardwareAddr{}}}
 		l.entries[ip] = e
@@ -258,6 +264,9 @@ func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty ma
 	}
 	if e.want == nil {
 		e.fresh = since
+	}
+	if e.address.Bound && !bound && l.index != nil {
+		e.came = since
 	}
 	e.ports, e.traceparent = portsOf(object), object.Annotations[AnnotationTraceparent]
 	for _, h := range e.address.Holders {

@@ -20,7 +20,7 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// gathering is how long what happens to addresses is gathered meanwhile before
 	// the loop takes it up, all at once.
-	gathering = 50 * time.Millisecond
+	gathering = 200 * time.Millisecond
 )
 
 // pace lets the writes of statuses wait while addresses are given or freed by the

@@ -128,7 +128,7 @@ func (a *Agent) setRouters(ctx context.Context) {
 			continue
 		}
 		peer := peerOf(p, password)
-		peer.Hold = a.watchdog != nil && strict(p)
+		peer.Hold = a.watchdog != nil && p.Strict()
 		peers = append(peers, peer)
 	}
 	r.waiting = waiting

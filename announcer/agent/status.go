@@ -29,6 +29,8 @@ import (
 const (
 	reasonLayer2 = "Layer2"
 	reasonInUse  = "AddressInUse"
+	// reasonBGPOnly: another host has the address on layer 2, and it is announced by BGP.
+	reasonBGPOnly = "BGPOnly"
 )
 
 // standing is how an address stands on the node that announces it.
@@ -309,7 +311,7 @@ func (w *statusWriter) apply(have *v1alpha1.Address, v wish) *applied {
 		}
 		// Somebody may just be writing that it announces the address.
 		body.Metadata.ResourceVersion = have.ResourceVersion
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, string(v.decision.Reason), v.decision.Message
+		condition.Status, condition.Reason, condition.Message = left(v.decision, have.Status.BGP)
 	} else {
 		s := *v.standing
 		since := metav1.NewTime(s.since.Truncate(time.Second))
@@ -317,7 +319,7 @@ func (w *statusWriter) apply(have *v1alpha1.Address, v wish) *applied {
 			since = old.Since // a restart of the speaker is no move
 		}
 		body.Status.Layer2 = &v1alpha1.Layer2Announcement{Node: s.node, Interfaces: s.interfaces, Since: since, TakenBy: s.takenBy}
-		condition.Status, condition.Reason, condition.Message = s.words(since.Time)
+		condition.Status, condition.Reason, condition.Message = s.words(since.Time, have.Status.BGP)
 		if s.takenBy == "" {
 			body.Status.Announced = s.node + " L2"
 		}
@@ -343,15 +345,26 @@ func same(a, b *v1alpha1.Layer2Announcement) bool {
 	return a.Node == b.Node && a.TakenBy == b.TakenBy && a.Since.Equal(&b.Since) && slices.Equal(a.Interfaces, b.Interfaces)
 }
 
-// words are the condition Announced.
-func (s standing) words(since time.Time) (metav1.ConditionStatus, string, string) {
-	if s.takenBy != "" {
-		return metav1.ConditionFalse, reasonInUse, fmt.Sprintf(
-			"Another host, %s on %s of %s, already answers for the address. It is not announced while that host does: give the host another address, or exclude this one from its pool.",
-			s.takenBy, s.takenOn, s.node)
+// left is the condition Announced of an address that is no longer announced on layer 2.
+func left(why announcer.Decision, bgp *v1alpha1.BGPAnnouncement) (metav1.ConditionStatus, string, string) {
+	if bgp != nil {
+		return metav1.ConditionTrue, announcer.ByBGP, announcer.AnnouncedByBGP(bgp.Summary)
 	}
-	return metav1.ConditionTrue, reasonLayer2, fmt.Sprintf("%s answers %s on %s since %s.",
-		s.node, s.protocol, strings.Join(s.interfaces, ", "), since.UTC().Format(time.RFC3339))
+	return metav1.ConditionFalse, string(why.Reason), why.Message
+}
+
+// words are the condition Announced, with what the status says of BGP.
+func (s standing) words(since time.Time, bgp *v1alpha1.BGPAnnouncement) (metav1.ConditionStatus, string, string) {
+	if s.takenBy == "" {
+		return metav1.ConditionTrue, reasonLayer2, fmt.Sprintf("%s answers %s on %s since %s.",
+			s.node, s.protocol, strings.Join(s.interfaces, ", "), since.UTC().Format(time.RFC3339))
+	}
+	taken := fmt.Sprintf("Another host, %s on %s of %s, already answers for the address. It is not announced on layer 2 while that host does: give the host another address, or exclude this one from its pool.",
+		s.takenBy, s.takenOn, s.node)
+	if bgp != nil {
+		return metav1.ConditionTrue, reasonBGPOnly, announcer.AnnouncedByBGP(bgp.Summary) + " " + taken
+	}
+	return metav1.ConditionFalse, reasonInUse, taken
 }
 
 // moved tells of an address that we took over.
@@ -361,7 +374,7 @@ func (w *statusWriter) moved(ip netip.Addr, from string) {
 
 // conflicted tells of another host that has the address.
 func (w *statusWriter) conflicted(ev l2.Event) {
-	what := "It is not announced while that host answers."
+	what := "It is not announced on layer 2 while that host answers."
 	if ev.Held {
 		what = "It stays announced and is defended."
 	}

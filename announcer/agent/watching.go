@@ -29,7 +29,7 @@ func (a *Agent) watchPeers() {
 	var want []bfd.Session
 	for i := range r.peers {
 		p := &r.peers[i]
-		if p.Profile == nil || p.VRF != "" {
+		if !p.Watched() {
 			continue
 		}
 		at := p.Address
@@ -43,7 +43,7 @@ func (a *Agent) watchPeers() {
 		if users[s.Name] == nil {
 			want = append(want, s)
 		}
-		users[s.Name] = append(users[s.Name], watcher{p.Name, strict(p)})
+		users[s.Name] = append(users[s.Name], watcher{p.Name, p.Strict()})
 	}
 	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
 	r.watches.Store(&users)
@@ -110,11 +110,6 @@ type watcher struct {
 	peer string
 	// strict: its session of BGP stands only while BFD sees the peer.
 	strict bool
-}
-
-// strict says whether the session with a peer is held back until BFD sees it.
-func strict(p *announcer.NodePeer) bool {
-	return p.Profile != nil && p.Profile.Strict && p.Interface == "" && p.VRF == ""
 }
 
 // onBFD takes a session of BGP down at once when BFD sees that the path is gone. It is called beside the loop, which may

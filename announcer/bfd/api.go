@@ -152,6 +152,8 @@ type Status struct {
 	Sent, Received, Refused uint64
 	// Downs counts how often it went from Up to Down.
 	Downs uint64
+	// LongestGap is the longest time between two packets of the peer, while the session was Up.
+	LongestGap time.Duration
 }
 
 // errSecond is what a second Run says.

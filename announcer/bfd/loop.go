@@ -228,7 +228,7 @@ func (l *loop) take(a arrival) {
 		l.e.cfg.Log.V(1).Info("A BFD packet is not taken", "session", s.want.Name, "reason", err.Error())
 		return
 	}
-	s.received.Add(1)
+	s.hear(a.at)
 	now := time.Now()
 	l.after(now, s, s.machine.received(now, a.at, p))
 }

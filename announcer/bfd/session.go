@@ -58,6 +58,9 @@ type session struct {
 
 	shown                            atomic.Pointer[Status]
 	sent, received, refused, dropped atomic.Uint64
+	// heard is when a packet has arrived last while the session was Up; gap is the longest time between two, in nanoseconds.
+	heard time.Time
+	gap   atomic.Int64
 }
 
 // next is when the session has something to do.
@@ -71,7 +74,21 @@ func (s *session) next() time.Time {
 func (s *session) status() Status {
 	st := *s.shown.Load()
 	st.Sent, st.Received, st.Refused, st.Downs = s.sent.Load(), s.received.Load(), s.refused.Load(), s.dropped.Load()
+	st.LongestGap = time.Duration(s.gap.Load())
 	return st
+}
+
+// hear notes that a packet has arrived.
+func (s *session) hear(at time.Time) {
+	s.received.Add(1)
+	if s.machine.state != Up {
+		s.heard = time.Time{}
+		return
+	}
+	if !s.heard.IsZero() {
+		s.gap.Store(max(s.gap.Load(), int64(at.Sub(s.heard))))
+	}
+	s.heard = at
 }
 
 // show publishes how the session stands.

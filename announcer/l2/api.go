@@ -19,6 +19,9 @@ type Announcement struct {
 	// RFC 4862 section 5.4). It is false when the address is taken over from another speaker. It matters until the
 	// address is announced; a change of it afterwards changes nothing.
 	Probe bool
+	// Hold asks as Probe does, and then waits: the address is not answered for before a wish without Hold comes. If nobody
+	// else has shown up until then, that wish need not ask any more. A deputy takes no notice of it.
+	Hold bool
 	// Deputy answers on behalf of another node: by interface name, the hardware address to answer with. An interface that
 	// is not named here stays silent. A deputy sends nothing unasked. Nil means that this node answers with its own
 	// hardware addresses.
@@ -52,6 +55,9 @@ type Timings struct {
 	// Repeats are the moments, counted from the first one, at which gratuitous packets are sent again
 	// (default 200 ms, 1 s, 2 s, 4 s). An empty, non-nil slice means never.
 	Repeats []time.Duration
+	// ProbedRepeats are the same for an address that was probed for (default 2 s: RFC 5227 announces twice). Nobody
+	// answered for it, so there is little to put right.
+	ProbedRepeats []time.Duration
 	// Rate bounds what is sent unasked, in packets per second over all interfaces (default 10,000; the first of them
 	// go out without delay).
 	Rate int
@@ -80,6 +86,9 @@ func (t Timings) withDefaults() Timings {
 	}
 	if t.Repeats == nil {
 		t.Repeats = []time.Duration{200 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+	}
+	if t.ProbedRepeats == nil {
+		t.ProbedRepeats = []time.Duration{2 * time.Second}
 	}
 	if t.LateProbes == nil {
 		t.LateProbes = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond}
@@ -189,6 +198,8 @@ const (
 	Answering
 	// Contested: another host has it and we keep silent; we ask again now and then.
 	Contested
+	// Waiting: nobody else has it, and it is not to be announced yet.
+	Waiting
 )
 
 // String is the phase's name.
@@ -200,6 +211,8 @@ func (p Phase) String() string {
 		return "Answering"
 	case Contested:
 		return "Contested"
+	case Waiting:
+		return "Waiting"
 	}
 	return "unknown"
 }

@@ -182,7 +182,7 @@ func (e *Engine) setLocked(a netip.Addr, want *Announcement) {
 
 // same tells whether two announcements of one address ask for the same.
 func (a *Announcement) same(b *Announcement) bool {
-	return a.Probe == b.Probe && slices.Equal(a.Interfaces, b.Interfaces) && (a.Interfaces == nil) == (b.Interfaces == nil) &&
+	return a.Probe == b.Probe && a.Hold == b.Hold && slices.Equal(a.Interfaces, b.Interfaces) && (a.Interfaces == nil) == (b.Interfaces == nil) &&
 		(a.Deputy == nil) == (b.Deputy == nil) &&
 		maps.EqualFunc(a.Deputy, b.Deputy, slices.Equal[net.HardwareAddr])
 }

@@ -44,6 +44,7 @@ type claim struct {
 	hw     mac // what is answered with
 	deputy bool
 	probe  bool // as it was wanted last
+	hold   bool // not to be announced yet
 
 	phase  Phase
 	since  time.Time
@@ -183,9 +184,11 @@ func (m *machine) reconcile(now time.Time, a netip.Addr) {
 	for _, c := range have {
 		i := slices.IndexFunc(m.links, func(l usable) bool { return l.index == c.link.index })
 		if i >= 0 {
-			if hw, deputy, ok := m.role(m.links[i], w); ok {
+			hw, deputy, ok := m.role(m.links[i], w)
+			silenced := ok && w.Hold && !deputy && c.phase == Answering
+			if ok && !silenced {
 				c.link = m.links[i]
-				m.adjust(now, c, hw, deputy, w.Probe)
+				m.adjust(now, c, hw, deputy, w)
 				keep = append(keep, c)
 				continue
 			}
@@ -197,7 +200,7 @@ func (m *machine) reconcile(now time.Time, a netip.Addr) {
 		if !ok || slices.ContainsFunc(keep, func(c *claim) bool { return c.link.index == l.index }) {
 			continue
 		}
-		c := &claim{addr: a, link: l, hw: hw, deputy: deputy, probe: w.Probe}
+		c := &claim{addr: a, link: l, hw: hw, deputy: deputy, probe: w.Probe || w.Hold, hold: w.Hold && !deputy}
 		keep = append(keep, c)
 		m.begin(now, c)
 	}
@@ -219,17 +222,23 @@ func (m *machine) begin(now time.Time, c *claim) {
 }
 
 // adjust carries a change of a wish, or of an interface's hardware address, over to a claim that goes on.
-func (m *machine) adjust(now time.Time, c *claim, hw mac, deputy, probe bool) {
+func (m *machine) adjust(now time.Time, c *claim, hw mac, deputy bool, w *Announcement) {
+	probe := w.Probe || w.Hold
 	unasked := c.probe && !probe
 	changed := c.hw != hw || c.deputy != deputy
 	c.told = c.told && c.deputy == deputy
-	c.hw, c.deputy, c.probe = hw, deputy, probe
+	c.hw, c.deputy, c.probe, c.hold = hw, deputy, probe, w.Hold && !deputy
 	switch {
 	case c.phase == Answering && changed, c.phase != Answering && (unasked || deputy):
 		m.announce(now, c)
+	case changed && c.phase == Waiting:
+		m.enter(now, c, Probing)
+		m.ask(c)
 	case changed:
 		c.epoch++
 		m.ask(c)
+	case c.phase == Waiting && !c.hold:
+		m.announceAsked(now, c)
 	}
 }
 
@@ -268,6 +277,12 @@ func (m *machine) announce(now time.Time, c *claim) {
 		return
 	}
 	m.enqueue(0, c, announcePacket, 0)
+}
+
+// announceAsked announces what nobody else was found to have.
+func (m *machine) announceAsked(now time.Time, c *claim) {
+	m.announce(now, c)
+	c.probed, c.trial = true, time.Time{}
 }
 
 func (m *machine) emit(c *claim, e Event) {
@@ -390,8 +405,12 @@ func (m *machine) fire(now time.Time, t timer) {
 			return
 		}
 		c.backoff = 0
-		m.announce(now, c)
-		c.probed, c.trial = true, time.Time{}
+		if c.hold {
+			m.gone(c)
+			m.enter(now, c, Waiting)
+			return
+		}
+		m.announceAsked(now, c)
 	case retryTimer:
 		m.ask(c)
 	case lateTimer:

@@ -151,10 +151,80 @@ func TestAskFirst(t *testing.T) {
 	if w.table[entry(1, addr4)] != (answer{hw: me}) {
 		t.Error("it does not answer")
 	}
-	w.m.refresh(addr4) // asks for nothing more
+	w.pass(10 * time.Second)
+	w.wantSent(t, announcePacket, 75*ms, 2075*ms)
+	w.m.refresh(addr4) // asks for nothing more, and says it as at a takeover
 	w.pass(time.Minute)
 	w.wantSent(t, probePacket, 0, 25*ms, 50*ms, 175*ms, 575*ms, 1575*ms)
+	w.wantSent(t, announcePacket, 75*ms, 2075*ms, 10075*ms, 10275*ms, 11075*ms, 12075*ms, 14075*ms)
 	w.wantLog(t, "75ms Announced eth0")
+}
+
+// What is held is asked for at once and announced when it no longer is.
+func TestHold(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		let      time.Duration // when it is held no longer
+		rival    time.Duration // when another host shows itself; 0: never
+		want     []string
+		probes   []time.Duration
+		answered bool
+	}{
+		{"let go later", 200 * ms, 0, []string{"200ms Announced eth0"}, []time.Duration{0, 25 * ms, 50 * ms, 300 * ms, 700 * ms, 1700 * ms}, true},
+		{"let go while it is asked for", 30 * ms, 0, []string{"75ms Announced eth0"}, []time.Duration{0, 25 * ms, 50 * ms, 175 * ms, 575 * ms, 1575 * ms}, true},
+		{"somebody has it", 200 * ms, 10 * ms, []string{"10ms Conflict eth0", "1.085s ConflictGone eth0", "1.085s Announced eth0"}, nil, true},
+		{"somebody takes it while it is held", 200 * ms, 100 * ms, []string{"100ms Conflict eth0", "1.175s ConflictGone eth0", "1.175s Announced eth0"}, nil, true},
+		{"somebody had it and is gone", 3000 * ms, 10 * ms, []string{"10ms Conflict eth0", "1.085s ConflictGone eth0", "3s Announced eth0"}, nil, true},
+		{"never let go", 0, 0, nil, []time.Duration{0, 25 * ms, 50 * ms}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(eth0)
+			w.set(&Announcement{Address: addr4, Probe: true, Hold: true})
+			if c.rival > 0 {
+				w.pass(c.rival)
+				w.m.rivalSeen(w.now, 1, addr4, peer)
+			}
+			if c.let > 0 {
+				w.pass(c.let - w.now.Sub(w.start))
+				if !w.table[entry(1, addr4)].silent {
+					t.Error("it answers while it is held")
+				}
+				w.set(&Announcement{Address: addr4, Probe: true})
+			}
+			w.pass(10 * time.Second)
+			w.wantLog(t, c.want...)
+			if c.probes != nil {
+				w.wantSent(t, probePacket, c.probes...)
+			}
+			if got := w.table[entry(1, addr4)]; got.silent == c.answered {
+				t.Errorf("the answer is %+v", got)
+			}
+		})
+	}
+}
+
+// What was announced and is to be held is not answered for any longer, and is asked for anew.
+func TestHoldWhatIsAnnounced(t *testing.T) {
+	w := newWorld(eth0)
+	w.set(&Announcement{Address: addr4})
+	w.pass(10 * time.Second)
+	w.set(&Announcement{Address: addr4, Probe: true, Hold: true})
+	if !w.table[entry(1, addr4)].silent {
+		t.Error("it still answers")
+	}
+	w.pass(time.Second)
+	w.wantLog(t, "0s Announced eth0", "10s Withdrawn eth0")
+	if s := w.m.states(addr4); len(s) != 1 || s[0].Phase != Waiting {
+		t.Errorf("it stands as %+v", s)
+	}
+	w.m.setLinks(w.now, []usable{{index: 1, name: "eth0", hw: peer, arp: true}})
+	if s := w.m.states(addr4); s[0].Phase != Probing {
+		t.Errorf("with another hardware address it stands as %+v", s)
+	}
+	w.pass(10 * time.Second)
+	w.set(&Announcement{Address: addr4, Probe: true})
+	w.pass(time.Second)
+	w.wantLog(t, "0s Announced eth0", "10s Withdrawn eth0", "21s Announced eth0")
 }
 
 // A host that had the address before and answers late gets it back; one that comes later does not.
@@ -353,7 +423,7 @@ func TestMachineKeepsItsPromises(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"set": func(rt *rapid.T) {
 				a := rapid.SampledFrom(addrs).Draw(rt, "address")
-				n := &Announcement{Address: a, Probe: rapid.Bool().Draw(rt, "probe")}
+				n := &Announcement{Address: a, Probe: rapid.Bool().Draw(rt, "probe"), Hold: rapid.Bool().Draw(rt, "hold")}
 				if rapid.Bool().Draw(rt, "deputy") {
 					n.Deputy = map[string]net.HardwareAddr{"eth0": peer.hw()}
 				}
@@ -398,6 +468,13 @@ func TestMachineKeepsItsPromises(t *testing.T) {
 				for k, ans := range w.table {
 					if hw, ok := expected[k]; !ok || !ans.silent && ans.hw != hw {
 						rt.Fatalf("%s is answered with %v, want %v (%v)", k, ans, hw, ok)
+					}
+				}
+				for a, n := range want {
+					for _, l := range links {
+						if _, deputy, ok := w.m.role(l, n); ok && n.Hold && !deputy && !w.table[entry(l.index, a)].silent {
+							rt.Fatalf("%s is answered for although it is held", a)
+						}
 					}
 				}
 			},

@@ -74,9 +74,18 @@ func (m *machine) sent(now time.Time, p parcel, err error) {
 		m.enqueue(min(p.round, 1)+1, c, replyPacket, p.round)
 		return
 	}
-	if p.round < len(m.t.Repeats) {
-		m.after(c.first, c, repeatTimer, p.round+1, m.t.Repeats[p.round])
+	if again := m.repeats(c); p.round < len(again) {
+		m.after(c.first, c, repeatTimer, p.round+1, again[p.round])
 	}
+}
+
+// repeats are when an announcement is said again. What a claim says once more, as after a split, is no longer about an
+// address that nobody had.
+func (m *machine) repeats(c *claim) []time.Duration {
+	if c.probed && c.series == 0 {
+		return m.t.ProbedRepeats
+	}
+	return m.t.Repeats
 }
 
 // askLater sets the timer for the late probe after some others.

@@ -12,6 +12,10 @@ import (
 // tightenAfter is how long after an address has gone, or many have come, filters are made exact again.
 const tightenAfter = time.Second
 
+// rest is how long the loop sleeps at least, unless it is woken: what falls due meanwhile is done in one go. Where addresses
+// come by the hundreds, waking for each of their packets costs more than sending it.
+const rest = 10 * time.Millisecond
+
 // chunk is how many changed addresses are taken up before the first packets for them go out.
 const chunk = 256
 
@@ -56,7 +60,7 @@ func (e *Engine) loop(ctx context.Context) error {
 		case !ok:
 			timer, armed = nil, time.Time{}
 		case !next.Equal(armed):
-			timer, armed = e.cfg.Clock.After(max(next.Sub(e.cfg.Clock.Now()), 0)), next
+			timer, armed = e.cfg.Clock.After(max(next.Sub(e.cfg.Clock.Now()), rest)), next
 		}
 		select {
 		case <-ctx.Done():

@@ -155,6 +155,7 @@ type node struct {
 func fast() Timings {
 	return Timings{
 		ProbeInterval: 100 * time.Millisecond, Repeats: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
+		ProbedRepeats:    []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
 		ConflictRetryMin: 30 * time.Millisecond, ConflictRetryMax: 200 * time.Millisecond,
 		ConflictQuiet: 300 * time.Millisecond, DefendInterval: 100 * time.Millisecond,
 	}

@@ -174,6 +174,55 @@ type AddressHolder struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=256
 	Labels map[string]string `json:"labels,omitempty"`
+	// From whom the holder takes, or has taken, the address over.
+	// +optional
+	Takeover *HolderTakeover `json:"takeover,omitempty"`
+}
+
+// TakeoverPhase is how far a takeover has come.
+//
+// +kubebuilder:validation:Enum=Requested;Prepared;Shared;Switched;Returning;Done
+type TakeoverPhase string
+
+// The phases of a takeover.
+const (
+	// TakeoverRequested: the taking holder is a second holder, and does not serve
+	// the address yet.
+	TakeoverRequested TakeoverPhase = "Requested"
+	// TakeoverPrepared: it could serve the address.
+	TakeoverPrepared TakeoverPhase = "Prepared"
+	// TakeoverShared: both serve the address.
+	TakeoverShared TakeoverPhase = "Shared"
+	// TakeoverSwitched: only the taking holder serves the address.
+	TakeoverSwitched TakeoverPhase = "Switched"
+	// TakeoverReturning: the takeover is being undone, and only the giving holder
+	// serves the address.
+	TakeoverReturning TakeoverPhase = "Returning"
+	// TakeoverDone: the giving holder has the address no more.
+	TakeoverDone TakeoverPhase = "Done"
+)
+
+// HolderTakeover says from whom a holder takes, or has taken, an address over.
+type HolderTakeover struct {
+	// Who has, or had, the address.
+	// +required
+	From HolderReference `json:"from"`
+	// The UID of the one who has, or had, the address.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	FromUID string `json:"fromUID,omitempty"`
+	// How far the takeover has come.
+	// +required
+	Phase TakeoverPhase `json:"phase"`
+	// Since when the takeover is in this phase.
+	// +optional
+	Since metav1.Time `json:"since,omitempty"`
+}
+
+// Served tells whether the holder serves the address, as far as a takeover says:
+// one that takes it over does not until both do.
+func (h *AddressHolder) Served() bool {
+	return h.Takeover == nil || h.Takeover.Phase != TakeoverRequested && h.Takeover.Phase != TakeoverPrepared
 }
 
 // HolderPort is a port that a holder serves.

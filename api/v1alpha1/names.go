@@ -18,6 +18,16 @@ const (
 	AnnotationPool = "fairlead.dev/pool"
 	// AnnotationSharingKey lets holders with the same key share an address.
 	AnnotationSharingKey = "fairlead.dev/sharing-key"
+	// AnnotationTakeover names the holder whose addresses the object takes over:
+	// service/NAME or gateway/NAME, or with a namespace: service/NAMESPACE/NAME.
+	AnnotationTakeover = "fairlead.dev/takeover"
+	// AnnotationHandover names, in the same way, the holder that the object hands
+	// its addresses over to.
+	AnnotationHandover = "fairlead.dev/handover"
+	// AnnotationHandoverPorts says what becomes of the ports of an object that the
+	// one that takes its addresses over does not have: keep (they are served on,
+	// and the takeover waits; the default) or drop.
+	AnnotationHandoverPorts = "fairlead.dev/handover-ports"
 
 	// LabelFleet is on everything of a fleet of Envoys, and on the EndpointSlices
 	// of the Gateways that it serves, with the name of the fleet's own Service.

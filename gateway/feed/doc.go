@@ -51,8 +51,8 @@
 // before Ready says that all Gateways of the fleet are set: otherwise what is not
 // set yet would be taken for gone.
 //
-// One gap is left to Envoy: if the connection ends between a changed cluster and the
-// endpoints that follow it, the Envoy says that it has both, and the cluster gets
-// into use only when Envoy stops waiting (initial_fetch_timeout, 15 s if not set) and
-// takes the endpoints it has. The old cluster serves until then.
+// If the connection ends between a changed cluster and the endpoints that follow it,
+// the Envoy comes back with both by its own account, and yet the cluster waits to hear
+// of them. It can be told from what such an Envoy does not ask for: clusters or, when it
+// has just started, listeners. It is sent the endpoints it has once more.
 package feed

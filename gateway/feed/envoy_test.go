@@ -26,8 +26,8 @@ import (
 // listeners when its first clusters are warm; it asks by name for what its clusters
 // and listeners refer to, each name once; a cluster that is new or changed is of use
 // only after its endpoints have come since, and once it is running it answers to no
-// clusters as long as one waits for that; it applies what it can of a response and
-// rejects the whole.
+// clusters, and on a new stream asks for none, as long as one waits for that; it applies
+// what it can of a response and rejects the whole.
 type fakeEnvoy struct {
 	t           fataler
 	fleet, pod  string
@@ -39,6 +39,7 @@ type fakeEnvoy struct {
 	has         [kinds]map[string]resourceHeld
 	asks        [kinds]map[string]struct{}
 	asked       [kinds]bool
+	running     bool            // its first clusters were all of use once
 	warm        map[string]bool // clusters that are of use
 	waits       map[string]bool // clusters that have not heard of endpoints since they came
 	responses   []response
@@ -46,7 +47,7 @@ type fakeEnvoy struct {
 	putOff      []*discoveryv3.DeltaDiscoveryRequest // answers to clusters
 	checked     bool                                 // check that nothing refers to what is not there
 	refuse      func(k kind, name string, m proto.Message) string
-	mute        func(k kind, r response) // may wait before the answer
+	mute        func(k kind, r response) // may wait before the answer, or end the stream
 	anonymously bool                     // rejections name no resource
 	drains      map[string]struct{}      // route tables of draining listeners
 	eager       bool                     // ask for listeners without waiting for clusters
@@ -91,12 +92,9 @@ func (e *fakeEnvoy) connect(addr string, config *tls.Config) {
 	}
 	e.mu.Lock()
 	e.conn, e.cancel, e.stream, e.asked, e.err, e.putOff = conn, cancel, str, [kinds]bool{}, nil, nil
-	// A cluster that was cut off from its endpoints does not wait for ever: Envoy
-	// takes those that it has after a while (initial_fetch_timeout).
-	for name := range e.has[assignments] {
-		e.supplied(name, true)
+	if !e.stuck() {
+		e.ask(clusters)
 	}
-	e.ask(clusters)
 	for _, k := range []kind{assignments, secrets, routes} {
 		if len(e.asks[k]) > 0 {
 			if e.asking != nil {
@@ -105,12 +103,17 @@ func (e *fakeEnvoy) connect(addr string, config *tls.Config) {
 			e.ask(k)
 		}
 	}
-	if len(e.has[listeners]) > 0 || e.eager {
+	if e.running || e.eager {
+		e.running = true
 		e.ask(listeners)
 	}
 	e.mu.Unlock()
 	e.wg.Go(func() { e.listen(str) })
 }
+
+// stuck says that a cluster waits for endpoints and holds up all that there is to say of
+// clusters.
+func (e *fakeEnvoy) stuck() bool { return e.running && len(e.waits) > 0 }
 
 // ask sends the first request of a type on a stream.
 func (e *fakeEnvoy) ask(k kind) {
@@ -155,6 +158,9 @@ func (e *fakeEnvoy) listen(str discoveryv3.AggregatedDiscoveryService_DeltaAggre
 		if mute != nil {
 			mute(k, got)
 		}
+		if str.Context().Err() != nil { // what has come meanwhile is lost
+			return
+		}
 		req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resp.GetTypeUrl(), ResponseNonce: resp.GetNonce()}
 		if refusal != "" {
 			req.ErrorDetail = &rpcstatus.Status{Code: 13, Message: refusal}
@@ -182,9 +188,12 @@ func (e *fakeEnvoy) answer(k kind, req *discoveryv3.DeltaDiscoveryRequest) error
 	if k == clusters {
 		e.putOff, now = append(e.putOff, req), nil
 	}
-	if len(e.waits) == 0 || !e.asked[listeners] {
+	if !e.stuck() {
 		now = append(now, e.putOff...)
 		e.putOff = nil
+		if !e.asked[clusters] {
+			e.ask(clusters)
+		}
 	}
 	for _, r := range now {
 		if err := e.stream.Send(r); err != nil {
@@ -290,6 +299,7 @@ func (e *fakeEnvoy) warmed() {
 			return
 		}
 	}
+	e.running = true
 	e.ask(listeners)
 }
 

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
@@ -309,11 +307,7 @@ func TestStuckClusterHoldsUpNoOtherGateway(t *testing.T) {
 	e.gets(one, two)
 	s.progresses("one", "a acknowledged serving")
 	stuck := web("one", "cart", "stuck")
-	stuck.Clusters["one/stuck"].TransportSocket = &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{
-		TypedConfig: anyOf(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "one/missing", SdsConfig: ads()}},
-		}}),
-	}}
+	stuck.Clusters["one/stuck"].TransportSocket = upstreamTLS("one/missing", ads())
 	s.set("one", stuck)
 	eventually(t, "the stuck cluster", func() (bool, string) {
 		e.mu.Lock()
@@ -522,6 +516,68 @@ func TestClusterThatOvertakesTheEndpointsOfAReturningEnvoy(t *testing.T) {
 	e.connect(s.addr, s.ca.client(testFleet))
 	e.gets(one, two)
 	s.progresses("two", "a acknowledged serving")
+}
+
+// The connection ends between a cluster and the endpoints that it has to hear of, of
+// which the Envoy says that it has them when it comes back.
+func TestConnectionEndsBehindACluster(t *testing.T) {
+	opts := fast()
+	opts.Wait = time.Hour // nothing may wait that long
+	one, two := web("one", "cart", "slow"), web("two", "cart")
+	changed := web("one", "cart", "slow")
+	changed.Clusters["one/cart"] = clusterOf("one/cart", 3*time.Second)
+	for _, c := range []struct {
+		name   string
+		refuse func(k kind, name string, m proto.Message) string
+		before string
+		next   func(*scene)
+		want   []Resources
+	}{
+		{
+			"of an Envoy that serves", nil, "a acknowledged serving",
+			func(s *scene) { s.set("one", changed) },
+			[]Resources{changed},
+		},
+		{
+			"of an Envoy that starts",
+			func(k kind, name string, _ proto.Message) string {
+				if k == assignments && name == "slow" { // this cluster keeps it from starting
+					return "bad value"
+				}
+				return ""
+			},
+			"a !ClusterLoadAssignment slow (slow: bad value)",
+			func(s *scene) { s.set("two", two) },
+			[]Resources{one, two},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t, opts)
+			s.set("one", one)
+			s.Ready(testFleet)
+			e := newFakeEnvoy(t, testFleet, "fairlead/a")
+			e.refuse = c.refuse
+			e.connect(s.addr, s.ca.client(testFleet))
+			t.Cleanup(e.disconnect)
+			s.progresses("one", c.before)
+			cut := make(chan struct{})
+			e.mu.Lock()
+			e.mute = func(k kind, _ response) {
+				if k == clusters {
+					e.cancel()
+					close(cut)
+				}
+			}
+			e.mu.Unlock()
+			c.next(s)
+			<-cut
+			e.disconnect()
+			e.mute, e.refuse = nil, nil
+			e.connect(s.addr, s.ca.client(testFleet))
+			e.gets(c.want...)
+			s.progresses("one", "a acknowledged serving")
+		})
+	}
 }
 
 // What an Envoy brings along and no Gateway has goes in order too, also where it tells

@@ -39,6 +39,7 @@ const envoyEnv = "FAIRLEAD_ENVOY"
 
 const bootstrap = `
 node: {id: shop/POD, cluster: class/fairlead}
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
 dynamic_resources:
   ads_config: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}
   cds_config: {resource_api_version: V3, ads: {}}
@@ -66,8 +67,13 @@ static_resources:
             match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: controller.example}}]
 `
 
-// startEnvoy runs a real Envoy with the certificate of the test's fleet.
-func startEnvoy(t testing.TB, ca *authority, addr, pod string) {
+// adminPath is the file, in its directory, in which an Envoy says where its admin
+// interface is.
+const adminPath = "admin"
+
+// startEnvoy runs a real Envoy with the certificate of the test's fleet, and returns its
+// directory.
+func startEnvoy(t testing.TB, ca *authority, addr, pod string) string {
 	t.Helper()
 	binary := os.Getenv(envoyEnv)
 	if binary == "" {
@@ -86,7 +92,8 @@ func startEnvoy(t testing.TB, ca *authority, addr, pod string) {
 		}
 	}
 	var out bytes.Buffer
-	c := exec.Command(binary, "-c", filepath.Join(dir, "bootstrap.yaml"), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning")
+	c := exec.Command(binary, "-c", filepath.Join(dir, "bootstrap.yaml"), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning",
+		"--admin-address-path", filepath.Join(dir, adminPath))
 	c.Stdout, c.Stderr = &out, &out
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
@@ -99,6 +106,7 @@ func startEnvoy(t testing.TB, ca *authority, addr, pod string) {
 			t.Log(out.String())
 		}
 	})
+	return dir
 }
 
 // backend answers with its name.

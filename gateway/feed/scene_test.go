@@ -106,6 +106,15 @@ func (r *Resources) addCluster(name string, timeout time.Duration) {
 	}}}
 }
 
+// upstreamTLS is TLS with a certificate that is asked for by name.
+func upstreamTLS(secret string, from *corev3.ConfigSource) *corev3.TransportSocket {
+	return &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{
+		TypedConfig: anyOf(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: secret, SdsConfig: from}},
+		}}),
+	}}
+}
+
 func (r *Resources) addTCP(gateway, service string) {
 	name := gateway + "/" + service
 	r.addCluster(name, time.Second)

@@ -32,6 +32,9 @@ type stream struct {
 	// ahead are the assignments of clusters that were sent before the Envoy's first
 	// question for assignments came.
 	ahead map[string]struct{}
+	// doubted is until when what the Envoy says of its endpoints is doubted, as long
+	// as it does not ask for clusters and listeners; zero: it is not.
+	doubted time.Time
 
 	wakeup  chan struct{}
 	evicted chan struct{}
@@ -119,6 +122,7 @@ func (s *stream) next(now time.Time) *discoveryv3.DeltaDiscoveryResponse {
 	if !s.begun {
 		return nil
 	}
+	s.doubt(now)
 	hold := false
 	for r := range s.active {
 		if !r.orphans {
@@ -202,6 +206,9 @@ func (s *stream) handle(req *discoveryv3.DeltaDiscoveryRequest) {
 		}
 		if k == assignments {
 			s.overtake()
+			if !c.fresh {
+				s.doubted = s.feed.clock.Now().Add(doubtFor)
+			}
 		}
 	}
 	if k.byName() {
@@ -280,6 +287,35 @@ func (s *stream) overtake() {
 	clear(s.ahead)
 }
 
+// doubtFor is how long an Envoy has that comes back to ask for all types: it does so in
+// one breath.
+const doubtFor = 250 * time.Millisecond
+
+// doubt sends the endpoints once more that a returning Envoy says it has, if one of its
+// clusters may wait to hear of them: its last connection may have ended between a
+// cluster and the endpoints behind it. An Envoy asks for no clusters while one waits
+// and, until the first have come into use, for no listeners.
+func (s *stream) doubt(now time.Time) {
+	if s.doubted.IsZero() {
+		return
+	}
+	if s.types[clusters].asked && s.types[listeners].asked {
+		s.doubted = time.Time{}
+		return
+	}
+	if now.Before(s.doubted) {
+		return
+	}
+	s.doubted = time.Time{}
+	c := s.types[assignments]
+	for name, it := range c.items {
+		if it.wanted && it.sent == 0 {
+			it.held = ""
+			c.pend(name)
+		}
+	}
+}
+
 // reject takes that the Envoy refused a response.
 func (s *stream) reject(c *channel, fl *flight, message string) {
 	if len(fl.offers) > 1 {
@@ -319,7 +355,10 @@ func (s *stream) touch(id ref) {
 
 // deadline is when to look again even if nothing happens; zero: never.
 func (s *stream) deadline() time.Time {
-	var out time.Time
+	if !s.begun {
+		return time.Time{}
+	}
+	out := s.doubted
 	for r := range s.active {
 		if at := r.deadline(); !at.IsZero() && (out.IsZero() || at.Before(out)) {
 			out = at

@@ -46,6 +46,7 @@ type part struct {
 var parts = []part{
 	{"allocator", "the Go benchmarks of the allocator", allocatorPart},
 	{"membership", "detection time and false alarms of the speakers' gossip", membershipPart},
+	{"bfd", "false alarms of BFD while all cores are busy", bfdPart},
 	{"api", "raw speed of the API server; lag of new Services; a backlog", apiPart},
 	{"resources", "memory and CPU of controller and speakers by number of addresses", resourcesPart},
 	{"takeover", "nodes cut off: when a client is served again", takeoverPart},

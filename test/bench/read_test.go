@@ -91,6 +91,23 @@ func TestMembershipRows(t *testing.T) {
 	}
 }
 
+func TestBFDRows(t *testing.T) {
+	rows := bfdRows(readGoBench([]byte(`
+BenchmarkBusy/garbage=little-2 	 3600 	 1000200 ns/op	 100.0 %busy	 1 alarms	 131.5 longest-gap-ms	 40 sessions
+BenchmarkBusy/garbage=much-2 	 3600 	 1000200 ns/op	 100.0 %busy	 0 alarms	 231.5 longest-gap-ms	 40 sessions
+`)), 3600)
+	if len(rows) != 4 {
+		t.Fatalf("%d rows: %+v", len(rows), rows)
+	}
+	const who = "40 sessions of 3 x 100 ms for 3600 s, 100 % of all cores busy"
+	if r := rows[0]; r.what != who+": false alarms" || r.figure != 1 || r.aim.met(r.figure) || !r.aim.met(0) {
+		t.Errorf("got %+v", r)
+	}
+	if r := rows[3]; r.what != who+", also with garbage of their own process: the longest time between two packets" || r.figure != 231.5 || r.unit != "ms" {
+		t.Errorf("got %+v", r)
+	}
+}
+
 const auditText = `{"auditID":"1","verb":"patch","user":{"username":"system:serviceaccount:fairlead-system:fairlead-controller"},"objectRef":{"resource":"services","subresource":"status"},"requestReceivedTimestamp":"2026-11-23T12:00:01.000000Z"}
 {"auditID":"2","verb":"watch","user":{"username":"system:serviceaccount:fairlead-system:fairlead-speaker"},"objectRef":{"resource":"addresses"},"requestReceivedTimestamp":"2026-11-23T12:00:02.000000Z"}
 {"auditID":"2","verb":"watch","user":{"username":"system:serviceaccount:fairlead-system:fairlead-speaker"},"objectRef":{"resource":"addresses"},"requestReceivedTimestamp":"2026-11-23T12:00:02.000000Z"}

@@ -123,7 +123,7 @@ func (p *plugin) asksForTheSame(ns, address string) {
 	p.Helper()
 	second := lab.LoadBalancer(p.namespace, "second", "echo", lab.LoadBalancerIP(address))
 	p.apply(second)
-	p.says(1, []string{"no address", address + " is held by Service " + p.namespace + "/legacy"}, "explain", "service", "second", ns)
+	p.says(1, []string{"no address", address, "is held by Service"}, "explain", "service", "second", ns)
 	p.says(1, []string{"Waiting", "Service " + p.namespace + "/second", "waits: "}, "status")
 	if err := p.Client.Delete(p.ctx, second); err != nil {
 		p.Fatal(err)

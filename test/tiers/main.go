@@ -59,7 +59,7 @@ func command() *cobra.Command {
 func runAll(ctx context.Context, run string) error {
 	if reason := cannotHaveCluster(); reason != "" {
 		unit := runTier(ctx, unitTier(run, os.Getenv(assetsVariable)))
-		return report(unit, result{tier: "e2e", notRun: reason}, result{tier: "conformance", notRun: reason})
+		return report(unit, result{tier: "busy", notRun: reason}, result{tier: "e2e", notRun: reason}, result{tier: "conformance", notRun: reason})
 	}
 	assets, err := buildKubernetes(ctx)
 	if err != nil {
@@ -75,12 +75,18 @@ func runAll(ctx context.Context, run string) error {
 	}
 	unit := unitTier(run, assets)
 	unit.env = append(unit.env, envoyVariable+"="+envoy.Binary)
-	return report(
-		runTier(ctx, unit),
+	var results []result
+	if run == "" {
+		results = runBeside(ctx, unit)
+	} else {
+		results = []result{runTier(ctx, unit), {tier: "busy", notRun: "only some tests are asked for"}}
+	}
+	return report(append(
+		results,
 		runTier(ctx, e2eTier(run)),
 		// Its report is of the moment, so it does not go into the tree.
 		runConformance(ctx, conformanceOptions{run: run}, filepath.Join("build", "conformance")),
-	)
+	)...)
 }
 
 func cannotHaveCluster() string {

@@ -45,6 +45,37 @@ func unitTier(run, assets string) tier {
 	return t
 }
 
+// busyFor is how long sessions of BFD are watched while all cores are busy.
+const busyFor = 10 * time.Minute
+
+// busyTier takes what the unit tests leave of the cores, as long as the file beside is there, and competes with nobody
+// but itself for the rest of its time.
+func busyTier(beside string) tier {
+	return tier{name: "busy", args: []string{
+		"test", "-json", "-count", "1", "-timeout", (2 * busyFor).String(), "-run", "^TestNoFalseAlarmsWhileBusy$", "./announcer/bfd",
+		"-args", "-busy-for=" + busyFor.String(), "-busy-beside=" + beside,
+	}}
+}
+
+// runBeside runs the unit tests, and beside them the tier of busy cores, which needs them to be busy and costs little of
+// their time. It returns when both have ended: what comes next may need a quiet machine.
+func runBeside(ctx context.Context, unit tier) []result {
+	busy := make(chan result, 1)
+	file, err := os.CreateTemp("", "fairlead-unit-tests-run-")
+	if err != nil {
+		busy <- result{tier: "busy", broken: fmt.Errorf("making a file that says that unit tests run: %w", err)}
+	} else {
+		defer os.Remove(file.Name())
+		_ = file.Close()
+		go func() { busy <- runTier(ctx, busyTier(file.Name())) }()
+	}
+	done := []result{runTier(ctx, unit)}
+	if file != nil {
+		_ = os.Remove(file.Name())
+	}
+	return append(done, <-busy)
+}
+
 func e2eTier(run string) tier {
 	t := tier{name: "e2e", depth: 1, args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
 	if run != "" {
@@ -78,6 +109,7 @@ type result struct {
 	tier                    string
 	passed, failed, skipped int
 	skips                   map[string][]string // reason to tests
+	measured                []string            // what tests have measured
 	broken                  error
 	took                    time.Duration
 	notRun                  string
@@ -86,6 +118,7 @@ type result struct {
 // event is a line of `go test -json` (go doc test2json).
 type event struct {
 	Action, Package, Test, Output string
+	Key, Value                    string  // of an attribute
 	Elapsed                       float64 // seconds
 }
 
@@ -133,6 +166,10 @@ func read(in io.Reader, out io.Writer, depth int) result {
 		switch e.Action {
 		case "output", "build-output":
 			output[key] = append(output[key], e.Output)
+		case "attr":
+			if e.Key == "measured" {
+				r.measured = append(r.measured, e.Test+": "+e.Value)
+			}
 		case "pass", "skip", "fail", "build-fail":
 			r.count(e, output[key], out)
 			if e.Action == "pass" && e.Test != "" && strings.Count(e.Test, "/") < depth {
@@ -206,6 +243,9 @@ func report(results ...result) error {
 			word, bad = "FAILED", true
 		}
 		fmt.Printf("%-12s %-6s %4d passed, %d failed, %d skipped  %s\n", r.tier, word, r.passed, r.failed, r.skipped, r.took.Round(time.Second))
+		for _, m := range r.measured {
+			fmt.Printf("%-12s   %s\n", "", m)
+		}
 		reasons := make([]string, 0, len(r.skips))
 		for reason := range r.skips {
 			reasons = append(reasons, reason)

@@ -10,6 +10,8 @@ func TestRead(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:5: wrong thing\n"}
 {"Action":"fail","Package":"p","Test":"TestA"}
 {"Action":"pass","Package":"p","Test":"TestB/of it","Elapsed":1}
+{"Action":"attr","Package":"p","Test":"TestB","Key":"measured","Value":"none lost"}
+{"Action":"attr","Package":"p","Test":"TestB","Key":"other","Value":"x"}
 {"Action":"pass","Package":"p","Test":"TestB","Elapsed":2.4}
 {"Action":"output","Package":"p","Test":"TestC","Output":"=== RUN TestC\n"}
 {"Action":"output","Package":"p","Test":"TestC","Output":"    c_test.go:9: needs root: run as root\n"}
@@ -25,6 +27,9 @@ func TestRead(t *testing.T) {
 	}
 	if got := r.skips["needs root: run as root"]; len(got) != 1 || got[0] != "TestC" {
 		t.Errorf("skips: %v", r.skips)
+	}
+	if got := strings.Join(r.measured, "; "); got != "TestB: none lost" {
+		t.Errorf("measured: %s", got)
 	}
 	if s := out.String(); !strings.Contains(s, "  ok TestB (2s)\n") || strings.Contains(s, "of it") {
 		t.Errorf("there must be a line for each test that passes, and none for its parts:\n%s", s)
@@ -65,6 +70,13 @@ func TestConformanceTier(t *testing.T) {
 	}
 	some := conformanceTier("/run", conformanceOptions{channel: "standard", mode: "dedicated", run: "UDP", keep: true}, "")
 	if got, want := strings.Join(some.args, " "), "--json --channel standard --mode dedicated --run UDP --keep"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestBusyTier(t *testing.T) {
+	const want = "test -json -count 1 -timeout 20m0s -run ^TestNoFalseAlarmsWhileBusy$ ./announcer/bfd -args -busy-for=10m0s -busy-beside=/f"
+	if got := strings.Join(busyTier("/f").args, " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -1,3 +1,5 @@
+// Package explain is `kubectl fairlead explain`: it reads what bears on one Service,
+// Gateway or address, and shows the chain of it.
 package explain
 
 import (
@@ -13,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/chain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/service"
@@ -34,7 +37,7 @@ what to do. The exit code is 1 where something is wrong.`,
 		use, short string
 		aliases    []string
 		list       client.ObjectList
-		explain    func(context.Context, *kube.Env, *kube.Reader, string) (*Report, error)
+		explain    func(context.Context, *kube.Env, *kube.Reader, string) (*chain.Report, error)
 	}{
 		{"service NAME", "Explain a Service", []string{"svc", "services"}, &corev1.ServiceList{}, explainService},
 		{"gateway NAME", "Explain a Gateway", []string{"gtw", "gateways"}, &gatewayv1.GatewayList{}, explainGateway},
@@ -48,7 +51,7 @@ what to do. The exit code is 1 where something is wrong.`,
 	return c
 }
 
-func run(ctx context.Context, env *kube.Env, name string, explain func(context.Context, *kube.Env, *kube.Reader, string) (*Report, error)) error {
+func run(ctx context.Context, env *kube.Env, name string, explain func(context.Context, *kube.Env, *kube.Reader, string) (*chain.Report, error)) error {
 	if env.AllNamespaces {
 		return errors.New("one object is explained, in one namespace: take --all-namespaces out")
 	}
@@ -86,7 +89,7 @@ func find(ctx context.Context, env *kube.Env, r *kube.Reader, kind, name string,
 	return fmt.Errorf("there is no %s %s in namespace %s: name another namespace with -n", kind, name, ns)
 }
 
-func explainService(ctx context.Context, env *kube.Env, r *kube.Reader, name string) (*Report, error) {
+func explainService(ctx context.Context, env *kube.Env, r *kube.Reader, name string) (*chain.Report, error) {
 	var svc corev1.Service
 	if err := find(ctx, env, r, service.KindService, name, &svc); err != nil {
 		return nil, err
@@ -95,15 +98,15 @@ func explainService(ctx context.Context, env *kube.Env, r *kube.Reader, name str
 	if err != nil {
 		return nil, err
 	}
-	if err := s.readEndpoints(ctx, r, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}); err != nil {
+	if err := readEndpoints(ctx, s, r, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}); err != nil {
 		return nil, err
 	}
-	err = s.readHolders(ctx, r, s.held(v1alpha1.HolderReference{Kind: service.KindService, Namespace: svc.Namespace, Name: svc.Name}))
+	err = readHolders(ctx, s, r, s.Held(v1alpha1.HolderReference{Kind: service.KindService, Namespace: svc.Namespace, Name: svc.Name}))
 	s.Partly = len(r.Gaps()) > 0
-	return Service(s, &svc), err
+	return chain.Service(s, &svc), err
 }
 
-func explainGateway(ctx context.Context, env *kube.Env, r *kube.Reader, name string) (*Report, error) {
+func explainGateway(ctx context.Context, env *kube.Env, r *kube.Reader, name string) (*chain.Report, error) {
 	var gw gatewayv1.Gateway
 	if err := find(ctx, env, r, gateway.KindGateway, name, &gw); err != nil {
 		return nil, err
@@ -120,12 +123,12 @@ func explainGateway(ctx context.Context, env *kube.Env, r *kube.Reader, name str
 	if found {
 		s.Class = &class
 	}
-	err = s.readHolders(ctx, r, s.held(v1alpha1.HolderReference{Kind: gateway.KindGateway, Namespace: gw.Namespace, Name: gw.Name}))
+	err = readHolders(ctx, s, r, s.Held(v1alpha1.HolderReference{Kind: gateway.KindGateway, Namespace: gw.Namespace, Name: gw.Name}))
 	s.Partly = len(r.Gaps()) > 0
-	return Gateway(s, &gw), err
+	return chain.Gateway(s, &gw), err
 }
 
-func explainAddress(ctx context.Context, env *kube.Env, r *kube.Reader, name string) (*Report, error) {
+func explainAddress(ctx context.Context, env *kube.Env, r *kube.Reader, name string) (*chain.Report, error) {
 	ip, err := netip.ParseAddr(name)
 	if err != nil {
 		if ip, err = v1alpha1.ParseAddressName(name); err != nil {
@@ -138,9 +141,9 @@ func explainAddress(ctx context.Context, env *kube.Env, r *kube.Reader, name str
 	}
 	for i := range s.Addresses {
 		if a := &s.Addresses[i]; a.Spec.Address == ip.Unmap().String() {
-			err = s.readHolders(ctx, r, []*v1alpha1.Address{a})
+			err = readHolders(ctx, s, r, []*v1alpha1.Address{a})
 		}
 	}
 	s.Partly = len(r.Gaps()) > 0
-	return Address(s, ip.Unmap()), err
+	return chain.Address(s, ip.Unmap()), err
 }

@@ -11,11 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/chain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 )
 
 // read reads what bears on every address.
-func read(ctx context.Context, r *kube.Reader, now time.Time) (*Snapshot, error) {
+func read(ctx context.Context, r *kube.Reader, now time.Time) (*chain.Snapshot, error) {
 	var addresses v1alpha1.AddressList
 	var pools v1alpha1.IPAddressPoolList
 	var speakers v1alpha1.SpeakerStatusList
@@ -27,7 +28,7 @@ func read(ctx context.Context, r *kube.Reader, now time.Time) (*Snapshot, error)
 	if err := r.List(ctx, &nodes); err != nil {
 		return nil, err
 	}
-	return &Snapshot{
+	return &chain.Snapshot{
 		Addresses: addresses.Items, Pools: pools.Items, Speakers: speakers.Items, Advertisements: ads.Items, Nodes: nodes.Items,
 		Slices: map[types.NamespacedName][]discoveryv1.EndpointSlice{}, Now: now,
 	}, nil
@@ -35,7 +36,7 @@ func read(ctx context.Context, r *kube.Reader, now time.Time) (*Snapshot, error)
 
 // readEndpoints reads the slices of a Service and, where it is a Gateway's, of the
 // Envoys' own Service too.
-func (s *Snapshot) readEndpoints(ctx context.Context, r *kube.Reader, name types.NamespacedName) error {
+func readEndpoints(ctx context.Context, s *chain.Snapshot, r *kube.Reader, name types.NamespacedName) error {
 	if _, done := s.Slices[name]; done || name.Name == "" {
 		return nil
 	}
@@ -49,14 +50,14 @@ func (s *Snapshot) readEndpoints(ctx context.Context, r *kube.Reader, name types
 		if fleet == "" || fleet == name.Name {
 			continue
 		}
-		return s.readFleet(ctx, r, fleet)
+		return readFleet(ctx, s, r, fleet)
 	}
 	return nil
 }
 
 // readFleet reads the slices of the Envoys' own Service, in whichever namespace that
 // is.
-func (s *Snapshot) readFleet(ctx context.Context, r *kube.Reader, fleet string) error {
+func readFleet(ctx context.Context, s *chain.Snapshot, r *kube.Reader, fleet string) error {
 	var list discoveryv1.EndpointSliceList
 	if err := r.List(ctx, &list, client.MatchingLabels{discoveryv1.LabelServiceName: fleet, v1alpha1.LabelFleet: fleet}); err != nil {
 		return fmt.Errorf("finding the Envoys of fleet %s: %w", fleet, err)
@@ -70,10 +71,10 @@ func (s *Snapshot) readFleet(ctx context.Context, r *kube.Reader, fleet string) 
 }
 
 // readHolders reads the endpoints of all who hold some addresses.
-func (s *Snapshot) readHolders(ctx context.Context, r *kube.Reader, addresses []*v1alpha1.Address) error {
+func readHolders(ctx context.Context, s *chain.Snapshot, r *kube.Reader, addresses []*v1alpha1.Address) error {
 	for _, a := range addresses {
 		for i := range a.Spec.Holders {
-			if err := s.readEndpoints(ctx, r, servedBy(&a.Spec.Holders[i])); err != nil {
+			if err := readEndpoints(ctx, s, r, chain.ServedBy(&a.Spec.Holders[i])); err != nil {
 				return err
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/explain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/importing"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/peers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/pools"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/status"
@@ -40,14 +41,15 @@ Exit codes, for scripts:
 func commands(env *kube.Env) []*cobra.Command {
 	return []*cobra.Command{
 		explain.Command(env),
+		status.Command(env),
 		addresses.Command(env),
 		pools.Command(env),
 		announcers.Command(env),
 		peers.Command(env),
-		status.Command(env),
 		auditing.Command(env),
 		importing.Command(env),
 		annotating.Command(env),
+		migrate.Command(env),
 		version.Command(env),
 	}
 }

@@ -1,3 +1,5 @@
+// Package status is `kubectl fairlead status`: it reads all that may be wrong, and shows
+// what is.
 package status
 
 import (
@@ -9,6 +11,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/findings"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 )
 
@@ -38,7 +41,7 @@ The exit code is 1 where something is wrong.`,
 				return err
 			}
 			s.Now = env.Now()
-			report := Of(s)
+			report := findings.Of(s)
 			if err := env.Print(report); err != nil {
 				return err
 			}
@@ -48,7 +51,7 @@ The exit code is 1 where something is wrong.`,
 }
 
 // read reads what may be wrong.
-func read(ctx context.Context, r *kube.Reader, namespace string) (*Snapshot, error) {
+func read(ctx context.Context, r *kube.Reader, namespace string) (*findings.Snapshot, error) {
 	var addresses v1alpha1.AddressList
 	var pools v1alpha1.IPAddressPoolList
 	var speakers v1alpha1.SpeakerStatusList
@@ -73,7 +76,7 @@ func read(ctx context.Context, r *kube.Reader, namespace string) (*Snapshot, err
 			return nil, err
 		}
 	}
-	return &Snapshot{
+	return &findings.Snapshot{
 		Addresses: addresses.Items, Pools: pools.Items, Speakers: speakers.Items, Peers: peers.Items, L2: l2.Items, BGP: bgp.Items,
 		Communities: communities.Items, Nodes: nodes.Items, Classes: classes.Items,
 		Services: services.Items, Gateways: gateways.Items, Partly: len(r.Gaps()) > 0,

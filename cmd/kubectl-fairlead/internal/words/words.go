@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
@@ -49,6 +50,18 @@ func NotAnnounced(a *v1alpha1.Address) *metav1.Condition {
 		Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: "Unknown",
 		Message: "No speaker announces it, and the controller has not said why yet. Does the controller run?",
 	}
+}
+
+// Remedy is what to do about a reason for which nobody announces an address; empty:
+// what the message of the condition says.
+func Remedy(reason string) string {
+	switch announcer.Reason(reason) {
+	case announcer.NoAdvertisement:
+		return "Create an L2Advertisement or a BGPAdvertisement that selects its pool."
+	case announcer.NoInterface:
+		return "See which interfaces the speakers can use: kubectl fairlead announcers -o wide."
+	}
+	return ""
 }
 
 // Ports are those of a holder: "80/TCP,53/UDP".

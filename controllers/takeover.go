@@ -1,0 +1,299 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/announcer"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/migrate/takeover"
+	"github.com/fairlead/fairlead/service"
+)
+
+// takeoverLook is how often a takeover is looked at that waits for something of
+// which no event tells: a grant, an endpoint, a node.
+const takeoverLook = 2 * time.Second
+
+// party is one side of a takeover, as its object is.
+type party struct {
+	takeover.Side
+	found, ours bool
+	uid         types.UID
+	// wishes are the addresses that the object asks for by name.
+	wishes []netip.Addr
+	// families are those that a Service can have; nil: a Gateway can have all.
+	families []allocator.Family
+}
+
+// partyOf reads the object of a holder.
+func (s *shell) partyOf(ctx context.Context, k allocator.Key) (party, error) {
+	name := client.ObjectKey{Namespace: k.Namespace, Name: k.Name}
+	if k.Kind == gateway.KindGateway {
+		g := s.gateways.Load()
+		if g == nil || !g.watching.Load() {
+			return party{Side: takeover.Side{Key: k}}, nil
+		}
+		return g.gatewayParty(ctx, k, name)
+	}
+	svc := &corev1.Service{}
+	if err := s.client.Get(ctx, name, svc); err != nil {
+		return party{Side: takeover.Side{Key: k}}, quietlyMissing(err, k)
+	}
+	return s.serviceParty(ctx, svc)
+}
+
+func (s *shell) serviceParty(ctx context.Context, svc *corev1.Service) (party, error) {
+	reading, err := s.read(ctx, svc)
+	p := party{
+		Side: takeover.Read(service.KeyOf(svc), svc.Annotations), found: svc.DeletionTimestamp == nil,
+		ours: service.Ours(svc, s.Service), uid: svc.UID, families: reading.Claim.Families,
+	}
+	for _, w := range reading.Claim.Addresses {
+		p.wishes = append(p.wishes, w.Value)
+	}
+	return p, err
+}
+
+func (g *gateways) gatewayParty(ctx context.Context, k allocator.Key, name client.ObjectKey) (party, error) {
+	gw := &gatewayv1.Gateway{}
+	if err := g.client.Get(ctx, name, gw); err != nil {
+		return party{Side: takeover.Side{Key: k}}, quietlyMissing(err, k)
+	}
+	class, err := g.classOf(ctx, gw)
+	p := party{
+		Side: takeover.Read(k, gw.Annotations), found: gw.DeletionTimestamp == nil, ours: class != nil, uid: gw.UID,
+	}
+	for _, a := range gw.Spec.Addresses {
+		if ip, err := netip.ParseAddr(a.Value); err == nil && a.Routability != gatewayv1.GatewayAddressRoutabilityCluster {
+			p.wishes = append(p.wishes, ip.Unmap())
+		}
+	}
+	return p, err
+}
+
+// quietlyMissing takes an object that is not there for no error.
+func quietlyMissing(err error, k allocator.Key) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("reading %s: %w", k, err)
+}
+
+// viewOf is a takeover as the ledger and both objects tell it.
+func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeover.View, error) {
+	v := &takeover.View{Giver: giver, Taker: taker}
+	if t := s.ledger.TakenBy(taker); t != nil && t.From == giver {
+		v.Phase, v.Addresses = takeover.Phase(t.Phase), t.Addresses
+	}
+	from, err := s.partyOf(ctx, giver)
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.partyOf(ctx, taker)
+	if err != nil {
+		return nil, err
+	}
+	if v.GiverUID = string(from.uid); v.Phase == takeover.Done {
+		return v, nil
+	}
+	if len(v.Addresses) == 0 {
+		v.Addresses = s.ledger.Held(giver)
+	}
+	v.Left, v.Drop = takeover.Lacking(s.ledger.PortsOf(giver), s.ledger.PortsOf(taker)), from.Drop
+	if v.Refused, err = s.refusedTakeover(ctx, v, &from, &to); err == nil && v.Refused == "" {
+		v.Waiting = waitingTakeover(v, &from, &to)
+	}
+	v.Wanted = v.Refused == "" && v.Waiting == ""
+	return v, err
+}
+
+// refusedTakeover says why a takeover cannot be, whoever asks for it; empty: it can.
+func (s *shell) refusedTakeover(ctx context.Context, v *takeover.View, from, to *party) (string, error) {
+	switch {
+	case to.Problem != "":
+		return to.Problem, nil
+	case from.Problem != "":
+		return from.Problem, nil
+	case v.Taker.Kind == service.KindService && v.Phase == takeover.None && len(s.ledger.Held(v.Taker)) > 0:
+		return fmt.Sprintf("%s has an address of its own. A Service can take over only while it has none: make it anew, with the annotation from the start.", v.Taker), nil
+	case to.lacksFamily(v.Addresses):
+		return fmt.Sprintf("%s is not of all the families of %s. Change its spec.ipFamilies and spec.ipFamilyPolicy.", v.Taker, v.Giver), nil
+	case from.found && !from.ours:
+		return fmt.Sprintf("%s has its address from another controller. Give it to Fairlead first (class %s).", v.Giver, v1alpha1.LoadBalancerClass), nil
+	case to.found && !to.ours:
+		return fmt.Sprintf("%s is of a class of another controller, which would not serve the address.", v.Taker), nil
+	}
+	for _, a := range to.wishes {
+		if len(v.Addresses) > 0 && !slices.Contains(v.Addresses, a) {
+			return fmt.Sprintf("%s asks for %s, which %s does not have. Take it out of spec.addresses, or end the takeover.", v.Taker, a, v.Giver), nil
+		}
+	}
+	granted, err := s.granted(ctx, v.Taker, v.Giver)
+	if err != nil || granted {
+		return "", err
+	}
+	return fmt.Sprintf("%s may not take over from namespace %s. Create a ReferenceGrant there, from kind %s of namespace %s to kind %s.",
+		v.Taker, v.Giver.Namespace, v.Taker.Kind, v.Taker.Namespace, v.Giver.Kind), nil
+}
+
+// lacksFamily tells whether a Service cannot have one of some addresses.
+func (p *party) lacksFamily(addresses []netip.Addr) bool {
+	return p.families != nil && slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(p.families, allocator.FamilyOf(a)) })
+}
+
+// granted tells whether a holder may take over from one of another namespace.
+func (s *shell) granted(ctx context.Context, from, to allocator.Key) (bool, error) {
+	if from.Namespace == to.Namespace {
+		return true, nil
+	}
+	l := &lookup{ctx: ctx, client: s.client}
+	ok := gateway.Granted(l.Grants(to.Namespace), from, to)
+	return ok, l.err
+}
+
+// waitingTakeover says what a takeover lacks; empty: nothing.
+func waitingTakeover(v *takeover.View, from, to *party) string {
+	asks := func(k *allocator.Key, other allocator.Key) bool { return k != nil && *k == other }
+	switch {
+	case !from.found:
+		return fmt.Sprintf("%s does not exist.", v.Giver)
+	case !to.found:
+		return fmt.Sprintf("%s does not exist, or Gateways are not served.", v.Taker)
+	case !asks(to.Takes, v.Giver):
+		return fmt.Sprintf("%s does not ask for it. Set the annotation %s=%s on it.", v.Taker, v1alpha1.AnnotationTakeover, takeover.Word(v.Giver, v.Taker.Namespace))
+	case !asks(from.Gives, v.Taker):
+		return fmt.Sprintf("%s does not agree. Set the annotation %s=%s on it.", v.Giver, v1alpha1.AnnotationHandover, takeover.Word(v.Taker, v.Giver.Namespace))
+	case len(v.Addresses) == 0:
+		return fmt.Sprintf("%s has no address yet.", v.Giver)
+	}
+	return ""
+}
+
+// handedOver tells whether a holder has handed its addresses over, and is to have no
+// others: as long as it names the one that has them, or is the same object as then,
+// and does not ask for others by name.
+func (s *shell) handedOver(p *party, t *allocator.Taking) bool {
+	switch {
+	case t == nil || !t.Done() || len(s.ledger.Held(p.Key)) > 0:
+		return false
+	case p.Takes != nil:
+		return *p.Takes == t.Taker
+	case p.Gives != nil && *p.Gives != t.Taker, p.Gives == nil && t.FromUID != string(p.uid):
+		return false
+	}
+	return !slices.ContainsFunc(p.wishes, func(a netip.Addr) bool { return !slices.Contains(t.Addresses, a) })
+}
+
+// frontOf are the addresses in the status that kube-proxy follows for a holder, and
+// when we wrote it last.
+func (s *shell) frontOf(ctx context.Context, k allocator.Key) (shown []netip.Addr, since time.Time, err error) {
+	name := client.ObjectKey{Namespace: k.Namespace, Name: k.Name}
+	if k.Kind == gateway.KindGateway {
+		g := s.gateways.Load()
+		if g == nil {
+			return nil, since, nil
+		}
+		serving := g.servingOf(name)
+		if serving == nil {
+			return nil, since, nil
+		}
+		name.Name = serving.front.Name()
+	}
+	svc := &corev1.Service{}
+	if err := s.client.Get(ctx, name, svc); err != nil {
+		return nil, since, quietlyMissing(err, k)
+	}
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		if a, err := netip.ParseAddr(in.IP); err == nil {
+			shown = append(shown, a.Unmap())
+		}
+	}
+	for _, m := range svc.ManagedFields {
+		if m.Manager == v1alpha1.FieldManager && m.Subresource == "status" && m.Time != nil && m.Time.After(since) {
+			since = m.Time.Time
+		}
+	}
+	return shown, since, nil
+}
+
+// reachable tells whether the addresses of a takeover would still be announced if
+// both sides counted. What is not announced now is no worse then.
+func (s *shell) reachable(ctx context.Context, addresses []netip.Addr) (bool, error) {
+	index, err := s.announcerIndex(ctx)
+	if err != nil {
+		return false, err
+	}
+	endpoints := s.endpointsOf(ctx)
+	announced := func(o *v1alpha1.Address) bool {
+		a, err := announcer.FromAddress(o)
+		return err == nil && (index.Decide(a, endpoints).Node != "" || len(index.SurveyBGP(a, endpoints, index.established).Nodes) > 0)
+	}
+	for _, a := range addresses {
+		o := s.ledger.Object(a)
+		if o == nil || !announced(o) {
+			continue
+		}
+		both := o.DeepCopy()
+		for i := range both.Spec.Holders {
+			both.Spec.Holders[i].Takeover = nil
+		}
+		if !announced(both) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// pinned is a claim for the addresses that a holder takes or has taken over, and for
+// others of its families beside them, or none.
+func pinned(c *allocator.Claim, addresses []netip.Addr, from allocator.Key, beside bool) *allocator.Claim {
+	out := *c
+	out.Addresses, out.Pools, out.Families, out.Policy = nil, nil, nil, allocator.Prefer
+	for _, a := range addresses {
+		out.Addresses = append(out.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: "the takeover from " + from.String()})
+		out.Families = appendNew(out.Families, allocator.FamilyOf(a))
+	}
+	if beside {
+		for _, f := range c.Families {
+			out.Families = appendNew(out.Families, f)
+		}
+	}
+	return &out
+}
+
+func appendNew[T comparable](list []T, v T) []T {
+	if slices.Contains(list, v) {
+		return list
+	}
+	return append(list, v)
+}
+
+// allOf tells whether all of some addresses are among others, noneOf whether none is.
+func allOf(some, among []netip.Addr) bool {
+	return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(among, a) })
+}
+
+func noneOf(some, among []netip.Addr) bool {
+	return !slices.ContainsFunc(some, func(a netip.Addr) bool { return slices.Contains(among, a) })
+}
+
+// familiesIn are the families of addresses.
+func familiesIn(addresses []netip.Addr) []allocator.Family {
+	seen := map[allocator.Family]bool{}
+	for _, a := range addresses {
+		seen[allocator.FamilyOf(a)] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
+}

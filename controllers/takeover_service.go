@@ -1,0 +1,125 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/takeover"
+	"github.com/fairlead/fairlead/service"
+)
+
+// sided is what a takeover means for a Service.
+type sided struct {
+	party party
+	stage
+	// over is set when the Service has handed all over and is to ask for nothing.
+	over bool
+}
+
+// takeoverOf says in which takeover a Service is a side, and wakes the taker, which
+// takes it on.
+func (s *shell) takeoverOf(ctx context.Context, svc *corev1.Service) (out sided, err error) {
+	if out.party, err = s.serviceParty(ctx, svc); err != nil {
+		return out, err
+	}
+	if out.view, err = s.viewFor(ctx, &out.party); err != nil || out.view == nil {
+		return out, err
+	}
+	out.over = s.handedOver(&out.party, s.ledger.TakenFrom(out.party.Key))
+	if out.view.Giver == out.party.Key && out.view.Phase != takeover.Done {
+		s.wakeTaker(out.view)
+	}
+	return out, nil
+}
+
+// direct makes of what a Service asks for what it is to have as a side of a takeover.
+func (s *shell) direct(t *sided, asking *service.Asking) {
+	key, has := t.party.Key, s.ledger.TakenBy(t.party.Key)
+	begins := t.view != nil && t.view.Taker == key && t.view.Phase == takeover.None
+	claim := &asking.Reading.Claim
+	switch {
+	case has != nil && !has.Done():
+		asking.Claim, asking.Decide = *pinned(claim, has.Addresses, has.From, false), true
+		asking.Claim.Takeover = &has.Takeover
+	case begins && t.view.Wanted && len(asking.Reading.Problems) == 0:
+		asking.Claim, asking.Decide = *pinned(claim, t.view.Addresses, t.view.Giver, false), true
+		asking.Claim.Takeover = &allocator.Takeover{From: t.view.Giver, FromUID: t.view.GiverUID, Phase: string(takeover.Requested), Since: s.Clock.Now()}
+	case t.over, begins && len(s.ledger.Held(key)) == 0:
+		asking.Decide = false
+	case has != nil && len(asking.Reading.Problems) == 0 && allOf(t.party.wishes, has.Addresses):
+		asking.Claim = *pinned(claim, has.Addresses, has.From, true)
+	}
+}
+
+// stand works out, when the books have decided, where the takeover stands, and what
+// the status is to say of it; nil: there is none.
+func (s *shell) stand(ctx context.Context, svc *corev1.Service, t *sided, d allocator.Decision) (said *service.Takeover, err error) {
+	key := t.party.Key
+	if t.view == nil {
+		return nil, nil
+	}
+	if t.view.Taker == key && t.view.Phase == takeover.None && t.view.Wanted {
+		if t.view, err = s.viewFor(ctx, &t.party); err != nil || t.view == nil {
+			return nil, err
+		}
+		if t.view.Phase == takeover.None && d.Refusal != nil {
+			t.view.Wanted, t.view.Refused = false, d.Refusal.String()
+		}
+	}
+	v := t.view
+	if v.Taker == key {
+		t.step, err = s.stepOf(ctx, v, taking{
+			unready: func([]netip.Addr) (string, error) { return s.unreadyService(ctx, svc), nil },
+			service: client.ObjectKeyFromObject(svc),
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	what := v.Say()
+	said = &service.Takeover{Done: what.True, Reason: what.Reason, Message: what.Message}
+	if v.Taker == key && v.Phase.UnderWay() && !v.Phase.TakerInFront() {
+		said.Hidden = v.Addresses
+	}
+	if t.over || v.Giver == key && v.Phase == takeover.Switched {
+		said.HandedOver = handedOverWords(v)
+	}
+	return said, nil
+}
+
+// unreadyService says why a Service could not serve now; empty: it could.
+func (s *shell) unreadyService(ctx context.Context, svc *corev1.Service) string {
+	if s.endpointsOf(ctx)(client.ObjectKeyFromObject(svc)).Ready {
+		return ""
+	}
+	return fmt.Sprintf("Service %s/%s has no ready endpoint.", svc.Namespace, svc.Name)
+}
+
+func handedOverWords(v *takeover.View) string {
+	return fmt.Sprintf("%s serves what the Service had, and handed over. The Service asks for no address, whatever it says: "+
+		"to have another one, ask for it by name (annotation %s).", v.Taker, v1alpha1.AnnotationAddresses)
+}
+
+// wakeTaker has a takeover looked at by the one that takes it on.
+func (s *shell) wakeTaker(v *takeover.View) {
+	g := s.gateways.Load()
+	request := requestFor(v.Taker.Namespace, v.Taker.Name)
+	switch {
+	case v.Taker.Kind == service.KindService:
+		s.services.add(request)
+		return
+	case g == nil:
+		return
+	}
+	if v.Wanted && v.Phase == takeover.None {
+		g.build.add(request)
+		return
+	}
+	g.progress.add(request)
+}

@@ -1,0 +1,114 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/migrate/takeover"
+)
+
+// stage is a takeover that a holder is a side of, and what comes next in it.
+type stage struct {
+	view *takeover.View // nil: there is none
+	// step is there where the holder is the taker of one that is under way.
+	step *takeover.Step
+}
+
+// taking is what a takeover asks of its taker.
+type taking struct {
+	// unready says why the taker could not serve addresses now; empty: it could.
+	unready func(addresses []netip.Addr) (string, error)
+	// service is the one by which the nodes are told of the taker.
+	service client.ObjectKey
+}
+
+// stepOf says what comes next in a takeover that is under way, and notes in the view
+// what stands in its way; nil: none is.
+func (s *shell) stepOf(ctx context.Context, v *takeover.View, taker taking) (*takeover.Step, error) {
+	t := s.ledger.TakenBy(v.Taker)
+	if t == nil || t.Done() || t.From != v.Giver {
+		return nil, nil
+	}
+	f := takeover.Facts{Wanted: v.Wanted, Phase: v.Phase, Since: t.Since, Left: len(v.Left) > 0 && !v.Drop, Now: s.Clock.Now()}
+	for _, side := range []struct {
+		shows, hides *bool
+		since        *time.Time
+		taker        bool
+	}{{&f.TakerShows, &f.TakerHides, &f.TakerSince, true}, {&f.GiverShows, &f.GiverHides, &f.GiverSince, false}} {
+		key := v.Giver
+		if side.taker {
+			key = v.Taker
+		}
+		shown, since, err := s.frontOf(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		*side.shows, *side.hides, *side.since = allOf(t.Addresses, shown), noneOf(t.Addresses, shown), since
+	}
+	if err := s.prove(ctx, v, &f, t.Addresses, taker); err != nil {
+		return nil, err
+	}
+	step := takeover.Next(f, s.Takeover)
+	return &step, nil
+}
+
+// prove finds out whether the taker can serve, whether nodes could announce the
+// addresses then, and whether they know of it; the first that is not so is the
+// obstacle.
+func (s *shell) prove(ctx context.Context, v *takeover.View, f *takeover.Facts, addresses []netip.Addr, taker taking) (err error) {
+	if v.Obstacle, err = taker.unready(addresses); err != nil {
+		return err
+	}
+	f.Ready = v.Obstacle == ""
+	if f.Reachable, err = s.reachable(ctx, addresses); err != nil {
+		return err
+	}
+	if f.Ready && !f.Reachable {
+		v.Obstacle = fmt.Sprintf("No node that announces the address could serve it for both. Have endpoints of %s on nodes where %s is served and announced.", v.Taker, v.Giver)
+	}
+	if f.Phase != takeover.Shared {
+		return nil
+	}
+	proof, unproven, err := s.provenOn(ctx, taker.service)
+	if err != nil {
+		return fmt.Errorf("asking the nodes: %w", err)
+	}
+	f.Proof = proof
+	if v.Obstacle == "" {
+		v.Obstacle = unproven
+	}
+	return nil
+}
+
+// carryOn takes a takeover one step on, and says when to look again; 0: not before
+// something happens.
+func (s *shell) carryOn(ctx context.Context, at stage) (time.Duration, error) {
+	switch {
+	case at.view == nil || at.view.Phase == takeover.Done:
+		return 0, nil
+	case at.step == nil:
+		return takeoverLook, nil
+	}
+	var err error
+	switch taker := at.view.Taker; at.step.Phase {
+	case at.view.Phase:
+		if at.step.Wake.IsZero() {
+			return takeoverLook, nil
+		}
+		return max(at.step.Wake.Sub(s.Clock.Now()), time.Millisecond), nil
+	case takeover.None:
+		err = s.ledger.Withdraw(ctx, taker)
+	case takeover.Done:
+		err = s.ledger.HandOver(ctx, taker)
+	default:
+		err = s.ledger.Advance(ctx, taker, string(at.step.Phase))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("taking the takeover by %s to %q: %w", at.view.Taker, at.step.Phase, err)
+	}
+	return time.Millisecond, nil
+}

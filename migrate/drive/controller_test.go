@@ -1,0 +1,137 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/migrate/plan"
+)
+
+// controller stands for Fairlead's: it takes the steps of a script once both
+// annotations are there, and rolls back when one goes.
+type controller struct {
+	w *world
+	// script are the reasons of the condition, one after another.
+	script []string
+	// deaf: it does not roll back.
+	deaf bool
+	// next lets it take one more step.
+	next chan struct{}
+}
+
+// controlled runs one until the test is over.
+func (w *world) controlled(script ...string) *controller {
+	c := &controller{w: w, script: script, next: make(chan struct{}, 100)}
+	c.run()
+	return c
+}
+
+func (c *controller) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	changed := make(chan struct{}, 1)
+	for _, list := range []client.ObjectList{&corev1.ServiceList{}, &gatewayv1.GatewayList{}} {
+		watching, err := c.w.c.Watch(ctx, list, client.InNamespace(c.w.namespace))
+		c.w.must(err)
+		all.Go(func() { nudge(watching, changed) })
+	}
+	all.Go(func() {
+		if err := c.loop(ctx, changed); err != nil && !errors.Is(err, context.Canceled) {
+			c.w.t.Errorf("the controller: %v", err)
+		}
+	})
+	c.w.t.Cleanup(func() { cancel(); all.Wait() })
+}
+
+func nudge(w watch.Interface, changed chan<- struct{}) {
+	for range w.ResultChan() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (c *controller) loop(ctx context.Context, changed <-chan struct{}) error {
+	for taken, open := 0, 1; ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-c.next:
+			open++
+		}
+		asked, err := c.asked(ctx)
+		switch {
+		case err != nil:
+			return err
+		case !asked && taken > 0 && !c.deaf:
+			taken, open = 0, 1
+			if err := c.say(ctx, ""); err != nil {
+				return err
+			}
+		case asked:
+			for ; taken < min(open, len(c.script)); taken++ {
+				if err := c.say(ctx, c.script[taken]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+func (c *controller) objects(ctx context.Context) (*corev1.Service, *gatewayv1.Gateway, error) {
+	svc, gw := &corev1.Service{}, &gatewayv1.Gateway{}
+	if err := c.w.c.Get(ctx, client.ObjectKey{Namespace: c.w.namespace, Name: "legacy"}, svc); err != nil {
+		return nil, nil, client.IgnoreNotFound(err)
+	}
+	if err := c.w.c.Get(ctx, client.ObjectKey{Namespace: c.w.namespace, Name: "web"}, gw); err != nil {
+		return nil, nil, client.IgnoreNotFound(err)
+	}
+	return svc, gw, nil
+}
+
+func (c *controller) asked(ctx context.Context) (bool, error) {
+	svc, gw, err := c.objects(ctx)
+	if err != nil || svc == nil {
+		return false, err
+	}
+	return svc.Annotations[plan.AnnotationHandover] == "gateway/web" && gw.Annotations[plan.AnnotationTakeover] == "service/legacy", nil
+}
+
+// say writes the condition of both; without a reason it takes it away.
+func (c *controller) say(ctx context.Context, reason string) error {
+	for {
+		svc, gw, err := c.objects(ctx)
+		if err != nil || svc == nil {
+			return err
+		}
+		set(&svc.Status.Conditions, reason)
+		set(&gw.Status.Conditions, reason)
+		err = errors.Join(c.w.c.Status().Update(ctx, svc), c.w.c.Status().Update(ctx, gw))
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+}
+
+func set(conditions *[]metav1.Condition, reason string) {
+	if reason == "" {
+		meta.RemoveStatusCondition(conditions, plan.ConditionTakeover)
+		return
+	}
+	status := metav1.ConditionFalse
+	if reason == plan.Done {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(conditions, metav1.Condition{Type: plan.ConditionTakeover, Status: status, Reason: reason, Message: "words of " + reason})
+}

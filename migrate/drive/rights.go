@@ -1,0 +1,110 @@
+package drive
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/fairlead/fairlead/migrate/plan"
+)
+
+// Right is something that the caller must be allowed to do.
+type Right struct {
+	Verb     string `json:"verb"`
+	Group    string `json:"group,omitempty"`
+	Resource string `json:"resource"`
+	// Name is empty where none is known to the API server yet.
+	Namespace string `json:"namespace"`
+	Name      string `json:"name,omitempty"`
+}
+
+func (r Right) String() string {
+	out := r.Verb + " " + schema.GroupResource{Group: r.Group, Resource: r.Resource}.String()
+	if r.Name != "" {
+		out += " " + r.Name
+	}
+	return out + " in namespace " + r.Namespace
+}
+
+// Missing are the rights for the writes of a plan, and for following it, that the
+// caller lacks.
+func (d *Driver) Missing(ctx context.Context, p *plan.Plan, cleanup bool) ([]Right, error) {
+	needs, err := d.needs(p, cleanup)
+	if err != nil {
+		return nil, err
+	}
+	var out []Right
+	for _, r := range needs {
+		ok, err := d.may(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (d *Driver) needs(p *plan.Plan, cleanup bool) ([]Right, error) {
+	var out []Right
+	add := func(gvk schema.GroupVersionKind, namespace, name string, verbs ...string) error {
+		m, err := d.client.RESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+		if err != nil {
+			return fmt.Errorf("the cluster does not serve %s: %w", gvk.Kind, err)
+		}
+		for _, v := range verbs {
+			r := Right{Verb: v, Group: gvk.Group, Resource: m.Resource.Resource, Namespace: namespace, Name: name}
+			if v == "create" {
+				r.Name = ""
+			}
+			if !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+		}
+		return nil
+	}
+	for _, o := range p.Objects {
+		verbs := []string{"patch"}
+		if o.New {
+			verbs = append(verbs, "create")
+			if cleanup {
+				verbs = append(verbs, "delete")
+			}
+		}
+		if err := add(object(o.Manifest).GroupVersionKind(), o.Name().Namespace, o.Name().Name, verbs...); err != nil {
+			return nil, err
+		}
+	}
+	for _, h := range holders(p) {
+		gvk, err := d.client.GroupVersionKindFor(empty(h))
+		if err != nil {
+			return nil, fmt.Errorf("finding the kind of %s: %w", h, err)
+		}
+		if err := add(gvk, h.Namespace, h.Name.Name, "get", "watch", "patch"); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// may asks the API server whether the caller has a right.
+func (d *Driver) may(ctx context.Context, r Right) (bool, error) {
+	review := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+		"spec": map[string]any{"resourceAttributes": map[string]any{
+			"verb": r.Verb, "group": r.Group, "resource": r.Resource, "namespace": r.Namespace, "name": r.Name,
+		}},
+	}}
+	if err := d.client.Create(ctx, review); err != nil {
+		return false, fmt.Errorf("asking for the right to %s: %w", r, err)
+	}
+	allowed, _, err := unstructured.NestedBool(review.Object, "status", "allowed")
+	if err != nil {
+		return false, fmt.Errorf("reading whether there is the right to %s: %w", r, err)
+	}
+	return allowed, nil
+}

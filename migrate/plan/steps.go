@@ -1,0 +1,102 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/gateway"
+)
+
+// planDataplane says what the cluster's replacement of kube-proxy means.
+func planDataplane(in *Input, p *Plan) {
+	if !in.Cluster.RefusesSecondOwner || len(p.Addresses) == 0 {
+		return
+	}
+	p.note(Lost, "kube-proxy", "Cilium replaces it here, and refuses a second Service with the same address and port. So in effect the order is remove, then add: between the two new connections are refused or get no answer, for about a second, and established ones may be cut.",
+		"Choose a time at which that can be borne.")
+}
+
+// grantTakeover lets a holder of another namespace take from the giver.
+func grantTakeover(in *Input, p *Plan) {
+	name := gateway.Name{Namespace: in.From.Namespace, Name: "takeover-" + in.From.Name.Name}
+	g := &gatewayv1.ReferenceGrant{ObjectMeta: metaOf(name)}
+	g.TypeMeta = metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: "ReferenceGrant"}
+	group := func(k Kind) gatewayv1.Group {
+		if k == Gateway {
+			return gatewayv1.GroupName
+		}
+		return ""
+	}
+	g.Spec.From = []gatewayv1.ReferenceGrantFrom{{Group: group(in.To.Kind), Kind: gatewayv1.Kind(in.To.Kind), Namespace: gatewayv1.Namespace(in.To.Namespace)}}
+	g.Spec.To = []gatewayv1.ReferenceGrantTo{{Group: group(in.From.Kind), Kind: gatewayv1.Kind(in.From.Kind), Name: new(gatewayv1.ObjectName(in.From.Name.Name))}}
+	have := find(in.Cluster.Grants, name)
+	if have != nil && have.Labels[labelManagedBy] != FieldManager {
+		p.note(Blocked, "ReferenceGrant "+name.String(), "It exists, and was not made by kubectl fairlead.", "Rename it, and plan again.")
+	}
+	p.object(g, have == nil)
+}
+
+// planTakeover is what is done in every case once the objects are there.
+func planTakeover(in *Input, p *Plan) {
+	if len(p.Addresses) == 0 || len(p.Blocks()) > 0 {
+		p.Steps = []string{"Nothing can be done yet: see the notes that are Blocked."}
+		return
+	}
+	p.Annotations = ask(in)
+	if len(p.Objects) > 0 {
+		p.Steps = append(p.Steps, fmt.Sprintf("Write %s, as field manager %s.", objectWords(p.Objects), FieldManager))
+	}
+	p.Steps = append(p.Steps,
+		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, AnnotationHandover, in.To.Seen(in.From.Namespace), in.To, AnnotationTakeover, in.From.Seen(in.To.Namespace)))
+	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)))
+	if in.Cluster.RefusesSecondOwner {
+		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", in.From))
+	} else {
+		p.Steps = append(p.Steps, "Shared: both serve the address, until every node has both.")
+	}
+	switch {
+	case p.Until == Shared:
+	case in.Cluster.RefusesSecondOwner:
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. From here new connections are lost until Cilium has taken up %s.", in.From, in.To), "Done: the ledger has the new holder only.")
+	default:
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. TCP connections that are open finish on their old way.", in.From), "Done: the ledger has the new holder only.")
+	}
+	p.Steps = append(p.Steps, "Until then, to take either annotation away rolls back. When it is done both may go, and what you need no more of the old holder. "+Back(in.From, in.To))
+}
+
+// Back says how an address is given back after the end.
+func Back(from, to Holder) string {
+	if from.Kind == Service {
+		return fmt.Sprintf("To give it back, with a gap of seconds: take the annotation %s off %s, and delete %s.", AnnotationHandover, from, to)
+	}
+	name := from.Name.Name
+	if from.Namespace != to.Namespace {
+		name = from.Name.String()
+	}
+	return fmt.Sprintf("To give it back: kubectl fairlead migrate gateway %s -n %s --to-gateway %s --apply", to.Name.Name, to.Namespace, name)
+}
+
+func objectWords(objects []Object) string {
+	var words []string
+	for _, o := range objects {
+		words = append(words, o.Kind()+" "+o.Name().String())
+	}
+	return strings.Join(words, ", ")
+}
+
+// Kind is the kind of the object.
+func (o Object) Kind() string {
+	kind, _ := o.Manifest["kind"].(string)
+	return kind
+}
+
+// Name names the object.
+func (o Object) Name() gateway.Name {
+	m, _ := o.Manifest["metadata"].(map[string]any)
+	name, _ := m["name"].(string)
+	namespace, _ := m["namespace"].(string)
+	return gateway.Name{Namespace: namespace, Name: name}
+}

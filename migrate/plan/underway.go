@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The reasons of the condition while a takeover goes on, in their order, and at its
+// end.
+const (
+	Requested = "Requested"
+	Prepared  = "Prepared"
+	Shared    = "Shared"
+	Switched  = "Switched"
+	Done      = "Done"
+)
+
+// Returning is the reason while a takeover is undone, or starts anew.
+const Returning = "Returning"
+
+// Waiting is the reason while one of the two does not ask, or has nothing yet.
+const Waiting = "TakeoverWaiting"
+
+// Phases are all phases in their order.
+var Phases = []string{Requested, Prepared, Shared, Switched, Done}
+
+// holding is what an object says of takeovers.
+type holding struct {
+	annotations map[string]string
+	conditions  []metav1.Condition
+}
+
+func (c *Cluster) holding(h Holder) holding {
+	if h.Kind == Service {
+		if o := c.service(h.Name); o != nil {
+			return holding{o.Annotations, o.Status.Conditions}
+		}
+		return holding{}
+	}
+	if o := c.gateway(h.Name); o != nil {
+		return holding{o.Annotations, o.Status.Conditions}
+	}
+	return holding{}
+}
+
+// done tells whether the last takeover of a holder is over.
+func (h holding) done() bool {
+	c := meta.FindStatusCondition(h.conditions, ConditionTakeover)
+	return c != nil && c.Status == metav1.ConditionTrue && c.Reason == Done
+}
+
+// planUnderway finds a takeover that was asked for already: then what is left is to
+// wait for it.
+func planUnderway(in *Input, p *Plan) bool {
+	from, to := in.Cluster.holding(in.From), in.Cluster.holding(in.To)
+	if from.annotations[AnnotationHandover] != in.To.Seen(in.From.Namespace) || to.annotations[AnnotationTakeover] != in.From.Seen(in.To.Namespace) {
+		return false
+	}
+	p.Underway = true
+	if in.Options.Ports == PortsKeep {
+		p.Until = Shared
+	}
+	p.Annotations = []Annotation{
+		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
+		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+	}
+	p.Summary = fmt.Sprintf("%s takes over from %s: it was asked for already", in.To, in.From)
+	p.Steps = []string{"Wait until it is done. To take either annotation away before that rolls back."}
+	return true
+}
+
+// ask are the annotations that ask for a takeover. Those of the last one, the other
+// way round, go: they would contradict it.
+func ask(in *Input) []Annotation {
+	out := []Annotation{
+		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
+		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+	}
+	switch has := in.Cluster.holding(in.From).annotations[AnnotationHandoverPorts]; {
+	case in.Options.Ports != "":
+		out = append(out, Annotation{On: in.From, Key: AnnotationHandoverPorts, Value: in.Options.Ports})
+	case has != "":
+		out = append(out, Annotation{On: in.From, Key: AnnotationHandoverPorts})
+	}
+	if in.Cluster.holding(in.From).annotations[AnnotationTakeover] != "" {
+		out = append(out, Annotation{On: in.From, Key: AnnotationTakeover})
+	}
+	if in.Cluster.holding(in.To).annotations[AnnotationHandover] != "" {
+		out = append(out, Annotation{On: in.To, Key: AnnotationHandover})
+	}
+	return out
+}
+
+// checkOthers finds takeovers with others that are not over.
+func checkOthers(in *Input, p *Plan) {
+	for _, h := range []Holder{in.From, in.To} {
+		is := in.Cluster.holding(h)
+		if is.done() {
+			continue
+		}
+		for _, key := range []string{AnnotationHandover, AnnotationTakeover} {
+			value := is.annotations[key]
+			mine := h == in.From && key == AnnotationHandover && value == in.To.Seen(h.Namespace) ||
+				h == in.To && key == AnnotationTakeover && value == in.From.Seen(h.Namespace)
+			if value != "" && !mine {
+				p.note(Blocked, h.String()+" "+key, fmt.Sprintf("It names %s: another takeover was asked for and is not over.", value), "Wait until it is Done, or take its annotations away, which rolls it back.")
+			}
+		}
+	}
+}
