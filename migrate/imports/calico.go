@@ -173,7 +173,7 @@ func (r *reader) calicoPeer(o *object, c *calicoConfig) {
 		p.NodeSelectors = []metav1.LabelSelector{*sel}
 	}
 	if ref := s.sub("password").sub("secretKeyRef"); ref != nil {
-		r.secret(ref, p, ref.text("name"), "calico-system or kube-system", ref.text("key"))
+		r.secret(ref, "name", p, ref.text("name"), "calico-system or kube-system", ref.text("key"))
 	}
 	if d := s.wholeSeconds("maxRestartTime", time.Second, 4095*time.Second); d != nil {
 		p.EnableGracefulRestart, p.GracefulRestart = true, &v1alpha1.GracefulRestart{RestartTime: d}

@@ -71,7 +71,7 @@ func (r *reader) ciliumTemplate(o *object) *ciliumTemplate {
 		s.note(Changed, "ebgpMultihop", ttl, "Fairlead has no limit of hops here.", "ebgpMultiHop is true.")
 	}
 	if name := s.text("authSecretRef"); name != "" {
-		r.secret(s, p, name, "", "password")
+		r.secret(s, "authSecretRef", p, name, "", "password")
 	}
 	t.families()
 	return t

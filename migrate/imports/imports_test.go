@@ -157,6 +157,25 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// kube-vip in static pods is configured alike in each of them.
+func TestKubeVipInPods(t *testing.T) {
+	pod := func(name string) string {
+		return "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", namespace: kube-system}\n" +
+			"spec: {containers: [{image: 'ghcr.io/kube-vip/kube-vip:v1.0.0', env: [{name: vip_arp, value: 'true'}, {name: vip_interface, value: eth0}]}]}\n---\n"
+	}
+	objects, err := Decode([]byte(pod("kube-vip-a") + pod("kube-vip-b")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(KubeVip, objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.L2Advertisements) != 1 || len(r.L2Advertisements[0].Spec.Interfaces) != 1 {
+		t.Errorf("made %+v", r.L2Advertisements)
+	}
+}
+
 func TestUnknownSource(t *testing.T) {
 	if _, err := Read("other", nil); err == nil || !strings.Contains(err.Error(), "metallb") {
 		t.Errorf("the error is %v", err)

@@ -7,6 +7,8 @@ type Kind struct {
 	Versions []string
 	// Name is the one object of the kind that is read; empty: all.
 	Name string
+	// Namespace is the one that is read; empty: all.
+	Namespace string
 }
 
 // Kinds are what a source is configured by, and what Read looks at.
@@ -26,7 +28,7 @@ func Kinds(source Source) []Kind {
 		return append(all(metallbGroup, []string{"v1beta2", "v1beta1"}, "IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Community"),
 			Kind{Group: "frrk8s.metallb.io", Kind: "FRRConfiguration", Versions: []string{"v1beta1"}}, configMap("bgpextras"))
 	case KubeVip:
-		return []Kind{configMap("kubevip"), {Group: "apps", Kind: "DaemonSet", Versions: []string{"v1"}}}
+		return []Kind{configMap("kubevip"), {Group: "apps", Kind: "DaemonSet", Versions: []string{"v1"}}, {Kind: "Pod", Versions: []string{"v1"}, Namespace: "kube-system"}}
 	case Cilium:
 		return all(ciliumGroup, []string{"v2", "v2alpha1"}, "CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy", "CiliumBGPClusterConfig", "CiliumBGPPeerConfig",
 			"CiliumBGPAdvertisement", "CiliumBGPPeeringPolicy", "CiliumBGPNodeConfigOverride")

@@ -12,7 +12,7 @@ import (
 )
 
 // kubeVip imports the ConfigMap of kube-vip's cloud provider and the settings of
-// kube-vip's DaemonSet.
+// kube-vip: of its DaemonSet, or of the first of its static pods, which are alike.
 func (r *reader) kubeVip() {
 	for _, o := range r.of("", "ConfigMap") {
 		if o.name == "kubevip" {
@@ -20,9 +20,10 @@ func (r *reader) kubeVip() {
 			leftovers([]*object{o})
 		}
 	}
-	for _, o := range r.of("apps", "DaemonSet") {
+	for _, o := range slices.Concat(r.of("apps", "DaemonSet"), r.of("", "Pod")) {
 		if env, ok := kubeVipEnv(o); ok {
 			r.kubeVipSettings(o, env)
+			return
 		}
 	}
 }
@@ -98,14 +99,12 @@ func (r *reader) kubeVipPool(o *object, data *fields, scope string, keys []strin
 	r.addPool(o, p)
 }
 
-// kubeVipEnv are the settings of a DaemonSet of kube-vip.
+// kubeVipEnv are the settings of a DaemonSet or a Pod of kube-vip.
 func kubeVipEnv(o *object) (map[string]string, bool) {
-	template, ok := o.spec.take("template")
-	if !ok {
-		return nil, false
+	containers, _ := o.spec.left["containers"].([]any)
+	if template := o.spec.left["template"]; template != nil {
+		containers, _ = within(within(template, "spec"), "containers").([]any)
 	}
-	spec := within(template, "spec")
-	containers, _ := within(spec, "containers").([]any)
 	for _, c := range containers {
 		image, _ := within(c, "image").(string)
 		if !strings.Contains(image, "kube-vip") || strings.Contains(image, "cloud-provider") {
@@ -149,6 +148,7 @@ func (s *settings) on(name string) bool {
 }
 
 func (r *reader) kubeVipSettings(o *object, env map[string]string) {
+	o.spec.left = nil // the rest of a workload configures nothing
 	s := &settings{o: o, left: env}
 	address := s.take("address")
 	if address == "" {

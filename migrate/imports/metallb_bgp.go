@@ -124,17 +124,17 @@ func (r *reader) metallbPassword(o *object, p *v1alpha1.BGPPeerSpec) {
 	if namespace == "" {
 		namespace = o.namespace
 	}
-	r.secret(secret, p, name, namespace, "password")
+	r.secret(secret, "name", p, name, namespace, "password")
 }
 
 // secret names the Secret of a password, which has to be where Fairlead is.
-func (r *reader) secret(f *fields, p *v1alpha1.BGPPeerSpec, name, namespace, entry string) {
+func (r *reader) secret(f *fields, field string, p *v1alpha1.BGPPeerSpec, name, namespace, entry string) {
 	p.PasswordSecret = &v1alpha1.PasswordSecretReference{Name: name}
 	from := name
 	if namespace != "" {
 		from = namespace + "/" + name
 	}
-	f.note(ToDo, "name", name, "Fairlead reads the Secret in its own namespace, of type kubernetes.io/basic-auth, entry password.",
+	f.note(ToDo, field, name, "Fairlead reads the Secret in its own namespace, of type kubernetes.io/basic-auth, entry password.",
 		"Copy Secret "+from+" (its entry "+entry+") there under the same name before the peer is created.")
 }
 

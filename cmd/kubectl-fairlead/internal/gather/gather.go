@@ -91,6 +91,9 @@ func ofKind(ctx context.Context, r *kube.Reader, k imports.Kind) ([]unstructured
 	if k.Name != "" {
 		opts = append(opts, client.MatchingFields{"metadata.name": k.Name})
 	}
+	if k.Namespace != "" {
+		opts = append(opts, client.InNamespace(k.Namespace))
+	}
 	for _, v := range k.Versions {
 		found, err := Unstructured(ctx, r, schema.GroupVersionKind{Group: k.Group, Version: v, Kind: k.Kind}, opts...)
 		if err != nil || len(found) > 0 {
