@@ -16,7 +16,7 @@ func planDataplane(in *Input, p *Plan) {
 		return
 	}
 	p.note(Lost, "kube-proxy", "Cilium replaces it here, and refuses a second Service with the same address and port. So in effect the order is remove, then add: between the two new connections are refused or get no answer, for about a second, and established ones may be cut.",
-		"Choose a time at which that can be borne.")
+		"Choose a time at which that can be borne. If it does not get past Shared within --timeout, it is called back.")
 }
 
 // grantTakeover lets a holder of another namespace take from the giver.
@@ -64,19 +64,17 @@ func planTakeover(in *Input, p *Plan) {
 	default:
 		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. TCP connections that are open finish on their old way.", in.From), "Done: the ledger has the new holder only.")
 	}
-	p.Steps = append(p.Steps, "Until then, to take either annotation away rolls back. When it is done both may go, and what you need no more of the old holder. "+Back(in.From, in.To))
+	p.Steps = append(p.Steps, "Until then, to take either annotation away rolls back. When it is done both may go, and what you need no more of the old holder. The way back then: "+Back(in.From, in.To)+".")
 }
 
-// Back says how an address is given back after the end.
+// Back is the command that gives an address back after the end.
 func Back(from, to Holder) string {
-	if from.Kind == Service {
-		return fmt.Sprintf("To give it back, with a gap of seconds: take the annotation %s off %s, and delete %s.", AnnotationHandover, from, to)
-	}
 	name := from.Name.Name
 	if from.Namespace != to.Namespace {
 		name = from.Name.String()
 	}
-	return fmt.Sprintf("To give it back: kubectl fairlead migrate gateway %s -n %s --to-gateway %s --apply", to.Name.Name, to.Namespace, name)
+	return fmt.Sprintf("kubectl fairlead migrate %s %s -n %s --to-%s %s --apply",
+		strings.ToLower(string(to.Kind)), to.Name.Name, to.Namespace, strings.ToLower(string(from.Kind)), name)
 }
 
 func objectWords(objects []Object) string {

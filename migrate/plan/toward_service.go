@@ -28,9 +28,24 @@ func receiver(in *Input, p *Plan) *corev1.Service {
 			fmt.Sprintf("Use a Service of class %s.", v1alpha1.LoadBalancerClass))
 	default:
 		checkFamilies(p, in.To, svc.Spec.IPFamilies)
+		checkEmpty(p, in.To, svc)
 		return svc
 	}
 	return nil
+}
+
+// checkEmpty sees to it that a Service that is to have the addresses has none: it
+// could not keep both.
+func checkEmpty(p *Plan, who Holder, svc *corev1.Service) {
+	for _, i := range svc.Status.LoadBalancer.Ingress {
+		if i.IP != "" && !slices.Contains(values(p.Addresses), i.IP) {
+			do := fmt.Sprintf("Make it anew with the annotation %s=%s from the start", AnnotationTakeover, p.From.Seen(who.Namespace))
+			if p.From.Kind == Service {
+				do += ", or name a Service that does not exist and add --create"
+			}
+			p.note(Blocked, who.String()+" status.loadBalancer", fmt.Sprintf("It has %s, and a Service can take over only while it has none.", i.IP), do+".")
+		}
+	}
 }
 
 // checkFamilies sees to it that a Service can have the addresses.
@@ -52,19 +67,7 @@ func familyOf(a netip.Addr) corev1.IPFamily {
 	return corev1.IPv6Protocol
 }
 
-// refuseService says that no Service can take over: to have both in front while it
-// goes on, the controller needs a Service of its own.
-func refuseService(in *Input, p *Plan) {
-	do := "Make a second Service and share the address with it, where the ports differ (" + annotationSharing + "), or choose a time at which a gap can be borne: delete the old one, and have the new one ask for the address (" + v1alpha1.AnnotationAddresses + ")."
-	if in.From.Kind == Gateway {
-		do = fmt.Sprintf("Choose a time at which a gap of seconds can be borne: take the annotation %s off %s, and delete %s. A Service that handed the address over asks for it again; another one asks with %s.",
-			AnnotationHandover, in.To, in.From, v1alpha1.AnnotationAddresses)
-	}
-	p.note(Blocked, in.To.String(), "A Service cannot take an address over yet: only a Gateway can, since the nodes are told of it by a Service of Fairlead's own.", do)
-}
-
 func planGatewayToService(in *Input, p *Plan) {
-	refuseService(in, p)
 	gw := givingGateway(in, p)
 	if gw == nil {
 		return
@@ -78,9 +81,11 @@ func planGatewayToService(in *Input, p *Plan) {
 	if in.From.Namespace != in.To.Namespace {
 		grantTakeover(in, p)
 	}
-	p.note(Stays, in.From.String(), "The Gateway and its routes are left as they are; without the address nobody reaches them by it.", "Delete them when you need them no more.")
+	if p.Until == Done {
+		p.note(Stays, in.From.String(), "The Gateway and its routes are left as they are; without the address nobody reaches them by it.", "Delete them when you need them no more.")
+	}
 	if slices.ContainsFunc(gw.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool { return slices.Contains(values(p.Addresses), a.Value) }) {
-		p.note(Stays, in.From.String()+" spec.addresses", "It goes on to ask for the address, which the Service then has, and says that it waits.", "Take the address out of spec.addresses, or delete the Gateway, when this is done.")
+		p.note(Stays, in.From.String()+" spec.addresses", "They name the address still. The Gateway is given none while they name no other.", "To give it another address, ask for that there.")
 	}
 	p.Summary = fmt.Sprintf("address %s moves from Gateway %s to Service %s", addressWords(p.Addresses), gw.Name, svc.Name)
 }
@@ -105,7 +110,6 @@ func isWish(key string) bool {
 }
 
 func planServiceToService(in *Input, p *Plan) {
-	refuseService(in, p)
 	svc := giver(in, p)
 	if svc == nil {
 		return

@@ -45,7 +45,7 @@ func Command(env *kube.Env) *cobra.Command {
 	c := &cobra.Command{Use: "migrate", Short: "Move an address between Services and Gateways", Long: long, Args: cobra.NoArgs}
 	c.AddCommand(
 		from(env, plan.Service, &corev1.ServiceList{}, "kubectl fairlead migrate service legacy --to-gateway web --create --apply"),
-		from(env, plan.Gateway, &gatewayv1.GatewayList{}, "kubectl fairlead migrate gateway web --to-gateway new --create --class team --apply"),
+		from(env, plan.Gateway, &gatewayv1.GatewayList{}, "kubectl fairlead migrate gateway web --to-service legacy --apply"),
 	)
 	return c
 }

@@ -204,7 +204,7 @@ func TestDoneBefore(t *testing.T) {
 	if err := c.client.Patch(t.Context(), svc, patch); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.call(t, "table", "service", "legacy", "--to-gateway", "web", "--apply"); err != nil || !strings.Contains(c.out.String(), "To give it back") {
+	if err := c.call(t, "table", "service", "legacy", "--to-gateway", "web", "--apply"); err != nil || !strings.Contains(c.out.String(), "Roll back: kubectl fairlead migrate gateway web -n shop --to-service legacy --apply") {
 		t.Errorf("ended with %v\n%s", err, c.out)
 	}
 	if err := c.call(t, "json", "service", "legacy", "--to-gateway", "web", "--apply"); err != nil || !strings.Contains(c.out.String(), `"outcome": "Done"`) {

@@ -114,7 +114,7 @@ func (r *run) close(v *View) {
 			fmt.Fprintf(out, "shared    %.1f s. %s keeps the ports that %s has not.\n", v.Result.Took, v.From, v.To)
 			return
 		}
-		fmt.Fprintf(out, "done      %.1f s. %s\n", v.Result.Took, plan.Back(v.From, v.To))
+		fmt.Fprintf(out, "done      %.1f s. Roll back: %s\n", v.Result.Took, plan.Back(v.From, v.To))
 	case drive.Undone:
 		fmt.Fprintf(out, "undone    %.1f s. %s serves as before, since %s.\n", v.Result.Took, v.From, v.Result.Why)
 	default:
