@@ -77,10 +77,6 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return g.lost(err)
 	}
-	installed, err := g.installed(ctx)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
 	at, err := g.stageOf(ctx, s, envoys)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -90,18 +86,8 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if waiting == nil {
 		waiting = g.waiting(s, envoys, assigned, shown)
 	}
-	said := s.built.Status(gateway.Progress{
-		Assignment: assigned, Routability: installed.Experimental, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view),
-	})
-	g.noteState(s.name, said.Gateway.Conditions)
-	g.say(ctx, s.name, said.Routes, said.Policies)
-	if err := g.writeGateway(ctx, s, &said); err != nil {
+	if err := g.tellStatus(ctx, s, gateway.Progress{Assignment: assigned, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view)}); err != nil {
 		return g.lost(err)
-	}
-	for i := range said.ListenerSets {
-		if err := g.writeListenerSet(ctx, &said.ListenerSets[i]); err != nil {
-			return g.lost(err)
-		}
 	}
 	if err := g.giveUp(ctx, s); err != nil {
 		return g.lost(err)
@@ -111,6 +97,27 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 		return g.lost(err)
 	}
 	return reconcile.Result{RequeueAfter: sooner(front.look, look)}, nil
+}
+
+// tellStatus writes what is to be said of a Gateway and of what is around it.
+func (g *gateways) tellStatus(ctx context.Context, s *serving, p gateway.Progress) error {
+	installed, err := g.installed(ctx)
+	if err != nil {
+		return err
+	}
+	p.Routability = installed.Experimental
+	said := s.built.Status(p)
+	g.noteState(s.name, said.Gateway.Conditions)
+	g.say(ctx, s.name, said.Routes, said.Policies)
+	if err := g.writeGateway(ctx, s, &said); err != nil {
+		return err
+	}
+	for i := range said.ListenerSets {
+		if err := g.writeListenerSet(ctx, &said.ListenerSets[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sooner is the shorter of two waits, of which 0 is none.

@@ -207,11 +207,10 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 	}
 	now := s.Clock.Now()
 	asking, contest := s.contests.get(name).Ask(svc, reading, s.ledger.Held(key), now)
-	side, err := s.takeoverOf(ctx, svc)
+	side, err := s.sideOf(ctx, svc, &asking)
 	if err != nil {
 		return time.Time{}, err
 	}
-	s.direct(&side, &asking)
 	decision, err := s.decide(ctx, svc, asking)
 	if err != nil {
 		s.contests.put(name, contest)
@@ -237,16 +236,12 @@ func (s *shell) serve(ctx context.Context, svc *corev1.Service) (time.Time, erro
 		s.asking.forget(name)
 	}
 	if out.Write || !out.Changed {
-		err = s.vacate(ctx, key, decision.Leaving)
+		if err := s.vacate(ctx, key, decision.Leaving); err != nil {
+			return time.Time{}, err
+		}
 	}
-	if err != nil {
-		return time.Time{}, err
-	}
-	look, err := s.carryOn(ctx, side.stage)
-	if err == nil && look > 0 {
-		out.Wake = earliest(out.Wake, s.Clock.Now().Add(look))
-	}
-	return earliest(out.Wake, asking.Wake), err
+	look, err := s.lookAgain(ctx, side.stage)
+	return earliest(look, earliest(out.Wake, asking.Wake)), err
 }
 
 // decide asks the books for what a Service asks for now.

@@ -229,31 +229,44 @@ func (s *shell) frontOf(ctx context.Context, k allocator.Key) (shown []netip.Add
 }
 
 // reachable tells whether the addresses of a takeover would still be announced if
-// both sides counted. What is not announced now is no worse then.
-func (s *shell) reachable(ctx context.Context, addresses []netip.Addr) (bool, error) {
+// both sides counted, and whether by other nodes or by fewer. What is not announced
+// now is no worse then.
+func (s *shell) reachable(ctx context.Context, addresses []netip.Addr) (ok, moves bool, err error) {
 	index, err := s.announcerIndex(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	endpoints := s.endpointsOf(ctx)
-	announced := func(o *v1alpha1.Address) bool {
+	announced := func(o *v1alpha1.Address) (nodes []string) {
 		a, err := announcer.FromAddress(o)
-		return err == nil && (index.Decide(a, endpoints).Node != "" || len(index.SurveyBGP(a, endpoints, index.established).Nodes) > 0)
+		if err != nil {
+			return nil
+		}
+		if n := index.Decide(a, endpoints).Node; n != "" {
+			nodes = append(nodes, n)
+		}
+		return append(nodes, index.SurveyBGP(a, endpoints, index.established).Nodes...)
 	}
 	for _, a := range addresses {
 		o := s.ledger.Object(a)
-		if o == nil || !announced(o) {
+		if o == nil {
+			continue
+		}
+		before := announced(o)
+		if len(before) == 0 {
 			continue
 		}
 		both := o.DeepCopy()
 		for i := range both.Spec.Holders {
 			both.Spec.Holders[i].Takeover = nil
 		}
-		if !announced(both) {
-			return false, nil
+		after := announced(both)
+		if len(after) == 0 {
+			return false, true, nil
 		}
+		moves = moves || slices.ContainsFunc(before, func(n string) bool { return !slices.Contains(after, n) })
 	}
-	return true, nil
+	return true, moves, nil
 }
 
 // pinned is a claim for the addresses that a holder takes or has taken over, and for

@@ -94,9 +94,9 @@ func (g *gateways) shown(s *serving) []netip.Addr {
 	return out
 }
 
-// sideOf is the takeover that a Gateway is a side of, one that is under way before
+// viewOfGateway is the takeover that a Gateway is a side of, one that is under way before
 // one that is asked for, and that before one that is done; nil: none.
-func (g *gateways) sideOf(ctx context.Context, s *serving) (*takeover.View, error) {
+func (g *gateways) viewOfGateway(ctx context.Context, s *serving) (*takeover.View, error) {
 	key := gateway.KeyOf(gatewayName(s.name))
 	p, err := g.gatewayParty(ctx, key, s.name)
 	if err != nil {
@@ -143,7 +143,7 @@ func conditionFor(v *takeover.View) *metav1.Condition {
 // stageOf says where the takeover of a Gateway stands.
 func (g *gateways) stageOf(ctx context.Context, s *serving, envoys []fleet.Envoy) (out stage, err error) {
 	key := gateway.KeyOf(gatewayName(s.name))
-	if out.view, err = g.sideOf(ctx, s); err != nil || out.view == nil || out.view.Taker != key {
+	if out.view, err = g.viewOfGateway(ctx, s); err != nil || out.view == nil || out.view.Taker != key {
 		return out, err
 	}
 	v := out.view

@@ -109,7 +109,7 @@ func askProxy(ctx context.Context, address, namespace, name string) nodeAnswer {
 	if err != nil {
 		return nodeSilent
 	}
-	transport := &http.Transport{DisableKeepAlives: true, Proxy: nil}
+	transport := &http.Transport{DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {

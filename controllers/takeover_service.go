@@ -22,9 +22,23 @@ type sided struct {
 	over bool
 }
 
+// sideOf says in which takeover a Service is a side, and makes of what it asks for
+// what it is to have as such.
+func (s *shell) sideOf(ctx context.Context, svc *corev1.Service, asking *service.Asking) (sided, error) {
+	side, err := s.takeoverOf(ctx, svc)
+	if err == nil {
+		s.direct(&side, asking)
+	}
+	return side, err
+}
+
 // takeoverOf says in which takeover a Service is a side, and wakes the taker, which
 // takes it on.
 func (s *shell) takeoverOf(ctx context.Context, svc *corev1.Service) (out sided, err error) {
+	key := service.KeyOf(svc)
+	if !takeover.Asked(svc.Annotations) && s.ledger.TakenBy(key) == nil && s.ledger.TakenFrom(key) == nil {
+		return out, nil
+	}
 	if out.party, err = s.serviceParty(ctx, svc); err != nil {
 		return out, err
 	}

@@ -64,11 +64,15 @@ func (s *shell) prove(ctx context.Context, v *takeover.View, f *takeover.Facts, 
 		return err
 	}
 	f.Ready = v.Obstacle == ""
-	if f.Reachable, err = s.reachable(ctx, addresses); err != nil {
+	if f.Reachable, f.Moves, err = s.reachable(ctx, addresses); err != nil {
 		return err
 	}
 	if f.Ready && !f.Reachable {
-		v.Obstacle = fmt.Sprintf("No node that announces the address could serve it for both. Have endpoints of %s on nodes where %s is served and announced.", v.Taker, v.Giver)
+		v.Obstacle = fmt.Sprintf("No node that announces the address could serve it for both. "+
+			"Have endpoints of %s on nodes where %s is served and announced.", v.Taker, v.Giver)
+	}
+	if f.Ready && f.Reachable && f.Moves && f.Phase == takeover.Requested {
+		v.Obstacle = fmt.Sprintf("A node that announces the address does not serve %s yet; that is waited for, for at most %s.", v.Taker, s.Takeover.Stay)
 	}
 	if f.Phase != takeover.Shared {
 		return nil
@@ -82,6 +86,16 @@ func (s *shell) prove(ctx context.Context, v *takeover.View, f *takeover.Facts, 
 		v.Obstacle = unproven
 	}
 	return nil
+}
+
+// lookAgain takes a takeover one step on, and says when to look again; zero: not
+// before something happens.
+func (s *shell) lookAgain(ctx context.Context, at stage) (time.Time, error) {
+	look, err := s.carryOn(ctx, at)
+	if err != nil || look == 0 {
+		return time.Time{}, err
+	}
+	return s.Clock.Now().Add(look), nil
 }
 
 // carryOn takes a takeover one step on, and says when to look again; 0: not before

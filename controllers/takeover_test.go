@@ -46,7 +46,8 @@ func newTakeoverWorld(t *testing.T, pace takeover.Pace) *takeoverWorld {
 }
 
 func (w *takeoverWorld) run(change ...func(*Options, *manager.Options)) *replica {
-	return w.start(append([]func(*Options, *manager.Options){w.serve, func(o *Options, _ *manager.Options) { o.Takeover = w.pace }}, change...)...)
+	paced := func(o *Options, _ *manager.Options) { o.Takeover = w.pace }
+	return w.start(append([]func(*Options, *manager.Options){w.serve, paced}, change...)...)
 }
 
 // envoys has an Envoy run that acknowledges everything.

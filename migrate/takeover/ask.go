@@ -25,13 +25,24 @@ type Side struct {
 	Drop bool
 }
 
+// Asked tells whether the annotations of an object say anything of a takeover.
+func Asked(annotations map[string]string) bool {
+	for _, name := range []string{v1alpha1.AnnotationTakeover, v1alpha1.AnnotationHandover, v1alpha1.AnnotationHandoverPorts} {
+		if annotations[name] != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Read reads the annotations of an object.
 func Read(k allocator.Key, annotations map[string]string) Side {
 	s := Side{Key: k}
 	s.Takes = s.read(annotations, v1alpha1.AnnotationTakeover)
 	s.Gives = s.read(annotations, v1alpha1.AnnotationHandover)
 	if s.Takes != nil && s.Gives != nil {
-		s.Problem = fmt.Sprintf("The annotations %s and %s are both set: an object takes over or hands over. Remove one.", v1alpha1.AnnotationTakeover, v1alpha1.AnnotationHandover)
+		s.Problem = fmt.Sprintf("The annotations %s and %s are both set: an object takes over or hands over. Remove one.",
+			v1alpha1.AnnotationTakeover, v1alpha1.AnnotationHandover)
 	}
 	switch v := annotations[v1alpha1.AnnotationHandoverPorts]; v {
 	case "", "keep":

@@ -30,6 +30,9 @@ const (
 type Pace struct {
 	// Prepare is how long the taker must have been able to serve the address.
 	Prepare time.Duration
+	// Stay is how long it is waited at most for the taker to be served on the nodes
+	// that announce the addresses.
+	Stay time.Duration
 	// Share is how long both must have been in front.
 	Share time.Duration
 	// Prove is how long it is waited at most for nodes of which it is not known
@@ -41,7 +44,7 @@ type Pace struct {
 
 // DefaultPace leaves kube-proxy, which takes changes up at most once a second by
 // default, and the speakers more time than they need.
-var DefaultPace = Pace{Prepare: 3 * time.Second, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
+var DefaultPace = Pace{Prepare: 3 * time.Second, Stay: time.Minute, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
 
 // Proof is what is known of the nodes that are to serve the taker.
 type Proof int
@@ -63,6 +66,8 @@ type Facts struct {
 	// Ready: the taker can serve the address now. Reachable: were it in front, some
 	// node could announce the address.
 	Ready, Reachable bool
+	// Moves: another node would announce an address then.
+	Moves bool
 	// TakerShows and GiverShows: all addresses are in the status that kube-proxy
 	// follows. TakerHides and GiverHides: none is.
 	TakerShows, TakerHides, GiverShows, GiverHides bool
@@ -94,6 +99,9 @@ func Next(f Facts, p Pace) Step {
 	case Requested:
 		if !f.Wanted {
 			return Step{Phase: when(f.TakerHides, None, Requested)}
+		}
+		if forward && f.Moves {
+			return f.after(p.Stay, true, Prepared)
 		}
 		return Step{Phase: when(forward, Prepared, Requested)}
 	case Prepared:

@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
-var pace = Pace{Prepare: 3 * time.Second, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
+var pace = Pace{Prepare: 3 * time.Second, Stay: time.Minute, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
 
 // world is a ledger and two statuses, moved by Next and, in any order, by those who
 // follow the ledger.
@@ -20,13 +20,14 @@ type world struct {
 	wanted, ready, reaches bool
 	left                   bool
 	proof                  Proof
+	moves                  bool
 	taker, giver           bool // show the address
 	takerSince, giverSince time.Time
 }
 
 func (w *world) facts() Facts {
 	return Facts{
-		Wanted: w.wanted, Phase: w.phase, Since: w.since, Ready: w.ready, Reachable: w.reaches, Left: w.left, Proof: w.proof, Now: w.now,
+		Wanted: w.wanted, Phase: w.phase, Since: w.since, Ready: w.ready, Reachable: w.reaches, Left: w.left, Proof: w.proof, Moves: w.moves, Now: w.now,
 		TakerShows: w.taker, TakerHides: !w.taker, GiverShows: w.giver, GiverHides: !w.giver,
 		TakerSince: w.takerSince, GiverSince: w.giverSince,
 	}
@@ -121,6 +122,12 @@ func TestWaits(t *testing.T) {
 	w.proof = Disproven
 	if w.run(Done); w.phase != Shared {
 		t.Errorf("a node does not serve it: %s", w.phase)
+	}
+	w = newWorld()
+	w.moves = true
+	w.run(Prepared)
+	if got := w.now.Sub(time.Unix(1000, 0)); w.phase != Prepared || got != pace.Stay {
+		t.Errorf("the announcing node does not serve it: %s after %s", w.phase, got)
 	}
 	w = newWorld()
 	w.proof = Unknown
