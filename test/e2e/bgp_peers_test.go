@@ -358,15 +358,7 @@ func TestBGPKindsOfPeers(t *testing.T) {
 	for _, peer := range []string{w.namespace, "unnumbered", "six"} {
 		w.peerSays(peer, v1alpha1.PeerEstablished, metav1.ConditionTrue)
 	}
-	for _, node := range w.Cluster.Nodes() {
-		w.await("BFD over several hops on "+node, func(ctx context.Context) error {
-			s, err := w.session(ctx, node, w.namespace)
-			if err == nil && s.BFD != "Up" {
-				err = fmt.Errorf("the session is %+v", s)
-			}
-			return err
-		})
-	}
+	w.watchedByBFD(w.namespace)
 	var neighbour map[string]struct {
 		ID string `json:"remoteRouterId"`
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -88,7 +89,8 @@ func (w *world) nodeIsCut(f *routers.FRR, addresses []netip.Addr) {
 	}
 }
 
-// birdConfig is a router of our own AS, with a password and BFD.
+// birdConfig is a router of our own AS, with a password and BFD. Without "direct" BIRD takes such a neighbour to be several
+// hops away, and watches it so.
 const birdConfig = `
 router id 172.30.0.1;
 protocol device { scan time 1; }
@@ -99,6 +101,7 @@ protocol bfd { interface "eth0" { min rx interval 100 ms; min tx interval 100 ms
 protocol bgp nodes {
   local 172.30.0.1 as 64512;
   neighbor range 172.30.0.0/24 as 64512;
+  direct;
   password "secret";
   bfd on;
   ipv4 { import all; export none; };
@@ -187,6 +190,100 @@ func TestBGPBesideLayer2(t *testing.T) {
 	}
 	for a, p := range onSegment {
 		w.none(p.Stop(), fmt.Sprintf("the router killed, peers changed, %s on the segment", a))
+	}
+}
+
+// Two routers, FRR and BIRD, are told of the same addresses and spread over all nodes, each for a client of its own. When
+// either is gone, the other's client notices nothing. Then each has nodes of its own.
+func TestBGPTwoRouters(t *testing.T) {
+	w := newWorld(t)
+	w.offSegment()
+	second := w.secondRouter()
+	f := w.frr()
+	v4, _, err := w.Cluster.HostAddresses(second.Router)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := routers.StartBIRD(onHost{w, second.Router}, strings.ReplaceAll(birdConfig, lab.RouterV4, v4))
+	// A loss is noticed by the hold time: what BFD does is another test's.
+	soon := func(s *v1alpha1.BGPPeerSpec) {
+		s.HoldTime, s.BFDProfile = &metav1.Duration{Duration: 9 * time.Second}, ""
+	}
+	w.bgp(soon)
+	w.apply(w.peer("second", w.guarded, soon, func(s *v1alpha1.BGPPeerSpec) { s.PeerASN, s.PeerAddress = lab.NodeASN, v4 }), w.routesTo("second", "second"))
+	w.backend("echo", 3)
+	addresses := w.service("web", "echo", 2, lab.DualStack)
+	routed := func(byFirst, bySecond int) {
+		t.Helper()
+		for _, a := range addresses {
+			w.paths(f, a, byFirst)
+			w.nextHops(testbed.Router, a, byFirst)
+			w.birdRoutes(b, a, bySecond)
+			w.nextHops(second.Router, a, bySecond)
+			w.answersTo(testbed.Client, a, 80)
+			w.answersTo(second.Client, a, 80)
+		}
+	}
+	all := len(w.Cluster.Nodes())
+	routed(all, all)
+	for _, gone := range []struct {
+		host, peer, others string
+		kill, start        func() error
+	}{
+		{testbed.Router, w.namespace, second.Client, f.Kill, f.Start},
+		{second.Router, "second", testbed.Client, b.Kill, b.Start},
+	} {
+		probes := w.watch(gone.others, addresses)
+		w.dies(gone.host, gone.kill)
+		w.peerSays(gone.peer, v1alpha1.PeerEstablished, metav1.ConditionFalse, "node1: ", "node2: ", "node3: ")
+		w.returns(gone.host, gone.start)
+		routed(all, all)
+		for a, p := range probes {
+			w.none(p.Stop(), fmt.Sprintf("%s killed and back, %s by the other router", gone.host, a))
+		}
+	}
+
+	edit(w, w.peer(w.namespace), func(p *v1alpha1.BGPPeer) { p.Spec.NodeSelectors = nodesNamed("node1") })
+	edit(w, w.peer("second"), func(p *v1alpha1.BGPPeer) { p.Spec.NodeSelectors = nodesNamed("node2", "node3") })
+	routed(1, 2)
+	w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue, "1 of 1")
+	w.peerSays("second", v1alpha1.PeerEstablished, metav1.ConditionTrue, "2 of 2")
+}
+
+func nodesNamed(names ...string) (out []metav1.LabelSelector) {
+	for _, name := range names {
+		out = append(out, metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelHostname: name}})
+	}
+	return out
+}
+
+// watchedByBFD waits until BFD sees a peer from all nodes.
+func (w *world) watchedByBFD(peer string) {
+	w.Helper()
+	for _, node := range w.Cluster.Nodes() {
+		w.await("BFD of "+peer+" on "+node, func(ctx context.Context) error {
+			s, err := w.session(ctx, node, peer)
+			if err == nil && s.BFD != "Up" {
+				err = fmt.Errorf("it says %+v", s)
+			}
+			return err
+		})
+	}
+}
+
+// dies is a router that loses its power.
+func (w *world) dies(host string, kill func() error) {
+	w.Helper()
+	if err := errors.Join(w.Cluster.Cut(host), kill()); err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = w.Cluster.Heal(host) })
+}
+
+func (w *world) returns(host string, start func() error) {
+	w.Helper()
+	if err := errors.Join(w.Cluster.Heal(host), start()); err != nil {
+		w.Fatal(err)
 	}
 }
 

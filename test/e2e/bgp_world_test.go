@@ -42,19 +42,49 @@ func (w *world) far(prefixes ...string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(func() {
-		if err := remove(); err != nil {
-			w.Error(err)
-		}
-	})
+	w.undo(remove)
 }
 
 // offSegment gives the world a pool of both families on no segment, and puts the client host behind the router for it.
 func (w *world) offSegment() {
 	w.Helper()
-	prefixes := []string{"203.0.113.0/28", "2001:db8:113::/124"}
-	w.apply(w.ownPool(w.pool, prefixes...))
-	w.far(prefixes...)
+	w.apply(w.ownPool(w.pool, noSegment...))
+	w.far(noSegment...)
+}
+
+// noSegment are the addresses of offSegment.
+var noSegment = []string{"203.0.113.0/28", "2001:db8:113::/124"}
+
+// secondRouter makes another router beside the first, with a client behind it that asks for the addresses of offSegment
+// there.
+func (w *world) secondRouter() lab.Far {
+	w.Helper()
+	f := lab.Far{Router: "router2", Client: "client2", Number: 1}
+	for name, add := range map[string]func(string) error{f.Router: w.Cluster.AddRouter, f.Client: w.Cluster.AddClient} {
+		if err := add(name); err != nil {
+			w.Fatal(err)
+		}
+		w.undo(func() error { return w.Cluster.RemoveHost(name) })
+	}
+	remove, err := w.PutBehind(w.ctx, f, noSegment...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.undo(remove)
+	if remove, err = w.RouteBack(w.ctx, f); err != nil {
+		w.Fatal(err)
+	}
+	w.undo(remove)
+	return f
+}
+
+// undo does something when the test ends.
+func (w *world) undo(f func() error) {
+	w.Cleanup(func() {
+		if err := f(); err != nil {
+			w.Error(err)
+		}
+	})
 }
 
 // label marks what goes with the world.

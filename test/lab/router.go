@@ -32,9 +32,6 @@ const (
 	FarDevice = "far0"
 	// BGPPassword guards the sessions.
 	BGPPassword = "secret"
-
-	farRouterV4, farRouterV6 = "172.31.0.1", "fd00:31::1"
-	farClientV6              = "fd00:31::2"
 )
 
 // FRRConfig is the configuration of FRR on the testbed's router: it takes routes of both families from any node, with a
@@ -113,27 +110,66 @@ func (l *Lab) On(host string) (start func(*exec.Cmd) error, stop func()) {
 // PutBehindRouter gives the client host a segment behind the router: it asks for these prefixes there, and the router
 // sends what it asks to where its own routes say. Remove undoes it.
 func (l *Lab) PutBehindRouter(ctx context.Context, prefixes ...string) (remove func() error, err error) {
-	segment, err := l.Cluster.AddSegment("far")
+	return l.PutBehind(ctx, Far{Router: testbed.Router, Client: testbed.Client}, prefixes...)
+}
+
+// Far is a segment behind a router, with a client on it.
+type Far struct {
+	Router, Client string
+	// Number tells such segments apart, from 0.
+	Number int
+}
+
+func (f Far) device() string { return fmt.Sprintf("far%d", f.Number) }
+
+// networks are the segment's prefixes up to the number of a host: that of the router is 1, and of the client 2.
+func (f Far) networks() (v4, v6 string) {
+	return fmt.Sprintf("172.31.%d.", f.Number), netip.MustParseAddr(fmt.Sprintf("fd00:31:%d::", f.Number)).String()
+}
+
+// PutBehind is PutBehindRouter for any router and client.
+func (l *Lab) PutBehind(ctx context.Context, f Far, prefixes ...string) (remove func() error, err error) {
+	v4, v6 := f.networks()
+	segment, err := l.Cluster.AddSegment(f.device())
 	if err != nil {
 		return nil, err
 	}
-	for host, addresses := range map[string][]string{
-		testbed.Router: {farRouterV4 + "/24", farRouterV6 + "/64"}, testbed.Client: {FarClientV4 + "/24", farClientV6 + "/64"},
-	} {
-		if err := segment.Plug(host, FarDevice, addresses...); err != nil {
+	for host, n := range map[string]string{f.Router: "1", f.Client: "2"} {
+		if err := segment.Plug(host, f.device(), v4+n+"/24", v6+n+"/64"); err != nil {
 			return nil, errors.Join(err, segment.Remove())
 		}
 	}
 	for _, prefix := range prefixes {
-		via := farRouterV4
+		via := v4 + "1"
 		if strings.Contains(prefix, ":") {
-			via = farRouterV6
+			via = v6 + "1"
 		}
-		if _, err := l.Cluster.Exec(ctx, testbed.Client, "ip", "route", "add", prefix, "via", via); err != nil {
+		if _, err := l.Cluster.Exec(ctx, f.Client, "ip", "route", "add", prefix, "via", via); err != nil {
 			return nil, errors.Join(err, segment.Remove())
 		}
 	}
 	return segment.Remove, nil
+}
+
+// RouteBack has the nodes send what is for a segment behind a router to that router, which is not their default gateway.
+// Remove undoes it.
+func (l *Lab) RouteBack(ctx context.Context, f Far) (remove func() error, err error) {
+	via4, via6, err := l.Cluster.HostAddresses(f.Router)
+	if err != nil {
+		return nil, err
+	}
+	v4, v6 := f.networks()
+	change := func(ctx context.Context, what string) error {
+		var errs []error
+		for _, node := range l.Cluster.Nodes() {
+			for _, route := range [][2]string{{v4 + "0/24", via4}, {v6 + "/64", via6}} {
+				_, err := l.Cluster.Exec(ctx, node, "ip", "route", what, route[0], "via", route[1])
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	}
+	return func() error { return change(context.Background(), "del") }, change(ctx, "replace")
 }
 
 // NextHops is to how many others a host's kernel spreads packets for an address, by a route of its own.

@@ -65,6 +65,7 @@ type Cluster struct {
 	cgroups  cgroups
 	programs programs
 	say      Progress
+	further  further
 }
 
 func newCluster(l layout, s state, cg cgroups, say Progress) *Cluster {
@@ -429,8 +430,10 @@ func (c *Cluster) Nodes() []string {
 	return names
 }
 
-// Hosts are the names of all hosts: the nodes, Router, Client and Control.
-func (c *Cluster) Hosts() []string { return hostNames(hostsOf(c.state.Config.Nodes)) }
+// Hosts are the names of all hosts: the nodes, Router, Client and Control, and those that were added.
+func (c *Cluster) Hosts() []string { return hostNames(c.hosts()) }
+
+func (c *Cluster) hosts() []host { return append(hostsOf(c.state.Config.Nodes), c.further.list()...) }
 
 // HostAddresses are the host's addresses on the segment.
 func (c *Cluster) HostAddresses(name string) (v4, v6 string, err error) {
@@ -439,7 +442,7 @@ func (c *Cluster) HostAddresses(name string) (v4, v6 string, err error) {
 }
 
 func (c *Cluster) host(name string) (host, error) {
-	for _, h := range hostsOf(c.state.Config.Nodes) {
+	for _, h := range c.hosts() {
 		if h.Name == name {
 			return h, nil
 		}

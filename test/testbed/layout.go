@@ -41,25 +41,32 @@ const (
 	lan = "lan" // the namespace of the bridge, the segment's switch
 )
 
+// routerHost is the default gateway.
+var routerHost = host{Name: Router, Number: 1, Routes: true}
+
 // controlHost is where the API server is.
-var controlHost = host{Control, 10}
+var controlHost = host{Name: Control, Number: 10}
 
 // host is one network namespace that is plugged into the segment.
 type host struct {
 	Name   string
 	Number int // last part of its addresses; 11 and up are nodes
+	Routes bool
 }
 
 // NodeName is the name of node i, counted from 1.
 func NodeName(i int) string { return fmt.Sprintf("node%d", i) }
 
 func hostsOf(nodes int) []host {
-	hosts := []host{{Router, 1}, {Client, 2}, {Control, 10}}
+	hosts := []host{routerHost, {Name: Client, Number: 2}, controlHost}
 	for i := 1; i <= nodes; i++ {
-		hosts = append(hosts, host{NodeName(i), 10 + i})
+		hosts = append(hosts, host{Name: NodeName(i), Number: 10 + i})
 	}
 	return hosts
 }
+
+// firstFurther to lastFurther are the numbers of hosts that are added to a cluster.
+const firstFurther, lastFurther = 3, 9
 
 // node is the host's number among the nodes from 1, or 0 if it is none.
 func (h host) node() int { return max(h.Number-10, 0) }

@@ -75,12 +75,20 @@ func (n network) build() error {
 		return fmt.Errorf("make the segment's bridge: %w", err)
 	}
 	for _, h := range hosts {
-		if err := n.plug(h); err != nil {
-			return fmt.Errorf("plug %s into the segment: %w", h.Name, err)
+		if err := n.connect(h); err != nil {
+			return err
 		}
-		if err := inNamespace(n.layout.nsPath(h.Name), func() error { return n.configure(h) }); err != nil {
-			return fmt.Errorf("configure the network of %s: %w", h.Name, err)
-		}
+	}
+	return nil
+}
+
+// connect puts a host that has a namespace on the segment.
+func (n network) connect(h host) error {
+	if err := n.plug(h); err != nil {
+		return fmt.Errorf("plug %s into the segment: %w", h.Name, err)
+	}
+	if err := inNamespace(n.layout.nsPath(h.Name), func() error { return n.configure(h) }); err != nil {
+		return fmt.Errorf("configure the network of %s: %w", h.Name, err)
 	}
 	return nil
 }
@@ -130,11 +138,11 @@ func (n network) configure(h host) error {
 		"net/ipv6/conf/all/accept_dad": "0", "net/ipv6/conf/default/accept_dad": "0", "net/ipv6/conf/eth0/accept_dad": "0",
 		"net/ipv6/conf/eth0/accept_ra": "0",
 	}
-	if h.Name == Router || h.node() > 0 {
+	if h.Routes || h.node() > 0 {
 		settings["net/ipv4/ip_forward"] = "1"
 		settings["net/ipv6/conf/all/forwarding"] = "1"
 	}
-	if h.Name == Router {
+	if h.Routes {
 		settings["net/ipv4/fib_multipath_hash_policy"] = "1"
 	}
 	for name, value := range settings {
@@ -174,9 +182,8 @@ func (n network) addRoutes(h host) error {
 	if h.Name == Router {
 		return nil
 	}
-	router := host{Router, 1}
-	routes := [][2]string{{"0.0.0.0/0", router.v4()}, {"::/0", router.v6()}}
-	if h.Name != Client {
+	routes := [][2]string{{"0.0.0.0/0", routerHost.v4()}, {"::/0", routerHost.v6()}}
+	if h == controlHost || h.node() > 0 {
 		for _, other := range hostsOf(n.nodes) {
 			if i := other.node(); i > 0 && other != h {
 				routes = append(routes, [2]string{podCIDRv4(i), other.v4()}, [2]string{podCIDRv6(i), other.v6()})
@@ -235,17 +242,18 @@ func removeNamespaces(l layout) error {
 	}
 	var errs []error
 	for _, name := range names {
-		path := filepath.Join(netnsDir, name)
-		// EINVAL: a namespace whose making was interrupted is a plain file.
-		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
-			errs = append(errs, fmt.Errorf("unmount the network namespace %s: %w", name, err))
-			continue
-		}
-		if err := os.Remove(path); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, removeNamespace(name))
 	}
 	return errors.Join(errs...)
+}
+
+func removeNamespace(name string) error {
+	path := filepath.Join(netnsDir, name)
+	// EINVAL: a namespace whose making was interrupted is a plain file.
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unmount the network namespace %s: %w", name, err)
+	}
+	return os.Remove(path)
 }
 
 func namespacesOf(l layout) ([]string, error) {

@@ -17,7 +17,7 @@ import (
 
 var (
 	testLayout = newLayout("/run/t", "a")
-	testNode   = host{"node2", 12}
+	testNode   = host{Name: "node2", Number: 12}
 )
 
 func TestKubeconfigLoads(t *testing.T) {
