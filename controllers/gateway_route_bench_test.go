@@ -58,6 +58,7 @@ func benchmarkNewRoute(b *testing.B, n int) {
 	w.announce(netip.MustParseAddr(gw.Status.Addresses[0].Value))
 	w.says("web", gatewayv1.GatewayConditionProgrammed, metav1.ConditionTrue, gatewayv1.GatewayReasonProgrammed)
 	w.attached(n)
+	w.answered(n)
 	time.Sleep(5 * time.Second) // what comes of all these routes is over
 
 	began, start := cpu.Used(b), time.Now()
@@ -139,6 +140,21 @@ func (w *world) attached(n int) {
 		}
 		if got := gw.Status.Listeners[0].AttachedRoutes; int(got) != n {
 			return fmt.Errorf("%d are", got)
+		}
+		return nil
+	})
+}
+
+// answered waits until all routes are.
+func (w *world) answered(n int) {
+	w.t.Helper()
+	i := 0
+	w.eventually("all routes are answered", func() error {
+		for ; i < n; i++ {
+			o := w.numbered(i)
+			if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(o), o); err != nil || len(o.Status.Parents) == 0 {
+				return fmt.Errorf("route %d is not: %w", i, err)
+			}
 		}
 		return nil
 	})

@@ -27,6 +27,26 @@ func (c *Change) has(r Reference) bool {
 	return ok
 }
 
+// few is up to how many references are found sooner by comparing than by hashing.
+const few = 8
+
+// finder is has, for whoever asks of each of many routes.
+func (c *Change) finder() func(Reference) bool {
+	if len(c.Of) > few {
+		return c.has
+	}
+	of := slices.Collect(maps.Keys(c.Of))
+	return func(r Reference) bool {
+		for i := range of {
+			// Names differ more often than kinds do.
+			if of[i].Name.Name == r.Name.Name && of[i] == r {
+				return true
+			}
+		}
+		return false
+	}
+}
+
 // concerns tells whether something that was looked up may have changed.
 func (c *Change) concerns(seen []Reference) bool { return slices.ContainsFunc(seen, c.has) }
 
@@ -104,9 +124,10 @@ func (b *builder) readChanged(was *Built, c *Change) (kept, came, gone []*route)
 	all := b.clientCertificate != was.frame.clientCertificate
 	other := c.ofOthers()
 	kept = make([]*route, 0, len(was.routes))
+	has := c.finder()
 	for _, r := range was.routes {
 		switch {
-		case c.has(r.reference()):
+		case has(r.reference()):
 			gone = append(gone, r)
 		case all || other && c.concerns(r.seen):
 			gone, objects = append(gone, r), append(objects, r.object)
@@ -170,10 +191,13 @@ func (d *difference) attach(b *builder) {
 	}
 	b.on = maps.Clone(d.was.on)
 	for l := range d.touched {
-		stay := make([]attachment, 0, len(b.on[l]))
-		for _, a := range b.on[l] {
-			if !leaving[a.route] {
-				stay = append(stay, a)
+		stay := b.on[l]
+		if len(leaving) > 0 {
+			stay = make([]attachment, 0, len(b.on[l]))
+			for _, a := range b.on[l] {
+				if !leaving[a.route] {
+					stay = append(stay, a)
+				}
 			}
 		}
 		b.on[l] = merged(stay, coming[l], func(x, y attachment) int { return compareRoutes(x.route, y.route) })
