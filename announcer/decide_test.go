@@ -579,3 +579,26 @@ func TestForesee(t *testing.T) {
 		})
 	}
 }
+
+// A holder that takes an address over counts once it serves it, and not before: until
+// then it keeps no node from announcing.
+func TestFromAddressInATakeover(t *testing.T) {
+	for phase, want := range map[v1alpha1.TakeoverPhase]int{
+		v1alpha1.TakeoverRequested: 1, v1alpha1.TakeoverPrepared: 1, v1alpha1.TakeoverShared: 2, v1alpha1.TakeoverSwitched: 2,
+		v1alpha1.TakeoverReturning: 2, v1alpha1.TakeoverDone: 2,
+	} {
+		giver := v1alpha1.HolderReference{Kind: "Service", Namespace: "shop", Name: "web"}
+		got, err := FromAddress(&v1alpha1.Address{Spec: v1alpha1.AddressSpec{
+			Address: "172.30.0.101", State: v1alpha1.AddressBound, Holders: []v1alpha1.AddressHolder{
+				{HolderReference: giver, State: v1alpha1.AddressBound},
+				{
+					HolderReference: v1alpha1.HolderReference{Kind: "Gateway", Namespace: "shop", Name: "edge"}, State: v1alpha1.AddressBound,
+					Takeover: &v1alpha1.HolderTakeover{From: giver, Phase: phase},
+				},
+			},
+		}})
+		if err != nil || len(got.Holders) != want || !got.Bound {
+			t.Errorf("%s: %d holders count, want %d (%v)", phase, len(got.Holders), want, err)
+		}
+	}
+}

@@ -36,6 +36,9 @@ func TestEntriesSurviveTheLedger(t *testing.T) {
 	single.Needs = []netip.Addr{v4}
 	second := single
 	second.Key.Name, second.Since = "web", at.Add(time.Hour)
+	taker := pending
+	taker.Key, taker.Since = allocator.Key{Kind: "Gateway", Namespace: "shop", Name: "edge"}, at.Add(time.Hour)
+	taker.Takeover = &allocator.Takeover{From: key, FromUID: "u", Phase: "Requested", Since: at}
 	for _, tt := range []struct {
 		name    string
 		entry   allocator.Entry
@@ -46,6 +49,7 @@ func TestEntriesSurviveTheLedger(t *testing.T) {
 		{"two families", allocator.Entry{Address: v6, Pool: "public", Holders: []allocator.Holding{holder}}, v1alpha1.AddressBound, "Service shop/api"},
 		{"pending", allocator.Entry{Address: v4, Pool: "public", Holders: []allocator.Holding{pending}}, v1alpha1.AddressPending, "Service shop/api"},
 		{"shared", allocator.Entry{Address: v4, Holders: []allocator.Holding{second, single}}, v1alpha1.AddressBound, "Service shop/api (+1)"},
+		{"being taken over", allocator.Entry{Address: v4, Pool: "public", Holders: []allocator.Holding{single, taker}}, v1alpha1.AddressBound, "Service shop/api (+1)"},
 		{"reserved", allocator.Entry{Address: v4, ReservedFor: &key}, v1alpha1.AddressReserved, "- (for Service shop/api)"},
 		{"set aside", allocator.Entry{Address: v4, ReservedFor: &pools.Nobody}, v1alpha1.AddressReserved, "- (set aside)"},
 		{"retained", allocator.Entry{Address: v4, Pool: "public", Released: &allocator.Release{Key: key, At: at}}, v1alpha1.AddressRetained, "- (for Service shop/api)"},
