@@ -82,7 +82,7 @@ func l2AdvertisementReady(index *worldIndex, ad *v1alpha1.L2Advertisement) metav
 	if err != nil {
 		return invalidSelector("L2Advertisement", err)
 	}
-	return readyOf(v1alpha1.AdvertisementReady, advertisementFine, index.CheckAdvertisement(compiled))
+	return readyOf(advertisementFine, index.CheckAdvertisement(compiled))
 }
 
 // advertisementFine is what is said of an advertisement of either kind with which

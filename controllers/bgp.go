@@ -164,7 +164,7 @@ func (s *shell) sayOfNames(ctx context.Context, index *worldIndex, o bgpObjects)
 	for i := range o.Communities.Items {
 		errs = append(errs, writeConditions(ctx, s, index, "Community", &o.Communities.Items[i], func(c *v1alpha1.Community) {
 			aliases := announcer.FromCommunity(c)
-			s.setCondition(&c.Status.Conditions, c, readyOf(v1alpha1.CommunityReady, "Every name stands for what is written here.", index.CheckCommunity(aliases)))
+			s.setCondition(&c.Status.Conditions, c, readyOf("Every name stands for what is written here.", index.CheckCommunity(aliases)))
 			s.setCondition(&c.Status.Conditions, c, inUse(v1alpha1.CommunityInUse, "BGPAdvertisement", index.CommunityUsers(aliases)))
 		}))
 	}
@@ -204,7 +204,7 @@ func bgpAdvertisementReady(index *worldIndex, ad *v1alpha1.BGPAdvertisement) met
 	if _, err := announcer.FromBGPAdvertisement(ad); err != nil {
 		return invalidSelector("BGPAdvertisement", err)
 	}
-	return readyOf(v1alpha1.AdvertisementReady, advertisementFine, index.CheckBGPAdvertisement(ad.Name))
+	return readyOf(advertisementFine, index.CheckBGPAdvertisement(ad.Name))
 }
 
 // peerConditions are the conditions of a BGPPeer, and on how many nodes it is
@@ -218,7 +218,7 @@ func peerConditions(index *worldIndex, p *v1alpha1.BGPPeer, more ...announcer.Pr
 		}
 		return ready, established, "0 of 0"
 	}
-	ready = readyOf(v1alpha1.PeerReady, "The peer is in use.", append(more, index.CheckPeer(p.Name)...))
+	ready = readyOf("The peer is in use.", append(more, index.CheckPeer(p.Name)...))
 	survey := index.SurveyPeer(p.Name, index.sessions)
 	switch {
 	case survey.Expected == 0:
@@ -230,17 +230,20 @@ func peerConditions(index *worldIndex, p *v1alpha1.BGPPeer, more ...announcer.Pr
 	return ready, established, fmt.Sprintf("%d of %d", survey.Established, survey.Expected)
 }
 
-// readyOf is a condition by what is wrong. The reason is that of the worst, the
+// conditionReady is the type of condition that says of each kind of announcing whether an object has effect.
+const conditionReady = v1alpha1.AdvertisementReady
+
+// readyOf is that condition by what is wrong. The reason is that of the worst, the
 // message has all.
-func readyOf(kind, fine string, problems []announcer.Problem) metav1.Condition {
+func readyOf(fine string, problems []announcer.Problem) metav1.Condition {
 	if len(problems) == 0 {
-		return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: "InUse", Message: fine}
+		return metav1.Condition{Type: conditionReady, Status: metav1.ConditionTrue, Reason: "InUse", Message: fine}
 	}
 	words := make([]string, 0, len(problems))
 	for _, p := range problems {
 		words = append(words, p.Message)
 	}
-	return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: string(problems[0].Reason), Message: strings.Join(words, " ")}
+	return metav1.Condition{Type: conditionReady, Status: metav1.ConditionFalse, Reason: string(problems[0].Reason), Message: strings.Join(words, " ")}
 }
 
 // inUse is the condition of an object that others use by name.

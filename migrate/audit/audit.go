@@ -112,7 +112,7 @@ func (a *audit) find(what, fix string) {
 // choosePools takes the pools of others, as an import would make them, where there
 // are none of Fairlead's.
 func (a *audit) choosePools() {
-	if len(a.Cluster.Pools) > 0 {
+	if len(a.Pools) > 0 {
 		a.report.Pools = "Fairlead's own pools"
 		return
 	}
@@ -122,7 +122,7 @@ func (a *audit) choosePools() {
 		if err != nil || len(r.Pools) == 0 {
 			continue
 		}
-		a.Cluster.Pools = append(a.Cluster.Pools, r.Pools...)
+		a.Pools = append(a.Pools, r.Pools...)
 		from = append(from, string(source))
 	}
 	a.report.Pools = "no pools: there are none"
@@ -135,8 +135,8 @@ func (a *audit) choosePools() {
 // that serves those without a class.
 func (a *audit) services() {
 	byName := map[string]*corev1.Service{}
-	for i := range a.Cluster.Services {
-		svc := &a.Cluster.Services[i]
+	for i := range a.Services {
+		svc := &a.Services[i]
 		byName[svc.Namespace+"/"+svc.Name] = svc
 	}
 	for _, o := range forecast.Of(a.Cluster) {
@@ -231,7 +231,7 @@ func (a *audit) halves() {
 // and with those of a controller that gives them too.
 func (a *audit) overlaps() {
 	var list []allocator.Pool
-	for _, o := range pools.ByAge(a.Cluster.Pools) {
+	for _, o := range pools.ByAge(a.Pools) {
 		p, faults := pools.Read(&o)
 		for _, f := range faults {
 			a.find("IPAddressPool "+o.Name+": "+f, "Correct the pool.")
@@ -273,7 +273,7 @@ func (a *audit) gives() bool {
 		if c.TakesClassless {
 			return true
 		}
-		return slices.ContainsFunc(a.Cluster.Services, func(svc corev1.Service) bool { return service.Ours(&svc, service.Config{}) })
+		return slices.ContainsFunc(a.Services, func(svc corev1.Service) bool { return service.Ours(&svc, service.Config{}) })
 	}
 	return false
 }
@@ -285,8 +285,8 @@ func (a *audit) running(source imports.Source) bool {
 // twice tells of addresses that stand in several statuses without being shared.
 func (a *audit) twice() {
 	holders := map[netip.Addr][]*corev1.Service{}
-	for i := range a.Cluster.Services {
-		svc := &a.Cluster.Services[i]
+	for i := range a.Services {
+		svc := &a.Services[i]
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 			continue
 		}

@@ -98,21 +98,21 @@ func TestFindings(t *testing.T) {
 		}, nil},
 		{"only kinds", func(_ *testing.T, s *Snapshot) { s.Workloads = nil }, []string{"2 kinds of MetalLB and nothing that serves them"}},
 		{"pools that overlap", func(t *testing.T, s *Snapshot) {
-			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
+			s.Foreign, s.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
 		}, nil},
 		{"pools that overlap while both give", func(t *testing.T, s *Snapshot) {
-			s.Foreign, s.Cluster.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
+			s.Foreign, s.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("a", "192.0.2.8/29")}
 			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
 			mine, name := lb("mine", "192.0.2.8", "fairlead"), v1alpha1.LoadBalancerClass
 			mine.Spec.LoadBalancerClass = &name
-			s.Cluster.Services = []corev1.Service{mine}
+			s.Services = []corev1.Service{mine}
 		}, []string{"Pool public of metallb (192.0.2.0-192.0.2.15)"}},
 		{"ours overlap", func(_ *testing.T, s *Snapshot) {
-			s.Cluster.Pools = []v1alpha1.IPAddressPool{ours("a", "192.0.2.0/29"), ours("b", "192.0.2.0/28", "192.0.2.9-192.0.2.1")}
+			s.Pools = []v1alpha1.IPAddressPool{ours("a", "192.0.2.0/29"), ours("b", "192.0.2.0/28", "192.0.2.9-192.0.2.1")}
 		}, []string{"192.0.2.9-192.0.2.1", "overlaps pool a"}},
 		{"one address in two statuses", func(t *testing.T, s *Snapshot) {
 			s.Foreign = foreign(t, metallbPool)
-			s.Cluster.Services = []corev1.Service{lb("a", "192.0.2.1", "controller"), lb("b", "192.0.2.1", "controller")}
+			s.Services = []corev1.Service{lb("a", "192.0.2.1", "controller"), lb("b", "192.0.2.1", "controller")}
 		}, []string{"192.0.2.1 stands in the statuses of shop/a and shop/b"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestServices(t *testing.T) {
 		classed.Spec.LoadBalancerClass = &name
 		hostname := lb("named", "", "cloud")
 		hostname.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{Hostname: "lb.example"}}
-		s.Cluster.Services = []corev1.Service{pinned, lb("plain", "192.0.2.1", "controller"), classed, hostname}
+		s.Services = []corev1.Service{pinned, lb("plain", "192.0.2.1", "controller"), classed, hostname}
 	})
 	r := Of(s)
 	if !strings.Contains(r.Pools, "metallb") || r.Changes != 1 {

@@ -74,7 +74,7 @@ func TestServicesLeftBehind(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := Snapshot{Foreign: foreign(t, string(text))}
-			s.Config, s.Cluster.Services = service.Config{Default: true}, list
+			s.Config, s.Services = service.Config{Default: true}, list
 			r := Of(s)
 			if len(r.Services) != len(list) || r.Changes > 0 {
 				t.Errorf("%d Services, %d would change", len(r.Services), r.Changes)

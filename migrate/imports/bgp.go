@@ -82,7 +82,7 @@ func (f *fields) community(out *v1alpha1.BGPAdvertisement, name, value string) {
 }
 
 // addBGPAdvertisement keeps an advertisement that the API server takes.
-func (r *reader) addBGPAdvertisement(o *object, out v1alpha1.BGPAdvertisement) bool {
+func (r *reader) addBGPAdvertisement(o *object, out v1alpha1.BGPAdvertisement) {
 	s := &out.Spec
 	if len(s.ServiceSelectors) > 0 && (ptr.Deref(s.AggregationLength, 32) != 32 || ptr.Deref(s.AggregationLengthV6, 128) != 128) {
 		o.note(Lost, "spec.aggregationLength", nil, "Together with selectors of Services it would announce the neighbours of what is selected.", "Each address is announced by itself.")
@@ -95,7 +95,6 @@ func (r *reader) addBGPAdvertisement(o *object, out v1alpha1.BGPAdvertisement) b
 	if !o.dropped {
 		r.result.BGPAdvertisements = append(r.result.BGPAdvertisements, out)
 	}
-	return !o.dropped
 }
 
 // addPeer keeps a peer that the API server takes. What contradicts itself is put

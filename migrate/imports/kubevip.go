@@ -247,7 +247,7 @@ func bracketed(a string) string {
 }
 
 func (r *reader) kubeVipPeer(o *object, text string, common map[string]any) []string {
-	address, more := text, ""
+	var address, more string
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		address, more, _ = strings.Cut(inner, "]")
 		more = strings.TrimPrefix(more, ":")

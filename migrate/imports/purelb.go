@@ -62,7 +62,7 @@ func (r *reader) pureGroup(o *object) (name string, remote, ok bool) {
 		return "", false, false
 	}
 	p := o.newPool(r.ours("IPAddressPool", o))
-	r.pureRanges(o, s, &p, remote)
+	r.pureRanges(s, &p, remote)
 	r.pureNamespaces(o, &p)
 	if remote {
 		s.note(ToDo, "", nil, "PureLB leaves the announcement of a remote group to a routing daemon.", "Write a BGPPeer for each of its neighbors; the BGPAdvertisement purelb is there.")
@@ -72,7 +72,7 @@ func (r *reader) pureGroup(o *object) (name string, remote, ok bool) {
 	return p.Name, remote, r.addPool(o, p)
 }
 
-func (r *reader) pureRanges(o *object, s *fields, p *v1alpha1.IPAddressPool, remote bool) {
+func (r *reader) pureRanges(s *fields, p *v1alpha1.IPAddressPool, remote bool) {
 	all := []*fields{s.sub("v4pool"), s.sub("v6pool")}
 	all = append(append(all, s.subs("v4pools")...), s.subs("v6pools")...)
 	if s.has("pool") {

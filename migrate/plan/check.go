@@ -34,7 +34,7 @@ func (t *toGateway) check() {
 			continue
 		}
 		for _, parent := range r.Parents {
-			t.refused(r.Kind+" "+r.Name.String(), parent.Conditions)
+			t.refused(r.Kind+" "+r.String(), parent.Conditions)
 		}
 	}
 }

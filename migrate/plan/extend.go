@@ -50,7 +50,7 @@ func applied(gw *gatewayv1.Gateway) (map[string]any, error) {
 			continue
 		}
 		var fields map[string]any
-		if err := json.Unmarshal(e.FieldsV1.Raw, &fields); err != nil {
+		if err := json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields); err != nil {
 			return nil, fmt.Errorf("reading managedFields: %w", err)
 		}
 		if own, ok := owned(fields, live).(map[string]any); ok {

@@ -235,7 +235,7 @@ func liveDiff(svc *corev1.Service, w *annotations.Rewritten) (string, error) {
 
 func manifest(svc *corev1.Service) (string, error) {
 	o := svc.DeepCopy()
-	o.TypeMeta.APIVersion, o.TypeMeta.Kind = "v1", "Service"
+	o.APIVersion, o.Kind = "v1", "Service"
 	o.ManagedFields = nil
 	text, err := imports.Manifest(o)
 	return string(text), err
