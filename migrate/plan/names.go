@@ -4,21 +4,23 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/service"
 )
 
 // The annotations that ask for a takeover, and the type of the condition that
 // tells of it on both holders.
 const (
 	// AnnotationTakeover is on the new holder and names the old one.
-	AnnotationTakeover = "fairlead.dev/takeover"
+	AnnotationTakeover = v1alpha1.AnnotationTakeover
 	// AnnotationHandover is on the old holder and names the new one.
-	AnnotationHandover = "fairlead.dev/handover"
+	AnnotationHandover = v1alpha1.AnnotationHandover
 	// AnnotationHandoverPorts is on the old holder and says what becomes of ports
 	// that the new one has not: PortsKeep or PortsDrop.
-	AnnotationHandoverPorts = "fairlead.dev/handover-ports"
+	AnnotationHandoverPorts = v1alpha1.AnnotationHandoverPorts
 	// ConditionTakeover tells of the phases.
-	ConditionTakeover = "fairlead.dev/Takeover"
+	ConditionTakeover = service.ConditionTakeover
 )
 
 // What becomes of ports that the new holder has not.

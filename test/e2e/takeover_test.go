@@ -6,10 +6,12 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -193,4 +195,34 @@ func TestTakeoverBack(t *testing.T) {
 	l.stands("Done")
 	l.inFront(class, 2, 0)
 	l.unharmed("a takeover and the way back")
+}
+
+// kubectl fairlead plans the way of a Service to a Gateway, writes what it takes, and
+// drives the takeover under load. The Service's port is TCP, as nothing says otherwise.
+func TestMigrateServiceToGateway(t *testing.T) {
+	w := newWorld(t, takeoverPool...)
+	l := w.legacy()
+	p, class := w.plugin(), w.class()
+	migrate := []string{"migrate", "service", "legacy", "--to-gateway", "web", "--create", "--class", string(class), "--namespace=" + w.namespace}
+	p.says(1, []string{"Gateway web (new)", "TCPRoute", "Nothing was written"}, migrate...)
+	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: "web"}, &gatewayv1.Gateway{}); !apierrors.IsNotFound(err) {
+		t.Fatalf("the plan alone made the Gateway: %v", err)
+	}
+	got := p.fairlead(w.ctx, append(migrate, "--apply")...)
+	t.Logf("%s%s", got.out, got.errs)
+	if got.code != 0 {
+		t.Fatalf("it ends with %d", got.code)
+	}
+	for _, phase := range []string{"prepared", "shared", "switched", "done"} {
+		if !strings.Contains(got.out, "\n"+phase) {
+			t.Errorf("it does not tell of %s", phase)
+		}
+	}
+	l.unharmed("kubectl fairlead migrate")
+	for _, a := range l.addresses {
+		p.says(0, []string{"Gateway " + w.namespace + "/web", "taken over from Service " + w.namespace + "/legacy", "Nothing is wrong."}, "explain", "address", a.String())
+		w.answers(a, 80)
+	}
+	// Again: it is over, and nothing is left to do.
+	p.says(0, []string{"done"}, append(migrate, "--apply")...)
 }

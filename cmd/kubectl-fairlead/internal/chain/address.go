@@ -32,6 +32,7 @@ func Address(s *Snapshot, ip netip.Addr) *Report {
 		if h.SharingKey != "" {
 			note += ", sharing key " + h.SharingKey
 		}
+		note += takenOver(h)
 		r.Asked = append(r.Asked, Asked{Value: words.Reference(h.HolderReference), Origin: "ports " + words.Ports(h.Ports), Note: note})
 		if name := ServedBy(h); name.Name != "" && !slices.Contains(seen, name) {
 			seen = append(seen, name)
@@ -43,6 +44,18 @@ func Address(s *Snapshot, ip netip.Addr) *Report {
 		r.serve(s, name, h.ExternalTrafficPolicy, h.Kind == "Gateway")
 	}
 	return r
+}
+
+// takenOver says from whom a holder takes or has taken the address over.
+func takenOver(h *v1alpha1.AddressHolder) string {
+	switch t := h.Takeover; {
+	case t == nil:
+		return ""
+	case t.Phase == v1alpha1.TakeoverDone:
+		return ", taken over from " + words.Reference(t.From)
+	default:
+		return fmt.Sprintf(", taking it over from %s (%s)", words.Reference(t.From), t.Phase)
+	}
 }
 
 // keep adds what the ledger says of the address itself.

@@ -104,7 +104,7 @@ func TestGateways(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	s := load(t, "cluster", "services", "gateways")
-	for _, a := range []string{"172.30.0.100", "172.30.0.111", "172.30.0.120", "172.30.0.121", "172.30.0.199", "10.0.0.1", "172.30.0.105"} {
+	for _, a := range []string{"172.30.0.100", "172.30.0.111", "172.30.0.120", "172.30.0.121", "172.30.0.199", "10.0.0.1", "172.30.0.105", "172.30.0.107"} {
 		t.Run(a, func(t *testing.T) {
 			golden.Result(t, "address-"+a+".txt", Address(&s.Snapshot, netip.MustParseAddr(a)))
 		})

@@ -25,6 +25,7 @@ func Gateway(s *Snapshot, gw *gatewayv1.Gateway) *Report {
 	}
 	r.checkClass(s, gw)
 	r.askGateway(gw)
+	r.takeover(gw.Status.Conditions)
 	held := s.Held(me)
 	for _, a := range held {
 		r.decide(s, a, me)

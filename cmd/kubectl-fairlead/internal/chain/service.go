@@ -34,6 +34,7 @@ func Service(s *Snapshot, svc *corev1.Service) *Report {
 		return r
 	}
 	r.askService(s, svc, held)
+	r.takeover(svc.Status.Conditions)
 	for _, a := range held {
 		r.decide(s, a, me)
 	}
@@ -148,6 +149,7 @@ func (r *Report) checkService(svc *corev1.Service, held []*v1alpha1.Address) {
 		class = *svc.Spec.LoadBalancerClass
 	}
 	switch {
+	case address != nil && address.Reason == service.ReasonHandedOver: // the takeover says to whom
 	case address != nil && (address.Status != metav1.ConditionTrue || address.Reason == service.ReasonKept):
 		if len(r.Problems) == 0 { // the same problem of the wish, else
 			r.wrong(address.Message, "")

@@ -223,9 +223,15 @@ func services(s *Snapshot) []Finding {
 			f.Severity, f.What, f.Why = Degraded, "contested: "+c.Reason, c.Message
 			out = append(out, f)
 		}
+		if c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionTakeover); c != nil && strings.HasSuffix(c.Reason, "Refused") {
+			f.Severity, f.What, f.Why = Waiting, "its takeover is refused", c.Message
+			out = append(out, f)
+		}
 		c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAddress)
 		class := svc.Spec.LoadBalancerClass
 		switch {
+		case c != nil && c.Reason == service.ReasonHandedOver: // it has no address, and shall have none
+			continue
 		case c != nil && c.Status != metav1.ConditionTrue:
 			f.Severity, f.What, f.Why = Waiting, "waits: "+c.Reason, c.Message
 		case c != nil && c.Reason == service.ReasonKept:
