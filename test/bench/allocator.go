@@ -16,6 +16,7 @@ type told struct {
 
 var allocatorFigures = []told{
 	{"OneByOne", "ns/op", "20,000 addresses one by one from an empty /16", "ms", 1e6, atMost(20)},
+	{"Roll", "ns/op", "looking up and noting 20,000 holders, a part of that", "ms", 1e6, aim{}},
 	{"Fullness/first1%", "ns/address", "an address while a /16 is nearly empty", "µs", 1e3, aim{}},
 	{"Fullness/last1%", "ns/address", "an address while a /16 is nearly full", "µs", 1e3, aim{}},
 	{"Exhausted/automatic", "ns/op", "a refusal: the /16 is exhausted", "µs", 1e3, aim{}},
