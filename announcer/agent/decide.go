@@ -285,9 +285,9 @@ func (a *Agent) takeEvents(events []l2.Event) {
 			a.cfg.Log.V(1).Info("The packet engine failed", "interface", ev.Interface, "address", ev.Address, "error", errorText(ev.Err))
 			a.self.failed(a.cfg.Clock.Now(), failureKey(ev), failureText(ev))
 			continue
-		}
-		if ev.Kind == l2.Announced {
+		case l2.Mended:
 			a.self.mended(failureKey(ev))
+			continue
 		}
 		if e := a.loop.entries[ev.Address]; e != nil {
 			e.report.take(ev)

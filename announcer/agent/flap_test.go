@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -95,4 +96,21 @@ func TestARenewedAnnouncementThatTheEngineDoesNotTellOf(t *testing.T) {
 	w.await("for the end of it", func() bool { return s.engine.answers(ip) == "" && w.announced(ip) == "False NoReadyEndpoint" })
 	w.endpoints("node1")
 	w.await("for its return", func() bool { return w.announced(ip) == "node1 True Layer2" })
+}
+
+// An interface that failed is no error of today once it works or is gone.
+func TestTroubleOfThePacketEngineIsSaidUntilItIsOver(t *testing.T) {
+	w := newWorld(t, "node1")
+	s := w.speak("node1")
+	said := func() string {
+		self := &v1alpha1.SpeakerStatus{}
+		if err := w.client.Get(w.ctx, client.ObjectKey{Name: "node1"}, self); err != nil || self.Status.LastError == nil {
+			return ""
+		}
+		return self.Status.LastError.Message
+	}
+	s.engine.onEvent(l2.Event{Kind: l2.Failed, Interface: "eth1", Err: errors.New("no such device")})
+	w.await("for the error", func() bool { return said() == "eth1: no such device" })
+	s.engine.onEvent(l2.Event{Kind: l2.Mended, Interface: "eth1"})
+	w.await("for it to be taken back", func() bool { return said() == "" })
 }

@@ -138,6 +138,9 @@ const (
 	InterfacesChanged
 	// Failed: something could not be done on the interface (Err says what); it is tried again.
 	Failed
+	// Mended: what a Failed of the same Interface and Address told is over: it works, or it is not wanted any more, or the
+	// interface is gone.
+	Mended
 )
 
 // String is the kind's name.
@@ -155,6 +158,8 @@ func (k EventKind) String() string {
 		return "InterfacesChanged"
 	case Failed:
 		return "Failed"
+	case Mended:
+		return "Mended"
 	}
 	return "unknown"
 }
@@ -164,7 +169,7 @@ type Event struct {
 	Kind EventKind
 	// Address is unset for InterfacesChanged and for a failure of a whole interface.
 	Address netip.Addr
-	// Interface is unset for InterfacesChanged.
+	// Interface is unset for InterfacesChanged, and for a failure of what follows all interfaces.
 	Interface string
 	// MAC is the rival's, for Conflict and ConflictGone.
 	MAC net.HardwareAddr

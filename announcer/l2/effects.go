@@ -16,9 +16,7 @@ func (e *Engine) put(link int, a netip.Addr, ans answer) {
 	if p == nil {
 		return
 	}
-	if err := p.put(a, ans); err != nil {
-		e.emit(Event{Kind: Failed, Address: a, Interface: p.link.name, Err: err})
-	}
+	e.tried(trouble{p.link.name, a}, p.put(a, ans))
 	e.settle(p)
 }
 
@@ -28,6 +26,7 @@ func (e *Engine) forget(link int, a netip.Addr) {
 		return
 	}
 	p.remove(a)
+	e.tried(trouble{p.link.name, a}, nil)
 	e.settle(p)
 }
 
@@ -43,11 +42,16 @@ func (e *Engine) send(link int, a netip.Addr, kind packetKind) error {
 	if p == nil {
 		return nil
 	}
+	// What cannot be sent for one address can be sent for none: the first one tells it.
 	err := p.send(a, kind)
-	if err != nil && !p.failing {
-		e.emit(Event{Kind: Failed, Address: a, Interface: p.link.name, Err: err})
+	switch {
+	case err != nil && !p.failing.IsValid():
+		p.failing = a
+		e.tried(trouble{p.link.name, a}, err)
+	case err == nil && p.failing.IsValid():
+		e.tried(trouble{p.link.name, p.failing}, nil)
+		p.failing = netip.Addr{}
 	}
-	p.failing = err != nil
 	return err
 }
 
@@ -56,8 +60,6 @@ func (e *Engine) emit(ev Event) { e.events = append(e.events, ev) }
 // installFilters hands changed filters to the kernel.
 func (e *Engine) installFilters() {
 	for _, p := range e.ports {
-		if err := p.install(); err != nil {
-			e.emit(Event{Kind: Failed, Interface: p.link.name, Err: err})
-		}
+		e.tried(trouble{link: p.link.name}, p.install())
 	}
 }

@@ -43,8 +43,8 @@ type Engine struct {
 	sub    *subscription
 	// deaf: there is no subscription until the retry.
 	deaf bool
-	// failures are the last errors of opening interfaces by name, so that each is told once.
-	failures map[string]string
+	// troubles are the errors that last, so that each is told once, and that it is over.
+	troubles map[trouble]string
 	// tighten is when loose filters are made exact again; zero for never.
 	tighten time.Time
 
@@ -88,7 +88,7 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		desired: map[netip.Addr]*Announcement{}, dirty: map[netip.Addr]bool{},
-		links: linkTable{exclude: cfg.Exclude}, ports: map[int]*port{}, failures: map[string]string{},
+		links: linkTable{exclude: cfg.Exclude}, ports: map[int]*port{}, troubles: map[trouble]string{},
 		rivals: make(chan rival, 1024), broken: make(chan brokenPort, 1024),
 	}
 	e.machine = newMachine(cfg.Timings, e)

@@ -20,8 +20,8 @@ type port struct {
 	filter4   portFilter
 	filter6   portFilter
 	readers   sync.WaitGroup
-	// failing is set from a failed send to the next that succeeds, so that a streak is told once.
-	failing bool
+	// failing is the address for which a send failed, until the next one succeeds, so that a streak is told once.
+	failing netip.Addr
 }
 
 // portFilter is what the kernel lets through for one family.

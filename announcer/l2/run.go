@@ -222,13 +222,14 @@ func (e *Engine) resubscribe() {
 	if err == nil {
 		e.sub, e.deaf = fresh, false
 		if err = e.links.list(); err == nil {
+			e.locked(func(time.Time) { e.tried(trouble{}, nil) })
 			return
 		}
 		fresh.close()
 	}
 	e.sub, e.deaf = idleSubscription(), true
 	e.locked(func(now time.Time) {
-		e.emit(Event{Kind: Failed, Err: err})
+		e.tried(trouble{}, err)
 		e.retry.failed(now)
 	})
 }
@@ -240,13 +241,14 @@ func (e *Engine) relinkLocked(now time.Time) {
 	found := e.links.candidates()
 	own := map[mac]bool{}
 	var links []usable
-	seen, ok := map[int]bool{}, true
+	seen, wanted, ok := map[int]bool{}, map[string]bool{}, true
 	for i := range found {
 		c := &found[i]
 		own[c.hw] = true
 		if !c.arp && !c.ndp {
 			continue
 		}
+		wanted[c.name] = true
 		if err := e.open(now, c); err != nil {
 			c.arp, c.ndp, c.reason, ok = false, false, err.Error(), false
 			continue
@@ -262,6 +264,7 @@ func (e *Engine) relinkLocked(now time.Time) {
 			delete(e.ports, index)
 		}
 	}
+	e.forgetTroubles(func(link string) bool { return !wanted[link] })
 	e.publish(found)
 	if ok && !e.deaf {
 		e.retry = retry{}
@@ -284,10 +287,7 @@ func (e *Engine) open(now time.Time, c *candidate) error {
 		err = p.take(old)
 	}
 	if err != nil {
-		if e.failures[c.name] != err.Error() {
-			e.failures[c.name] = err.Error()
-			e.emit(Event{Kind: Failed, Interface: c.name, Err: err})
-		}
+		e.tried(trouble{link: c.name}, err)
 		e.retry.failed(now)
 		if p != nil {
 			p.close()
@@ -298,7 +298,7 @@ func (e *Engine) open(now time.Time, c *candidate) error {
 		old.close()
 	}
 	e.ports[index] = p
-	delete(e.failures, c.name)
+	e.forgetTroubles(func(link string) bool { return link == c.name })
 	return nil
 }
 
@@ -322,7 +322,7 @@ func (e *Engine) drop(b brokenPort) {
 		return
 	}
 	e.locked(func(now time.Time) {
-		e.emit(Event{Kind: Failed, Interface: p.link.name, Err: b.err})
+		e.tried(trouble{link: p.link.name}, b.err)
 		p.close()
 		delete(e.ports, b.link)
 		e.machine.setLinks(now, slices.DeleteFunc(slices.Clone(e.machine.links), func(l usable) bool { return l.index == b.link }))
