@@ -110,6 +110,7 @@ type result struct {
 	passed, failed, skipped int
 	skips                   map[string][]string // reason to tests
 	measured                []string            // what tests have measured
+	failures                []string            // test, and the first error that it gave
 	broken                  error
 	took                    time.Duration
 	notRun                  string
@@ -118,6 +119,7 @@ type result struct {
 // event is a line of `go test -json` (go doc test2json).
 type event struct {
 	Action, Package, Test, Output string
+	OutputType                    string  // "error" for what Error and Fatal give, "error-continue" for its further lines
 	Key, Value                    string  // of an attribute
 	Elapsed                       float64 // seconds
 }
@@ -153,7 +155,7 @@ func runTier(ctx context.Context, t tier) result {
 // were skipped.
 func read(in io.Reader, out io.Writer, depth int) result {
 	r := result{skips: map[string][]string{}}
-	output := map[string][]string{}
+	output, errors := map[string][]string{}, map[string][]string{}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -166,19 +168,39 @@ func read(in io.Reader, out io.Writer, depth int) result {
 		switch e.Action {
 		case "output", "build-output":
 			output[key] = append(output[key], e.Output)
+			if strings.HasPrefix(e.OutputType, "error") {
+				errors[key] = append(errors[key], e.Output)
+			}
 		case "attr":
 			if e.Key == "measured" {
 				r.measured = append(r.measured, e.Test+": "+e.Value)
 			}
 		case "pass", "skip", "fail", "build-fail":
 			r.count(e, output[key], out)
+			if first := errors[key]; e.Action == "fail" && len(first) > 0 {
+				r.failures = append(r.failures, e.Test+": "+shortened(first))
+			}
 			if e.Action == "pass" && e.Test != "" && strings.Count(e.Test, "/") < depth {
 				fmt.Fprintf(out, "  ok %s (%.0fs)\n", e.Test, e.Elapsed)
 			}
 			delete(output, key)
+			delete(errors, key)
 		}
 	}
 	return r
+}
+
+// shownOfFailure is how many lines of a failed test's errors stand below its tier: the
+// whole of it, with what was dumped to understand it, stands far above.
+const shownOfFailure = 12
+
+// shortened is the beginning of what a test gave as its errors.
+func shortened(lines []string) string {
+	more := ""
+	if len(lines) > shownOfFailure {
+		lines, more = lines[:shownOfFailure], "\n..."
+	}
+	return strings.TrimSpace(strings.Join(lines, "")) + more
 }
 
 func (r *result) count(e event, output []string, out io.Writer) {
@@ -245,6 +267,9 @@ func report(results ...result) error {
 		fmt.Printf("%-12s %-6s %4d passed, %d failed, %d skipped  %s\n", r.tier, word, r.passed, r.failed, r.skipped, r.took.Round(time.Second))
 		for _, m := range r.measured {
 			fmt.Printf("%-12s   %s\n", "", m)
+		}
+		for _, f := range r.failures {
+			fmt.Printf("%-12s   failed %s\n", "", f)
 		}
 		reasons := make([]string, 0, len(r.skips))
 		for reason := range r.skips {

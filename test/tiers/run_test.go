@@ -7,7 +7,10 @@ import (
 
 func TestRead(t *testing.T) {
 	in := `{"Action":"run","Package":"p","Test":"TestA"}
-{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:5: wrong thing\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:4: what was done\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:5: wrong thing\n","OutputType":"error"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"        and why\n","OutputType":"error-continue"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:9: a long dump\n"}
 {"Action":"fail","Package":"p","Test":"TestA"}
 {"Action":"pass","Package":"p","Test":"TestB/of it","Elapsed":1}
 {"Action":"attr","Package":"p","Test":"TestB","Key":"measured","Value":"none lost"}
@@ -30,6 +33,9 @@ func TestRead(t *testing.T) {
 	}
 	if got := strings.Join(r.measured, "; "); got != "TestB: none lost" {
 		t.Errorf("measured: %s", got)
+	}
+	if got := strings.Join(r.failures, "; "); got != "TestA: a_test.go:5: wrong thing\n        and why" {
+		t.Errorf("failures: %s", got)
 	}
 	if s := out.String(); !strings.Contains(s, "  ok TestB (2s)\n") || strings.Contains(s, "of it") {
 		t.Errorf("there must be a line for each test that passes, and none for its parts:\n%s", s)
