@@ -23,6 +23,7 @@ func TestDependencies(t *testing.T) {
 		{"migrate/audit", append(clients, module+"controllers", module+"announcer"), false},
 		{"pools", append(clients, module+"controllers", module+"service", module+"announcer"), false},
 		{"service", append(clients, module+"controllers", module+"announcer"), false},
+		{"migrate/takeover/tell", append(clients, module+"controllers", module+"announcer", module+"service", module+"gateway", module+"allocator", module+"api/v1alpha1"), false},
 		{"migrate/takeover", append(clients, module+"controllers", module+"announcer", module+"service", module+"gateway"), false},
 		{"gateway", append(clients, module+"controllers", module+"service", module+"announcer", "github.com/envoyproxy/go-control-plane/envoy"), false},
 		{"gateway/xds", append(clients, module+"controllers", module+"service", module+"announcer", module+"api/v1alpha1"), false},

@@ -91,6 +91,12 @@ func quietlyMissing(err error, k allocator.Key) error {
 	return fmt.Errorf("reading %s: %w", k, err)
 }
 
+// inTakeover tells whether a holder can be a side of a takeover: its annotations name
+// one, or the ledger. Nothing of takeovers is read for the others, which are nearly all.
+func (s *shell) inTakeover(k allocator.Key, annotations map[string]string) bool {
+	return takeover.Asked(annotations) || s.ledger.TakenBy(k) != nil || s.ledger.TakenFrom(k) != nil
+}
+
 // viewOf is a takeover as the ledger and both objects tell it.
 func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeover.View, error) {
 	v := &takeover.View{Giver: giver, Taker: taker}
@@ -117,6 +123,29 @@ func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeov
 	}
 	v.Wanted = v.Refused == "" && v.Waiting == ""
 	return v, err
+}
+
+// viewFor is the takeover that a holder is a side of, one that is under way before one
+// that is asked for, and that before one that is done; nil: none.
+func (s *shell) viewFor(ctx context.Context, p *party) (*takeover.View, error) {
+	by, from := s.ledger.TakenBy(p.Key), s.ledger.TakenFrom(p.Key)
+	switch {
+	case by != nil && !by.Done():
+		return s.viewOf(ctx, by.From, p.Key)
+	case from != nil && !from.Done():
+		return s.viewOf(ctx, p.Key, from.Taker)
+	case p.Problem != "":
+		return &takeover.View{Refused: p.Problem}, nil
+	case p.Takes != nil:
+		return s.viewOf(ctx, *p.Takes, p.Key)
+	case p.Gives != nil:
+		return s.viewOf(ctx, p.Key, *p.Gives)
+	case by != nil:
+		return s.viewOf(ctx, by.From, p.Key)
+	case s.handedOver(p, from):
+		return s.viewOf(ctx, p.Key, from.Taker)
+	}
+	return nil, nil
 }
 
 // refusedTakeover says why a takeover cannot be, whoever asks for it; empty: it can.
@@ -215,17 +244,12 @@ func (s *shell) frontOf(ctx context.Context, k allocator.Key) (shown []netip.Add
 	if err := s.client.Get(ctx, name, svc); err != nil {
 		return nil, since, quietlyMissing(err, k)
 	}
-	for _, in := range svc.Status.LoadBalancer.Ingress {
-		if a, err := netip.ParseAddr(in.IP); err == nil {
-			shown = append(shown, a.Unmap())
-		}
-	}
 	for _, m := range svc.ManagedFields {
 		if m.Manager == v1alpha1.FieldManager && m.Subresource == "status" && m.Time != nil && m.Time.After(since) {
 			since = m.Time.Time
 		}
 	}
-	return shown, since, nil
+	return service.Shown(svc), since, nil
 }
 
 // reachable tells whether the addresses of a takeover would still be announced if

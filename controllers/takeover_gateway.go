@@ -22,8 +22,8 @@ import (
 // now. Taking is set while one is under way, or begins with the claim.
 func (g *gateways) claimFor(ctx context.Context, gw *gatewayv1.Gateway, asked *gateway.Asked) (claim *allocator.Claim, taking bool, err error) {
 	key := gateway.KeyOf(gateway.Name{Namespace: gw.Namespace, Name: gw.Name})
-	if asked.Claim == nil {
-		return nil, false, nil
+	if asked.Claim == nil || !g.inTakeover(key, gw.Annotations) {
+		return asked.Claim, false, nil
 	}
 	p, err := g.gatewayParty(ctx, key, client.ObjectKeyFromObject(gw))
 	if err != nil {
@@ -94,37 +94,21 @@ func (g *gateways) shown(s *serving) []netip.Addr {
 	return out
 }
 
-// viewOfGateway is the takeover that a Gateway is a side of, one that is under way before
-// one that is asked for, and that before one that is done; nil: none.
+// viewOfGateway is the takeover that a Gateway is a side of; nil: none.
 func (g *gateways) viewOfGateway(ctx context.Context, s *serving) (*takeover.View, error) {
 	key := gateway.KeyOf(gatewayName(s.name))
+	gw := &gatewayv1.Gateway{}
+	if err := g.client.Get(ctx, s.name, gw, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading %s: %w", key, err)
+	}
+	if !g.inTakeover(key, gw.Annotations) {
+		return nil, nil
+	}
 	p, err := g.gatewayParty(ctx, key, s.name)
 	if err != nil {
 		return nil, err
 	}
 	return g.viewFor(ctx, &p)
-}
-
-// viewFor is the takeover that a holder is a side of, in the same order.
-func (s *shell) viewFor(ctx context.Context, p *party) (*takeover.View, error) {
-	by, from := s.ledger.TakenBy(p.Key), s.ledger.TakenFrom(p.Key)
-	switch {
-	case by != nil && !by.Done():
-		return s.viewOf(ctx, by.From, p.Key)
-	case from != nil && !from.Done():
-		return s.viewOf(ctx, p.Key, from.Taker)
-	case p.Problem != "":
-		return &takeover.View{Refused: p.Problem}, nil
-	case p.Takes != nil:
-		return s.viewOf(ctx, *p.Takes, p.Key)
-	case p.Gives != nil:
-		return s.viewOf(ctx, p.Key, *p.Gives)
-	case by != nil:
-		return s.viewOf(ctx, by.From, p.Key)
-	case s.handedOver(p, from):
-		return s.viewOf(ctx, p.Key, from.Taker)
-	}
-	return nil, nil
 }
 
 // conditionFor says where a takeover stands; nil: there is none.

@@ -35,8 +35,7 @@ func (s *shell) sideOf(ctx context.Context, svc *corev1.Service, asking *service
 // takeoverOf says in which takeover a Service is a side, and wakes the taker, which
 // takes it on.
 func (s *shell) takeoverOf(ctx context.Context, svc *corev1.Service) (out sided, err error) {
-	key := service.KeyOf(svc)
-	if !takeover.Asked(svc.Annotations) && s.ledger.TakenBy(key) == nil && s.ledger.TakenFrom(key) == nil {
+	if !s.inTakeover(service.KeyOf(svc), svc.Annotations) {
 		return out, nil
 	}
 	if out.party, err = s.serviceParty(ctx, svc); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/migrate/takeover"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -91,8 +92,8 @@ func (w *takeoverWorld) editGateway(change func(*gatewayv1.Gateway)) {
 func (w *takeoverWorld) stands(reason string) {
 	w.t.Helper()
 	w.eventually("the takeover is "+reason, func() error {
-		s := meta.FindStatusCondition(w.get("web").Status.Conditions, takeover.Condition)
-		g := meta.FindStatusCondition(w.gateway().Status.Conditions, takeover.Condition)
+		s := meta.FindStatusCondition(w.get("web").Status.Conditions, tell.Condition)
+		g := meta.FindStatusCondition(w.gateway().Status.Conditions, tell.Condition)
 		if s == nil || g == nil || s.Reason != reason || g.Reason != reason || (s.Status == metav1.ConditionTrue) != (reason == "Done") {
 			return fmt.Errorf("the Service says %+v, the Gateway %+v", s, g)
 		}
@@ -288,24 +289,24 @@ func TestTakeoverThatCannotBegin(t *testing.T) {
 	says := func(reason, word string) {
 		t.Helper()
 		w.eventually("the Gateway says "+word, func() error {
-			c := meta.FindStatusCondition(w.gateway().Status.Conditions, takeover.Condition)
+			c := meta.FindStatusCondition(w.gateway().Status.Conditions, tell.Condition)
 			if c == nil || c.Reason != reason || !strings.Contains(c.Message, word) {
 				return fmt.Errorf("it says %+v", c)
 			}
 			return nil
 		})
 	}
-	says(takeover.ReasonWaiting, "fairlead.dev/handover=gateway/edge")
+	says(tell.ReasonWaiting, "fairlead.dev/handover=gateway/edge")
 	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "web")
 	w.edit("web", annotate(v1alpha1.AnnotationHandover, "gateway/other"))
-	says(takeover.ReasonWaiting, "does not agree")
+	says(tell.ReasonWaiting, "does not agree")
 	w.edit("web", annotate(v1alpha1.AnnotationHandover, "nonsense"))
-	says(takeover.ReasonRefused, "nonsense")
+	says(tell.ReasonRefused, "nonsense")
 	w.edit("web", annotate(v1alpha1.AnnotationHandover, "gateway/edge"))
 	w.editGateway(func(g *gatewayv1.Gateway) {
 		g.Spec.Addresses = []gatewayv1.GatewaySpecAddress{{Value: "192.0.2.4"}}
 	})
-	says(takeover.ReasonRefused, "192.0.2.4")
+	says(tell.ReasonRefused, "192.0.2.4")
 	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "web")
 	w.editGateway(func(g *gatewayv1.Gateway) { g.Spec.Addresses = []gatewayv1.GatewaySpecAddress{{Value: pinnedVIP}} })
 	w.stands("Done")
@@ -325,8 +326,8 @@ func TestTakeoverFromAnotherNamespaceNeedsAGrant(t *testing.T) {
 	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "web")
 	w.taker(func(g *gatewayv1.Gateway) { g.Annotations[v1alpha1.AnnotationTakeover] = "service/" + other + "/web" })
 	w.eventually("it is refused", func() error {
-		c := meta.FindStatusCondition(w.gateway().Status.Conditions, takeover.Condition)
-		if c == nil || c.Reason != takeover.ReasonRefused || !strings.Contains(c.Message, "ReferenceGrant") {
+		c := meta.FindStatusCondition(w.gateway().Status.Conditions, tell.Condition)
+		if c == nil || c.Reason != tell.ReasonRefused || !strings.Contains(c.Message, "ReferenceGrant") {
 			return fmt.Errorf("it says %+v", c)
 		}
 		return nil
@@ -398,7 +399,7 @@ func crashInTakeover(t *testing.T, n int, back bool) (uncrashed bool) {
 	until := w.following(crash, replaced)
 	if back {
 		until("Shared or further", func() error {
-			if c := meta.FindStatusCondition(w.gateway().Status.Conditions, takeover.Condition); c == nil || c.Reason != "Shared" {
+			if c := meta.FindStatusCondition(w.gateway().Status.Conditions, tell.Condition); c == nil || c.Reason != "Shared" {
 				return fmt.Errorf("it says %+v", c)
 			}
 			return nil
@@ -495,12 +496,12 @@ func TestTakeoverBetweenEquals(t *testing.T) {
 	w.has("web", pinnedVIP)
 	class := v1alpha1.LoadBalancerClass
 	w.service("new", annotate(v1alpha1.AnnotationTakeover, "service/web"), func(s *corev1.Service) { s.Spec.LoadBalancerClass = &class })
-	w.condition("new", takeover.Condition, metav1.ConditionFalse, "Requested")
+	w.condition("new", tell.Condition, metav1.ConditionFalse, "Requested")
 	w.ready("new")
 	w.has("new", pinnedVIP)
 	w.has("web")
 	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "new")
-	w.condition("new", takeover.Condition, metav1.ConditionTrue, "Done")
+	w.condition("new", tell.Condition, metav1.ConditionTrue, "Done")
 
 	old := w.newGateway("old", w.class)
 	old.Annotations = map[string]string{v1alpha1.AnnotationHandover: "gateway/edge"}
@@ -530,7 +531,7 @@ func TestTakeoverByAServiceWithAnAddress(t *testing.T) {
 	w.service("new")
 	w.has("new", "192.0.2.0")
 	w.edit("new", annotate(v1alpha1.AnnotationTakeover, "service/web"))
-	w.condition("new", takeover.Condition, metav1.ConditionFalse, takeover.ReasonRefused)
+	w.condition("new", tell.Condition, metav1.ConditionFalse, tell.ReasonRefused)
 	w.has("new", "192.0.2.0")
 	w.addressIs(pinnedVIP, v1alpha1.AddressBound, "web")
 }

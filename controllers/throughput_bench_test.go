@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/test/apiserver"
 	"github.com/fairlead/fairlead/test/cpu"
 )
 
@@ -83,7 +84,7 @@ type benchWorld struct {
 func newBench(b *testing.B) *benchWorld {
 	b.Helper()
 	if apiServer == nil {
-		b.Skip(noAssets)
+		b.Skip(apiserver.Missing)
 	}
 	scheme, err := Scheme()
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/service"
+	"github.com/fairlead/fairlead/test/apiserver"
 )
 
 func init() { ctrllog.SetLogger(logr.Discard()) }
@@ -47,7 +48,7 @@ var worlds atomic.Int64
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if apiServer == nil {
-		t.Skip(noAssets)
+		t.Skip(apiserver.Missing)
 	}
 	scheme, err := Scheme()
 	if err != nil {

@@ -3,11 +3,12 @@ package gateway
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // Event is something that is worth telling about an object.
@@ -35,17 +36,13 @@ func StatusEvents(before, after gatewayv1.GatewayStatus) []Event {
 	return append(out, ConditionEvents(before.Conditions, after.Conditions, "Accepted", "ResolvedRefs", "Programmed", "AddressesAssigned")...)
 }
 
-// takeoverEvents tell of each phase of a takeover, and of its being undone.
+// takeoverEvents tell of a takeover that the Gateway is a side of.
 func takeoverEvents(before, after []metav1.Condition) []Event {
-	was, is := meta.FindStatusCondition(before, ConditionTakeover), meta.FindStatusCondition(after, ConditionTakeover)
-	switch {
-	case is != nil && (was == nil || was.Reason != is.Reason):
-		reason := "Takeover" + strings.TrimPrefix(is.Reason, "Takeover")
-		return []Event{{Warning: strings.HasSuffix(reason, "Refused"), Reason: reason, Message: is.Message}}
-	case is == nil && was != nil && was.Status != metav1.ConditionTrue:
-		return []Event{{Reason: "TakeoverRolledBack", Message: "No takeover is under way any more."}}
+	e := tell.Of(meta.FindStatusCondition(before, tell.Condition), meta.FindStatusCondition(after, tell.Condition))
+	if e == nil {
+		return nil
 	}
-	return nil
+	return []Event{{Warning: e.Warning, Reason: e.Reason, Message: e.Message}}
 }
 
 func hasAddress(list []gatewayv1.GatewayStatusAddress, value string) bool {

@@ -3,18 +3,16 @@ package gateway
 import (
 	"bufio"
 	"bytes"
-	"flag"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/fairlead/fairlead/test/golden"
+)
 
 func newReader(raw []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(raw)) }
 
@@ -31,8 +29,8 @@ func TestGolden(t *testing.T) {
 			built := Build(readWorld(t, file, inOrder).in)
 			model := marshal(t, built.Model)
 			status := marshal(t, built.Status(Progress{}))
-			compare(t, "testdata/"+name+".model.yaml", model)
-			compare(t, "testdata/"+name+".status.yaml", status)
+			golden.Compare(t, "testdata/"+name+".model.yaml", string(model))
+			golden.Compare(t, "testdata/"+name+".status.yaml", string(status))
 			for seed := range uint64(5) {
 				r := rand.New(rand.NewPCG(seed, 1))
 				again := Build(readWorld(t, file, r.Shuffle).in)
@@ -54,21 +52,4 @@ func marshal(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return out
-}
-
-func compare(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (write it with -update, and read it)", err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, diff)
-	}
 }

@@ -9,6 +9,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // Problem is a reason with words that say what is, why, and what to do.
@@ -66,13 +68,10 @@ type PolicySaid struct {
 	Ancestor   gatewayv1.PolicyAncestorStatus
 }
 
-// ConditionTakeover says where a takeover stands that a Gateway is a side of.
-const ConditionTakeover = "fairlead.dev/Takeover"
-
 // GatewayTypes, ListenerTypes, ListenerSetTypes, RouteTypes and PolicyTypes are
 // the types of conditions that are ours: one that is not said goes away.
 var (
-	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned", ConditionTakeover}
+	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned", tell.Condition}
 	ListenerTypes    = []string{"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig"}
 	ListenerSetTypes = []string{"Accepted", "Programmed"}
 	RouteTypes       = []string{"Accepted", "ResolvedRefs", "PartiallyInvalid"}
@@ -110,7 +109,7 @@ func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	}
 	if t := p.Takeover; t != nil {
 		t := *t
-		t.Type, t.ObservedGeneration = ConditionTakeover, generation
+		t.Type, t.ObservedGeneration = tell.Condition, generation
 		s.Conditions = append(s.Conditions, t)
 	}
 	if c := b.insecure(generation); c != nil {

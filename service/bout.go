@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // bout remembers what we applied to the status of a Service, and how it was
@@ -48,7 +50,7 @@ type undoing struct {
 }
 
 // ourConditions are the types of conditions that are ours, in their order.
-var ourConditions = []string{ConditionAddress, ConditionContested, ConditionAnnounced, ConditionTakeover}
+var ourConditions = []string{ConditionAddress, ConditionContested, ConditionAnnounced, tell.Condition}
 
 func condition(list []metav1.Condition, kind string) *metav1.Condition {
 	for i := range list {

@@ -17,6 +17,17 @@ func entryAddress(e corev1.LoadBalancerIngress) (netip.Addr, bool) {
 	return a.Unmap(), true
 }
 
+// Shown are the addresses that the status of a Service shows, each once.
+func Shown(svc *corev1.Service) []netip.Addr {
+	var out []netip.Addr
+	for _, e := range svc.Status.LoadBalancer.Ingress {
+		if a, ok := entryAddress(e); ok && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // ingressEntry is an address as we write it.
 func ingressEntry(a netip.Addr) corev1.LoadBalancerIngress {
 	mode := corev1.LoadBalancerIPModeVIP

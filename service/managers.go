@@ -13,27 +13,14 @@ import (
 // rewriter is the manager that wrote a field of the status last, by the newest
 // entry of managedFields that owns it and is not ours. Empty: not known.
 func rewriter(svc *corev1.Service, path ...string) string {
-	return newest(svc, func(e *metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" && owns(e, path) })
+	return newest(svc, func(e *metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" && Owns(e, path) })
 }
 
 // StatusWriter is the manager that wrote the addresses in the status of a Service
 // last, ours among them. Empty: not known.
 func StatusWriter(svc *corev1.Service) string {
 	path := pathOf(placeIngress)
-	var best *metav1.ManagedFieldsEntry
-	for i := range svc.ManagedFields {
-		e := &svc.ManagedFields[i]
-		if !owns(e, path) {
-			continue
-		}
-		if best == nil || e.Time != nil && (best.Time == nil || !e.Time.Before(best.Time)) {
-			best = e
-		}
-	}
-	if best == nil {
-		return ""
-	}
-	return best.Manager
+	return latest(svc, func(e *metav1.ManagedFieldsEntry) bool { return Owns(e, path) })
 }
 
 // changer is the manager that changed what is asked for: the newest that owns
@@ -42,7 +29,7 @@ func StatusWriter(svc *corev1.Service) string {
 func changer(svc *corev1.Service, changed []change) string {
 	if m := newest(svc, func(e *metav1.ManagedFieldsEntry) bool {
 		for _, c := range changed {
-			if c.is != "" && e.Subresource == "" && owns(e, pathOf(c.place)) {
+			if c.is != "" && e.Subresource == "" && Owns(e, pathOf(c.place)) {
 				return true
 			}
 		}
@@ -55,10 +42,17 @@ func changer(svc *corev1.Service, changed []change) string {
 
 // newest is the manager of the newest entry that fits and is not ours.
 func newest(svc *corev1.Service, fits func(*metav1.ManagedFieldsEntry) bool) string {
+	return latest(svc, func(e *metav1.ManagedFieldsEntry) bool {
+		return e.Manager != v1alpha1.FieldManager && e.Manager != "" && fits(e)
+	})
+}
+
+// latest is the manager of the newest entry that fits.
+func latest(svc *corev1.Service, fits func(*metav1.ManagedFieldsEntry) bool) string {
 	var best *metav1.ManagedFieldsEntry
 	for i := range svc.ManagedFields {
 		e := &svc.ManagedFields[i]
-		if e.Manager == v1alpha1.FieldManager || e.Manager == "" || !fits(e) {
+		if !fits(e) {
 			continue
 		}
 		if best == nil || e.Time != nil && (best.Time == nil || !e.Time.Before(best.Time)) {
@@ -83,8 +77,9 @@ func pathOf(place string) []string {
 	return path
 }
 
-// owns tells whether an entry owns a path, or something below it.
-func owns(e *metav1.ManagedFieldsEntry, path []string) bool {
+// Owns tells whether an entry of managedFields owns a path, written as it is there
+// ("f:status"), or something below it.
+func Owns(e *metav1.ManagedFieldsEntry, path []string) bool {
 	if e.FieldsV1 == nil {
 		return false
 	}

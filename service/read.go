@@ -51,13 +51,10 @@ func readSpec(svc *corev1.Service, around Surroundings) Reading {
 // addresses there that lie in our pools are asked for, as they stand.
 func readStatus(svc *corev1.Service, around Surroundings) Reading {
 	r := Reading{Claim: identity(svc, around)}
-	var seen []netip.Addr
-	for _, e := range svc.Status.LoadBalancer.Ingress {
-		a, ok := entryAddress(e)
-		if !ok || !in(around.InPool, a) || slices.Contains(seen, a) {
+	for _, a := range Shown(svc) {
+		if !in(around.InPool, a) {
 			continue
 		}
-		seen = append(seen, a)
 		r.Claim.Addresses = append(r.Claim.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: placeIngress})
 		r.Claim.Families = appendNew(r.Claim.Families, allocator.FamilyOf(a))
 	}

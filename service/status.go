@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // Our conditions in Service.status.conditions.
@@ -22,9 +23,6 @@ const (
 	// ConditionAnnounced is there, False, only while nobody announces an
 	// address that the Service has.
 	ConditionAnnounced = "fairlead.dev/Announced"
-	// ConditionTakeover is there while the Service hands its addresses over, or
-	// takes those of another over, and True when that is done.
-	ConditionTakeover = "fairlead.dev/Takeover"
 )
 
 // Reasons of our conditions, beside the reasons of allocator.Refusal and of
@@ -49,10 +47,6 @@ const (
 	EventDeprecated      = "LoadBalancerIPDeprecated"
 	EventContested       = "Contested"
 	EventContestEnded    = "ContestEnded"
-	// EventTakeover begins the reasons of Events about a takeover: the reason of
-	// the condition follows.
-	EventTakeover           = "Takeover"
-	EventTakeoverRolledBack = "TakeoverRolledBack"
 )
 
 // Takeover is what is said of a takeover that the Service is a side of.
@@ -180,7 +174,7 @@ func Status(in Input) Outcome {
 	d := draft{in: &in, has: has, want: map[string]*metav1.Condition{}}
 	d.ingress, d.ingressChanged = mergeIngress(svc.Status.LoadBalancer.Ingress, has, wrong)
 	address := addressCondition(&in, has)
-	d.want[ConditionAddress], d.want[ConditionAnnounced], d.want[ConditionTakeover] = &address, announcedCondition(&in, has), in.Takeover.condition()
+	d.want[ConditionAddress], d.want[ConditionAnnounced], d.want[tell.Condition] = &address, announcedCondition(&in, has), in.Takeover.condition()
 	told := condition(svc.Status.Conditions, ConditionContested)
 	altered := told != nil && undone.field == conditionField(ConditionContested)
 	d.contest(&c, told, altered)

@@ -3,10 +3,11 @@ package service
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // has are the addresses that the status is to show: none that another holder
@@ -28,7 +29,7 @@ func (t *Takeover) condition() *metav1.Condition {
 	if t == nil {
 		return nil
 	}
-	c := metav1.Condition{Type: ConditionTakeover, Status: metav1.ConditionFalse, Reason: t.Reason, Message: capped(t.Message, maxMessage)}
+	c := metav1.Condition{Type: tell.Condition, Status: metav1.ConditionFalse, Reason: t.Reason, Message: capped(t.Message, maxMessage)}
 	if t.Done {
 		c.Status = metav1.ConditionTrue
 	}
@@ -38,16 +39,14 @@ func (t *Takeover) condition() *metav1.Condition {
 // takeoverEvents tell of a takeover that has come to another phase, or is there no
 // more.
 func (d *draft) takeoverEvents() []Event {
-	before, now := d.old(ConditionTakeover), d.want[ConditionTakeover]
-	switch {
-	case now != nil && (before == nil || before.Reason != now.Reason):
-		kind := corev1.EventTypeNormal
-		if strings.HasSuffix(now.Reason, "Refused") {
-			kind = corev1.EventTypeWarning
-		}
-		return []Event{event(kind, EventTakeover+strings.TrimPrefix(now.Reason, EventTakeover), "Takeover", now.Message)}
-	case before != nil && now == nil && before.Status != metav1.ConditionTrue:
-		return []Event{event(corev1.EventTypeNormal, EventTakeoverRolledBack, "Takeover", "No takeover is under way any more.")}
+	before, now := d.old(tell.Condition), d.want[tell.Condition]
+	e := tell.Of(before, now)
+	if e == nil {
+		return nil
 	}
-	return nil
+	kind := corev1.EventTypeNormal
+	if e.Warning {
+		kind = corev1.EventTypeWarning
+	}
+	return []Event{event(kind, e.Reason, "Takeover", e.Message)}
 }

@@ -1,44 +1,22 @@
 package agent
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/fairlead/fairlead/test/apiserver"
 )
 
 // apiServer is the real API server that the tests of this package share; nil
 // where there is none.
 var apiServer *rest.Config
 
-const noAssets = "KUBEBUILDER_ASSETS is not set: it names the directory with kube-apiserver and etcd that this test runs against"
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		return m.Run()
-	}
-	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "charts", "fairlead", "files", "crds")},
-		ErrorIfCRDPathMissing: true,
-	}
-	cfg, err := env.Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "starting the API server:", err)
-		return 1
-	}
-	defer func() {
-		if err := env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}()
-	apiServer = cfg
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(apiserver.Main(m, apiserver.Options{}, func(env *envtest.Environment) { apiServer = env.Config }))
 }
 
 // noLeaks fails a test that leaves goroutines behind, apart from those that

@@ -27,6 +27,7 @@ import (
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/test/apiserver"
 )
 
 // world is a cluster's API server with what speakers read.
@@ -49,7 +50,7 @@ const (
 func newWorld(t *testing.T, nodes ...string) *world {
 	t.Helper()
 	if apiServer == nil {
-		t.Skip(noAssets)
+		t.Skip(apiserver.Missing)
 	}
 	noLeaks(t)
 	scheme, err := Scheme()

@@ -105,12 +105,7 @@ func (w *Rewritten) pin(c *allocator.Claim) {
 	for _, a := range c.Addresses {
 		asked[allocator.FamilyOf(a.Value)] = true
 	}
-	for _, in := range w.before.Status.LoadBalancer.Ingress {
-		a, err := netip.ParseAddr(in.IP)
-		if err != nil || a.Zone() != "" {
-			continue
-		}
-		a = a.Unmap()
+	for _, a := range service.Shown(w.before) {
 		has := slices.ContainsFunc(c.Addresses, func(x allocator.Wish[netip.Addr]) bool { return x.Value == a })
 		if !asked[allocator.FamilyOf(a)] && !has {
 			c.Addresses = append(c.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: "status.loadBalancer.ingress"})

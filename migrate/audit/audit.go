@@ -290,7 +290,7 @@ func (a *audit) twice() {
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 			continue
 		}
-		for _, x := range forecast.Shown(svc) {
+		for _, x := range service.Shown(svc) {
 			holders[x] = append(holders[x], svc)
 		}
 	}

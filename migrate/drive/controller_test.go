@@ -13,7 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/plan"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // controller stands for Fairlead's: it takes the steps of a script once both
@@ -105,7 +107,7 @@ func (c *controller) asked(ctx context.Context) (bool, error) {
 	if err != nil || svc == nil {
 		return false, err
 	}
-	return svc.Annotations[plan.AnnotationHandover] == "gateway/web" && gw.Annotations[plan.AnnotationTakeover] == "service/legacy", nil
+	return svc.Annotations[v1alpha1.AnnotationHandover] == "gateway/web" && gw.Annotations[v1alpha1.AnnotationTakeover] == "service/legacy", nil
 }
 
 // say writes the condition of both; without a reason it takes it away.
@@ -126,12 +128,12 @@ func (c *controller) say(ctx context.Context, reason string) error {
 
 func set(conditions *[]metav1.Condition, reason string) {
 	if reason == "" {
-		meta.RemoveStatusCondition(conditions, plan.ConditionTakeover)
+		meta.RemoveStatusCondition(conditions, tell.Condition)
 		return
 	}
 	status := metav1.ConditionFalse
 	if reason == plan.Done {
 		status = metav1.ConditionTrue
 	}
-	meta.SetStatusCondition(conditions, metav1.Condition{Type: plan.ConditionTakeover, Status: status, Reason: reason, Message: "words of " + reason})
+	meta.SetStatusCondition(conditions, metav1.Condition{Type: tell.Condition, Status: status, Reason: reason, Message: "words of " + reason})
 }

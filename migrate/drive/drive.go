@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/plan"
 )
 
@@ -70,7 +71,7 @@ func (d *Driver) Run(ctx context.Context, p *plan.Plan) (*Result, error) {
 	is := newProgress(p.Until, d.limits.Grace, stale, start)
 	why, err := d.follow(ctx, p, is, r)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the takeover goes on without this command. Run it again to follow it, or take the annotation %s away from %s to roll back", err, plan.AnnotationTakeover, p.To)
+		return nil, fmt.Errorf("%w: the takeover goes on without this command. Run it again to follow it, or take the annotation %s away from %s to roll back", err, v1alpha1.AnnotationTakeover, p.To)
 	}
 	r.Outcome, r.Why = Done, why
 	if why != "" {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/plan"
 )
 
@@ -48,12 +49,12 @@ func phases(r *Result) []string {
 
 func (w *world) wantNothingAsked() {
 	w.t.Helper()
-	if v, ok := w.service().Annotations[plan.AnnotationHandover]; ok {
-		w.t.Errorf("the Service still has %s=%s", plan.AnnotationHandover, v)
+	if v, ok := w.service().Annotations[v1alpha1.AnnotationHandover]; ok {
+		w.t.Errorf("the Service still has %s=%s", v1alpha1.AnnotationHandover, v)
 	}
 	if gw := w.gateway(); gw != nil {
-		if v, ok := gw.Annotations[plan.AnnotationTakeover]; ok {
-			w.t.Errorf("the Gateway still has %s=%s", plan.AnnotationTakeover, v)
+		if v, ok := gw.Annotations[v1alpha1.AnnotationTakeover]; ok {
+			w.t.Errorf("the Gateway still has %s=%s", v1alpha1.AnnotationTakeover, v)
 		}
 	}
 }
@@ -68,7 +69,7 @@ func TestDone(t *testing.T) {
 	if r.Outcome != Done || r.Why != "" || !slices.Equal(phases(r), plan.Phases) || r.Phases[1].Text != "words of Prepared" {
 		t.Errorf("ended as %+v", r)
 	}
-	if gw := w.gateway(); gw == nil || len(gw.Spec.Listeners) != 1 || gw.Annotations[plan.AnnotationTakeover] != "service/legacy" {
+	if gw := w.gateway(); gw == nil || len(gw.Spec.Listeners) != 1 || gw.Annotations[v1alpha1.AnnotationTakeover] != "service/legacy" {
 		t.Errorf("the Gateway is %+v", gw)
 	}
 	again := w.plan()
@@ -259,7 +260,7 @@ func TestTakenAway(t *testing.T) {
 	other := New(w.c, time.Now, patient, func(Line) {})
 	r, err := New(w.c, time.Now, patient, func(l Line) {
 		if l.Phase == plan.Prepared {
-			w.must(other.annotate(t.Context(), w.holder(plan.Gateway, "web"), map[string]any{plan.AnnotationTakeover: nil}))
+			w.must(other.annotate(t.Context(), w.holder(plan.Gateway, "web"), map[string]any{v1alpha1.AnnotationTakeover: nil}))
 			return
 		}
 		c.step(l)

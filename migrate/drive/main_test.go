@@ -1,9 +1,7 @@
 package drive
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,36 +15,14 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/migrate/plan"
-	"github.com/fairlead/fairlead/test/chart"
-	"github.com/fairlead/fairlead/test/gatewayapi"
+	"github.com/fairlead/fairlead/test/apiserver"
 )
 
 // apiServer is shared by the tests of this package; nil where there is none.
 var apiServer *envtest.Environment
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		return m.Run()
-	}
-	crds, err := gatewayapi.CRDs("standard")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	env := &envtest.Environment{CRDDirectoryPaths: append(crds, filepath.Join(chart.Dir(), "files", "crds")), ErrorIfCRDPathMissing: true}
-	if _, err := env.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "starting the API server:", err)
-		return 1
-	}
-	defer func() {
-		if err := env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}()
-	apiServer = env
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(apiserver.Main(m, apiserver.Options{GatewayAPI: "standard"}, func(env *envtest.Environment) { apiServer = env }))
 }
 
 func clientFor(t *testing.T, cfg *rest.Config) client.WithWatch {
@@ -74,7 +50,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if apiServer == nil {
-		t.Skip("needs kube-apiserver and etcd: set KUBEBUILDER_ASSETS to their folder (`make test` does)")
+		t.Skip(apiserver.Missing)
 	}
 	w := &world{t: t, c: clientFor(t, apiServer.Config)}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}

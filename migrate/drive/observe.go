@@ -15,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/migrate/plan"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // again is how long to wait after the API server did not answer.
@@ -123,9 +124,9 @@ func see(p *plan.Plan, h plan.Holder, o client.Object) sight {
 func conditionOf(o client.Object) *metav1.Condition {
 	switch o := o.(type) {
 	case *corev1.Service:
-		return meta.FindStatusCondition(o.Status.Conditions, plan.ConditionTakeover)
+		return meta.FindStatusCondition(o.Status.Conditions, tell.Condition)
 	case *gatewayv1.Gateway:
-		return meta.FindStatusCondition(o.Status.Conditions, plan.ConditionTakeover)
+		return meta.FindStatusCondition(o.Status.Conditions, tell.Condition)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/migrate/plan"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 var (
@@ -16,7 +17,7 @@ var (
 )
 
 func says(h plan.Holder, reason string) sight {
-	c := &metav1.Condition{Type: plan.ConditionTakeover, Status: metav1.ConditionFalse, Reason: reason, Message: "words"}
+	c := &metav1.Condition{Type: tell.Condition, Status: metav1.ConditionFalse, Reason: reason, Message: "words"}
 	if reason == plan.Done {
 		c.Status = metav1.ConditionTrue
 	}

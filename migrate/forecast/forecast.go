@@ -146,22 +146,11 @@ func (f *forecast) read(svc *corev1.Service) service.Reading {
 	return service.Read(svc, service.Surroundings{NamespaceLabels: f.Namespaces[svc.Namespace], InPool: f.inPool}, f.Config)
 }
 
-// Shown are the addresses that the status of a Service shows.
-func Shown(svc *corev1.Service) []netip.Addr {
-	var out []netip.Addr
-	for _, in := range svc.Status.LoadBalancer.Ingress {
-		if a, err := netip.ParseAddr(in.IP); err == nil && a.Zone() == "" && !slices.Contains(out, a.Unmap()) {
-			out = append(out, a.Unmap())
-		}
-	}
-	return out
-}
-
 // adopt takes what statuses show and the ledger does not have.
 func (f *forecast) adopt(mine []*corev1.Service) {
 	for _, svc := range mine {
 		key := service.KeyOf(svc)
-		shown := slices.DeleteFunc(Shown(svc), func(a netip.Addr) bool { return !f.inPool(a) })
+		shown := slices.DeleteFunc(service.Shown(svc), func(a netip.Addr) bool { return !f.inPool(a) })
 		if len(shown) == 0 || len(f.books.Held(key)) > 0 || !service.Ours(svc, f.Config) {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 func (f *forecast) outcome(svc *corev1.Service, d allocator.Decision) Outcome {
-	out := Outcome{Service: types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, Has: Shown(svc), Verdict: NotTaken}
+	out := Outcome{Service: types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, Has: service.Shown(svc), Verdict: NotTaken}
 	r := f.read(svc)
 	out.Asks = wishes(&r.Claim)
 	if !f.takes(svc) {

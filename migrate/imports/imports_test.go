@@ -2,7 +2,6 @@ package imports
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,9 +13,8 @@ import (
 
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/pools"
+	"github.com/fairlead/fairlead/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // imported imports one of the manifests in testdata.
 func imported(t *testing.T, source Source) *Result {
@@ -36,23 +34,6 @@ func imported(t *testing.T, source Source) *Result {
 	return r
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (write it with -update, and read it)", err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s:\n%s", path, diff)
-	}
-}
-
 func TestEverySource(t *testing.T) {
 	for _, source := range Sources() {
 		t.Run(string(source), func(t *testing.T) {
@@ -65,8 +46,8 @@ func TestEverySource(t *testing.T) {
 			for _, n := range r.Notes {
 				notes.WriteString(n.String() + "\n")
 			}
-			golden(t, string(source)+".out.yaml", string(out))
-			golden(t, string(source)+".notes", notes.String())
+			golden.Compare(t, filepath.Join("testdata", string(source)+".out.yaml"), string(out))
+			golden.Compare(t, filepath.Join("testdata", string(source)+".notes"), notes.String())
 			again := imported(t, source)
 			if diff := cmp.Diff(r, again); diff != "" {
 				t.Errorf("two imports differ:\n%s", diff)

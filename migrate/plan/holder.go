@@ -32,11 +32,7 @@ func giver(in *Input, p *Plan) *corev1.Service {
 			"Bring its address to Fairlead first (kubectl fairlead adopt).")
 		return nil
 	}
-	for _, i := range svc.Status.LoadBalancer.Ingress {
-		if a, err := netip.ParseAddr(i.IP); err == nil {
-			p.Addresses = append(p.Addresses, a.Unmap())
-		}
-	}
+	p.Addresses = append(p.Addresses, service.Shown(svc)...)
 	if len(p.Addresses) == 0 {
 		p.note(Blocked, in.From.String()+" status.loadBalancer", "It has no address yet, so there is nothing to hand over.", "See why: kubectl describe service "+svc.Name+" -n "+svc.Namespace+".")
 		return nil

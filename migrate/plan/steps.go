@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
 )
 
@@ -50,7 +51,7 @@ func planTakeover(in *Input, p *Plan) {
 		p.Steps = append(p.Steps, fmt.Sprintf("Write %s, as field manager %s.", objectWords(p.Objects), FieldManager))
 	}
 	p.Steps = append(p.Steps,
-		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, AnnotationHandover, in.To.Seen(in.From.Namespace), in.To, AnnotationTakeover, in.From.Seen(in.To.Namespace)))
+		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, v1alpha1.AnnotationHandover, in.To.Seen(in.From.Namespace), in.To, v1alpha1.AnnotationTakeover, in.From.Seen(in.To.Namespace)))
 	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)))
 	if in.Cluster.RefusesSecondOwner {
 		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", in.From))

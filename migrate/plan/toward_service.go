@@ -39,7 +39,7 @@ func receiver(in *Input, p *Plan) *corev1.Service {
 func checkEmpty(p *Plan, who Holder, svc *corev1.Service) {
 	for _, i := range svc.Status.LoadBalancer.Ingress {
 		if i.IP != "" && !slices.Contains(values(p.Addresses), i.IP) {
-			do := fmt.Sprintf("Make it anew with the annotation %s=%s from the start", AnnotationTakeover, p.From.Seen(who.Namespace))
+			do := fmt.Sprintf("Make it anew with the annotation %s=%s from the start", v1alpha1.AnnotationTakeover, p.From.Seen(who.Namespace))
 			if p.From.Kind == Service {
 				do += ", or name a Service that does not exist and add --create"
 			}

@@ -5,23 +5,27 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/takeover"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // The reasons of the condition while a takeover goes on, in their order, and at its
 // end.
 const (
-	Requested = "Requested"
-	Prepared  = "Prepared"
-	Shared    = "Shared"
-	Switched  = "Switched"
-	Done      = "Done"
+	Requested = string(takeover.Requested)
+	Prepared  = string(takeover.Prepared)
+	Shared    = string(takeover.Shared)
+	Switched  = string(takeover.Switched)
+	Done      = string(takeover.Done)
 )
 
 // Returning is the reason while a takeover is undone, or starts anew.
-const Returning = "Returning"
+const Returning = string(takeover.Returning)
 
 // Waiting is the reason while one of the two does not ask, or has nothing yet.
-const Waiting = "TakeoverWaiting"
+const Waiting = tell.ReasonWaiting
 
 // Phases are all phases in their order.
 var Phases = []string{Requested, Prepared, Shared, Switched, Done}
@@ -47,7 +51,7 @@ func (c *Cluster) holding(h Holder) holding {
 
 // done tells whether the last takeover of a holder is over.
 func (h holding) done() bool {
-	c := meta.FindStatusCondition(h.conditions, ConditionTakeover)
+	c := meta.FindStatusCondition(h.conditions, tell.Condition)
 	return c != nil && c.Status == metav1.ConditionTrue && c.Reason == Done
 }
 
@@ -55,7 +59,7 @@ func (h holding) done() bool {
 // wait for it.
 func planUnderway(in *Input, p *Plan) bool {
 	from, to := in.Cluster.holding(in.From), in.Cluster.holding(in.To)
-	if from.annotations[AnnotationHandover] != in.To.Seen(in.From.Namespace) || to.annotations[AnnotationTakeover] != in.From.Seen(in.To.Namespace) {
+	if from.annotations[v1alpha1.AnnotationHandover] != in.To.Seen(in.From.Namespace) || to.annotations[v1alpha1.AnnotationTakeover] != in.From.Seen(in.To.Namespace) {
 		return false
 	}
 	p.Underway = true
@@ -63,8 +67,8 @@ func planUnderway(in *Input, p *Plan) bool {
 		p.Until = Shared
 	}
 	p.Annotations = []Annotation{
-		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
-		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
+		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
 	}
 	p.Summary = fmt.Sprintf("%s takes over from %s: it was asked for already", in.To, in.From)
 	p.Steps = []string{"Wait until it is done. To take either annotation away before that rolls back."}
@@ -75,20 +79,20 @@ func planUnderway(in *Input, p *Plan) bool {
 // way round, go: they would contradict it.
 func ask(in *Input) []Annotation {
 	out := []Annotation{
-		{On: in.From, Key: AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
-		{On: in.To, Key: AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
+		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
 	}
-	switch has := in.Cluster.holding(in.From).annotations[AnnotationHandoverPorts]; {
+	switch has := in.Cluster.holding(in.From).annotations[v1alpha1.AnnotationHandoverPorts]; {
 	case in.Options.Ports != "":
-		out = append(out, Annotation{On: in.From, Key: AnnotationHandoverPorts, Value: in.Options.Ports})
+		out = append(out, Annotation{On: in.From, Key: v1alpha1.AnnotationHandoverPorts, Value: in.Options.Ports})
 	case has != "":
-		out = append(out, Annotation{On: in.From, Key: AnnotationHandoverPorts})
+		out = append(out, Annotation{On: in.From, Key: v1alpha1.AnnotationHandoverPorts})
 	}
-	if in.Cluster.holding(in.From).annotations[AnnotationTakeover] != "" {
-		out = append(out, Annotation{On: in.From, Key: AnnotationTakeover})
+	if in.Cluster.holding(in.From).annotations[v1alpha1.AnnotationTakeover] != "" {
+		out = append(out, Annotation{On: in.From, Key: v1alpha1.AnnotationTakeover})
 	}
-	if in.Cluster.holding(in.To).annotations[AnnotationHandover] != "" {
-		out = append(out, Annotation{On: in.To, Key: AnnotationHandover})
+	if in.Cluster.holding(in.To).annotations[v1alpha1.AnnotationHandover] != "" {
+		out = append(out, Annotation{On: in.To, Key: v1alpha1.AnnotationHandover})
 	}
 	return out
 }
@@ -100,10 +104,10 @@ func checkOthers(in *Input, p *Plan) {
 		if is.done() {
 			continue
 		}
-		for _, key := range []string{AnnotationHandover, AnnotationTakeover} {
+		for _, key := range []string{v1alpha1.AnnotationHandover, v1alpha1.AnnotationTakeover} {
 			value := is.annotations[key]
-			mine := h == in.From && key == AnnotationHandover && value == in.To.Seen(h.Namespace) ||
-				h == in.To && key == AnnotationTakeover && value == in.From.Seen(h.Namespace)
+			mine := h == in.From && key == v1alpha1.AnnotationHandover && value == in.To.Seen(h.Namespace) ||
+				h == in.To && key == v1alpha1.AnnotationTakeover && value == in.From.Seen(h.Namespace)
 			if value != "" && !mine {
 				p.note(Blocked, h.String()+" "+key, fmt.Sprintf("It names %s: another takeover was asked for and is not over.", value), "Wait until it is Done, or take its annotations away, which rolls it back.")
 			}

@@ -14,6 +14,12 @@ import (
 // The kinds of holders, as annotations write them, and as the books do.
 var kinds = map[string]string{"service": "Service", "gateway": "Gateway"}
 
+// What the annotation about ports says.
+const (
+	PortsKeep = "keep"
+	PortsDrop = "drop"
+)
+
 // Side is what one object asks for.
 type Side struct {
 	Key allocator.Key
@@ -45,11 +51,11 @@ func Read(k allocator.Key, annotations map[string]string) Side {
 			v1alpha1.AnnotationTakeover, v1alpha1.AnnotationHandover)
 	}
 	switch v := annotations[v1alpha1.AnnotationHandoverPorts]; v {
-	case "", "keep":
-	case "drop":
+	case "", PortsKeep:
+	case PortsDrop:
 		s.Drop = true
 	default:
-		s.Problem = fmt.Sprintf("The annotation %s says %.60q. Write keep or drop.", v1alpha1.AnnotationHandoverPorts, v)
+		s.Problem = fmt.Sprintf("The annotation %s says %.60q. Write %s or %s.", v1alpha1.AnnotationHandoverPorts, v, PortsKeep, PortsDrop)
 	}
 	return s
 }

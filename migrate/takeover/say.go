@@ -7,19 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
-)
-
-// Condition is the type of the condition on both sides.
-const Condition = "fairlead.dev/Takeover"
-
-// Reasons of the condition beside the phases, and of Events.
-const (
-	// ReasonRefused: the takeover cannot be, as it is asked for.
-	ReasonRefused = "TakeoverRefused"
-	// ReasonWaiting: one side asks for it and the other does not, or has nothing.
-	ReasonWaiting = "TakeoverWaiting"
-	// ReasonRolledBack is of an Event only: the takeover is undone.
-	ReasonRolledBack = "TakeoverRolledBack"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // View is a takeover as it is told.
@@ -50,11 +38,11 @@ func (v *View) Say() Said {
 	if !v.Phase.UnderWay() && v.Phase != Done {
 		switch {
 		case v.Refused != "":
-			return Said{Reason: ReasonRefused, Message: v.Refused}
+			return Said{Reason: tell.ReasonRefused, Message: v.Refused}
 		case v.Waiting == "":
-			return Said{Reason: ReasonWaiting, Message: "Both sides ask for it, and it begins."}
+			return Said{Reason: tell.ReasonWaiting, Message: "Both sides ask for it, and it begins."}
 		}
-		return Said{Reason: ReasonWaiting, Message: v.Waiting}
+		return Said{Reason: tell.ReasonWaiting, Message: v.Waiting}
 	}
 	if v.Phase == Done {
 		return Said{True: true, Reason: string(Done), Message: fmt.Sprintf(

@@ -8,6 +8,9 @@ package takeover
 
 import (
 	"time"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
 // Phase is how far a takeover has come. None: the ledger knows of none.
@@ -17,12 +20,12 @@ type Phase string
 // holders.
 const (
 	None      Phase = ""
-	Requested Phase = "Requested" // second holder; cannot serve the address yet
-	Prepared  Phase = "Prepared"  // second holder; could serve it
-	Shared    Phase = "Shared"    // both statuses show the address
-	Switched  Phase = "Switched"  // only the taker's status shows it
-	Returning Phase = "Returning" // undone: only the giver's status shows it
-	Done      Phase = "Done"      // the taker is the only holder
+	Requested Phase = Phase(v1alpha1.TakeoverRequested) // second holder; cannot serve the address yet
+	Prepared  Phase = Phase(v1alpha1.TakeoverPrepared)  // second holder; could serve it
+	Shared    Phase = Phase(v1alpha1.TakeoverShared)    // both statuses show the address
+	Switched  Phase = Phase(v1alpha1.TakeoverSwitched)  // only the taker's status shows it
+	Returning Phase = Phase(v1alpha1.TakeoverReturning) // undone: only the giver's status shows it
+	Done      Phase = allocator.TakeoverDone            // the taker is the only holder
 )
 
 // Pace is how long a takeover stays in a phase at least. Nodes hear of one change

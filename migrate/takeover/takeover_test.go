@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 var pace = Pace{Prepare: 3 * time.Second, Stay: time.Minute, Share: 4 * time.Second, Prove: 15 * time.Second, Close: 3 * time.Second}
@@ -237,7 +238,7 @@ func TestSay(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	v.Phase, v.Refused = None, "No."
-	if s := v.Say(); s.True || s.Reason != ReasonRefused || s.Message != "No." {
+	if s := v.Say(); s.True || s.Reason != tell.ReasonRefused || s.Message != "No." {
 		t.Errorf("%+v", s)
 	}
 }

@@ -1,43 +1,19 @@
 package docs
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"github.com/fairlead/fairlead/test/chart"
-	"github.com/fairlead/fairlead/test/gatewayapi"
+	"github.com/fairlead/fairlead/test/apiserver"
 )
 
 // Every example is taken by a real API server with our CRDs.
 func TestExamplesAreTaken(t *testing.T) {
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Skip("needs kube-apiserver and etcd: set KUBEBUILDER_ASSETS to their folder (`make test` does)")
-	}
-	crds, err := gatewayapi.CRDs("standard")
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := &envtest.Environment{
-		CRDDirectoryPaths:     append(crds, filepath.Join(chart.Dir(), "files", "crds")),
-		ErrorIfCRDPathMissing: true,
-	}
-	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/16,fd00:96::/112")
-	config, err := env.Start()
-	if err != nil {
-		t.Fatalf("starting an API server: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stopping the API server: %v", err)
-		}
-	})
+	config := apiserver.Start(t, apiserver.Options{GatewayAPI: "standard", Flags: apiserver.DualStack})
 	scheme, err := Scheme()
 	if err != nil {
 		t.Fatal(err)

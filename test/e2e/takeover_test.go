@@ -19,7 +19,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway/fleet"
-	"github.com/fairlead/fairlead/migrate/takeover"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
 )
@@ -100,7 +100,7 @@ func (l *legacy) stands(reason string) {
 		if err := l.Client.Get(ctx, client.ObjectKey{Namespace: l.namespace, Name: "edge"}, &g); err != nil {
 			return err
 		}
-		a, b := meta.FindStatusCondition(s.Status.Conditions, takeover.Condition), meta.FindStatusCondition(g.Status.Conditions, takeover.Condition)
+		a, b := meta.FindStatusCondition(s.Status.Conditions, tell.Condition), meta.FindStatusCondition(g.Status.Conditions, tell.Condition)
 		if a == nil || b == nil || a.Reason != reason || b.Reason != reason {
 			if now := fmt.Sprintf("the Service says %+v, the Gateway %+v", a, b); now != said {
 				said = now

@@ -3,6 +3,7 @@
 package addresses
 
 import (
+	"context"
 	"io"
 	"slices"
 	"strconv"
@@ -26,21 +27,12 @@ func Command(env *kube.Env) *cobra.Command {
 
 With --namespace only the addresses that holders of that namespace have, had, or may have.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := env.Reader()
-			if err != nil {
-				return err
-			}
+		RunE: env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
 			var addresses v1alpha1.AddressList
 			var pools v1alpha1.IPAddressPoolList
-			if err := r.Need(c.Context(), &addresses, &pools); err != nil {
-				return err
-			}
-			if err := env.Print(Of(addresses.Items, pools.Items, env.Filter(), env.Now())); err != nil {
-				return err
-			}
-			return env.End(r, false)
-		},
+			err := r.Need(ctx, &addresses, &pools)
+			return Of(addresses.Items, pools.Items, env.Filter(), env.Now()), false, err
+		}),
 	}
 }
 

@@ -80,7 +80,7 @@ type options struct {
 func runFiles(env *kube.Env, o options) error {
 	all := Annotations{}
 	for _, name := range o.files {
-		before, err := readFile(env, name)
+		before, err := env.ReadFile(name)
 		if err != nil {
 			return err
 		}
@@ -115,18 +115,6 @@ func runFiles(env *kube.Env, o options) error {
 		return exit.ErrWrong
 	}
 	return nil
-}
-
-func readFile(env *kube.Env, name string) ([]byte, error) {
-	read := os.ReadFile
-	if name == "-" {
-		read = func(string) ([]byte, error) { return io.ReadAll(env.Streams.In) }
-	}
-	text, err := read(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return text, nil
 }
 
 // runCluster rewrites live Services, each in one write.

@@ -3,6 +3,7 @@
 package announcers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -25,25 +26,16 @@ func Command(env *kube.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "announcers", Aliases: []string{"announcer", "speakers"}, Short: "What the speaker of each node announces, and what is wrong with it",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := env.Reader()
-			if err != nil {
-				return err
-			}
+		RunE: env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
 			var speakers v1alpha1.SpeakerStatusList
 			var addresses v1alpha1.AddressList
-			if err := r.Need(c.Context(), &speakers, &addresses); err != nil {
-				return err
+			if err := r.Need(ctx, &speakers, &addresses); err != nil {
+				return nil, false, err
 			}
 			var nodes corev1.NodeList
-			if err := r.List(c.Context(), &nodes); err != nil {
-				return err
-			}
-			if err := env.Print(Of(speakers.Items, addresses.Items, nodes.Items, env.Now())); err != nil {
-				return err
-			}
-			return env.End(r, false)
-		},
+			err := r.List(ctx, &nodes)
+			return Of(speakers.Items, addresses.Items, nodes.Items, env.Now()), false, err
+		}),
 	}
 }
 

@@ -36,22 +36,15 @@ func Command(env *kube.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "audit", Short: "What gives addresses here, and what would change under Fairlead", Long: long,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := env.Reader()
+		RunE: env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
+			s, err := snapshot(ctx, r)
 			if err != nil {
-				return err
-			}
-			s, err := snapshot(c.Context(), r)
-			if err != nil {
-				return err
+				return nil, false, err
 			}
 			s.Config, s.Now = service.Config{Default: true, StatusClasses: classes}, env.Now()
 			out := &Report{Report: audit.Of(s), namespace: env.Filter()}
-			if err := env.Print(out); err != nil {
-				return err
-			}
-			return env.End(r, out.Wrong())
-		},
+			return out, out.Wrong(), nil
+		}),
 	}
 	c.Flags().StringSliceVar(&classes, "status-classes", nil, "Classes of others whose status addresses Fairlead would announce (services.statusClasses)")
 	return c

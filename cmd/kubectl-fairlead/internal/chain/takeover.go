@@ -1,22 +1,20 @@
 package chain
 
 import (
-	"strings"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fairlead/fairlead/service"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
 
 // takeover adds where a takeover stands that a holder has a part in.
 func (r *Report) takeover(conditions []metav1.Condition) {
-	c := meta.FindStatusCondition(conditions, service.ConditionTakeover)
+	c := meta.FindStatusCondition(conditions, tell.Condition)
 	if c == nil {
 		return
 	}
 	r.Asked = append(r.Asked, Asked{Value: "takeover", Origin: c.Reason, Note: c.Message})
-	if strings.HasSuffix(c.Reason, "Refused") {
+	if tell.Refused(c) {
 		r.wrong("The takeover is refused: "+c.Message, "")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/chain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/service"
 )
@@ -45,28 +46,23 @@ what to do. The exit code is 1 where something is wrong.`,
 	} {
 		c.AddCommand(&cobra.Command{
 			Use: one.use, Aliases: one.aliases, Short: one.short, Args: cobra.ExactArgs(1), ValidArgsFunction: env.Complete(one.list),
-			RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), env, args[0], one.explain) },
+			RunE: func(c *cobra.Command, args []string) error { return run(c, env, args[0], one.explain) },
 		})
 	}
 	return c
 }
 
-func run(ctx context.Context, env *kube.Env, name string, explain func(context.Context, *kube.Env, *kube.Reader, string) (*chain.Report, error)) error {
+func run(c *cobra.Command, env *kube.Env, name string, explain func(context.Context, *kube.Env, *kube.Reader, string) (*chain.Report, error)) error {
 	if env.AllNamespaces {
 		return errors.New("one object is explained, in one namespace: take --all-namespaces out")
 	}
-	r, err := env.Reader()
-	if err != nil {
-		return err
-	}
-	report, err := explain(ctx, env, r, name)
-	if err != nil {
-		return err
-	}
-	if err := env.Print(report); err != nil {
-		return err
-	}
-	return env.End(r, len(report.Problems) > 0)
+	return env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
+		report, err := explain(ctx, env, r, name)
+		if err != nil {
+			return nil, false, err
+		}
+		return report, len(report.Problems) > 0, nil
+	})(c, nil)
 }
 
 // find reads the object that is explained.

@@ -2,10 +2,11 @@
 package fields
 
 import (
-	"encoding/json"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/service"
 )
 
 // Writer is who wrote a field.
@@ -18,11 +19,15 @@ type Writer struct {
 // Writers are those who own a field or something below it, the latest first. The
 // path is that of managedFields without "f:": "status", "loadBalancer", "ingress".
 func Writers(o metav1.Object, subresource string, path ...string) []Writer {
+	steps := make([]string, len(path))
+	for i, name := range path {
+		steps[i] = "f:" + name
+	}
 	var out []Writer
 	entries := o.GetManagedFields()
 	for i := range entries {
 		e := &entries[i]
-		if e.Subresource != subresource || !owns(e, path) {
+		if e.Subresource != subresource || !service.Owns(e, steps) {
 			continue
 		}
 		w := Writer{Manager: e.Manager}
@@ -33,23 +38,4 @@ func Writers(o metav1.Object, subresource string, path ...string) []Writer {
 	}
 	slices.SortStableFunc(out, func(a, b Writer) int { return b.At.Compare(a.At.Time) })
 	return out
-}
-
-func owns(e *metav1.ManagedFieldsEntry, path []string) bool {
-	if e.FieldsV1 == nil {
-		return false
-	}
-	raw := json.RawMessage(e.FieldsV1.GetRawBytes())
-	for _, step := range path {
-		var below map[string]json.RawMessage
-		if json.Unmarshal(raw, &below) != nil {
-			return false
-		}
-		next, ok := below["f:"+step]
-		if !ok {
-			return false
-		}
-		raw = next
-	}
-	return true
 }

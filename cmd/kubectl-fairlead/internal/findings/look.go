@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/words"
 	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -223,7 +224,7 @@ func services(s *Snapshot) []Finding {
 			f.Severity, f.What, f.Why = Degraded, "contested: "+c.Reason, c.Message
 			out = append(out, f)
 		}
-		if c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionTakeover); c != nil && strings.HasSuffix(c.Reason, "Refused") {
+		if c := meta.FindStatusCondition(svc.Status.Conditions, tell.Condition); tell.Refused(c) {
 			f.Severity, f.What, f.Why = Waiting, "its takeover is refused", c.Message
 			out = append(out, f)
 		}

@@ -5,8 +5,6 @@ package importing
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -109,7 +107,7 @@ func read(ctx context.Context, env *kube.Env, r *kube.Reader, source imports.Sou
 	}
 	var out []unstructured.Unstructured
 	for _, name := range files {
-		text, err := readFile(env, name)
+		text, err := env.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
@@ -120,21 +118,6 @@ func read(ctx context.Context, env *kube.Env, r *kube.Reader, source imports.Sou
 		out = append(out, objects...)
 	}
 	return out, nil
-}
-
-func readFile(env *kube.Env, name string) ([]byte, error) {
-	if name == "-" {
-		text, err := io.ReadAll(env.Streams.In)
-		if err != nil {
-			return nil, fmt.Errorf("reading stdin: %w", err)
-		}
-		return text, nil
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifests: %w", err)
-	}
-	return text, nil
 }
 
 // check asks the allocator for the Services of the cluster, with the imported pools

@@ -5,8 +5,6 @@ package journey
 import (
 	"bytes"
 	"context"
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,41 +21,19 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/golden"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/root"
 	"github.com/fairlead/fairlead/migrate/imports"
-	"github.com/fairlead/fairlead/test/gatewayapi"
+	"github.com/fairlead/fairlead/test/apiserver"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // api is the API server of these tests; nil where there is none.
 var api *envtest.Environment
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		return m.Run()
-	}
-	crds, err := gatewayapi.CRDs("standard")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "finding the CRDs of the Gateway API:", err)
-		return 1
-	}
-	paths := append(crds, filepath.Join("..", "..", "..", "..", "charts", "fairlead", "files", "crds"), filepath.Join("testdata", "crds.yaml"))
-	env := &envtest.Environment{CRDDirectoryPaths: paths, ErrorIfCRDPathMissing: true}
-	if _, err := env.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "starting the API server:", err)
-		return 1
-	}
-	defer func() {
-		if err := env.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		}
-	}()
-	api = env
-	return m.Run()
+func TestMain(m *testing.M) {
+	more := apiserver.Options{GatewayAPI: "standard", CRDs: []string{filepath.Join("testdata", "crds.yaml")}}
+	os.Exit(apiserver.Main(m, more, func(env *envtest.Environment) { api = env }))
 }
 
 // shell runs the plugin as a user.
@@ -91,19 +67,7 @@ func (s *shell) sees(name string, code int, args ...string) {
 		s.t.Errorf("%v ends with %d, want %d: %s", args, got, code, errs)
 	}
 	text := "$ kubectl fairlead " + strings.Join(args, " ") + "\n" + out + errs
-	path := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		s.t.Fatalf("%v (write it with -update, and read it)", err)
-	}
-	if diff := cmp.Diff(string(want), text); diff != "" {
-		s.t.Errorf("%s:\n%s", path, diff)
-	}
+	golden.Text(s.t, name+".txt", text)
 }
 
 // inhabit makes the cluster of testdata.
@@ -150,7 +114,7 @@ func addresses(ctx context.Context, c client.Client) (map[string]string, error) 
 
 func TestFromMetalLB(t *testing.T) {
 	if api == nil {
-		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with kube-apiserver and etcd that this test runs against")
+		t.Skip(apiserver.Missing)
 	}
 	s := &shell{t: t, cfg: api.Config}
 	c, err := s.client()

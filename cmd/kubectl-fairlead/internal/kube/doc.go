@@ -5,15 +5,16 @@
 //
 //	func Command(env *kube.Env) *cobra.Command
 //
-// and add it to the list in package root. Its RunE
+// and add it to the list in package root. If it shows something, its RunE is
+// env.Show(read), where read
 //
-//   - takes a Reader from env.Reader() and reads what it needs into a value: List and
-//     Get leave out what the caller may not read, and remember it;
-//   - hands that value to a pure function, which gives an output.Result;
-//   - writes that with env.Print;
-//   - ends with env.End(reader, wrong), which tells what could not be read, and gives
-//     the exit code: 0, 1 where something is wrong or would change, 2 where not
-//     everything could be read.
+//   - reads with the Reader that it is given what it needs into a value: List and Get
+//     leave out what the caller may not read, and remember it;
+//   - hands that value to a pure function, which gives an output.Result.
+//
+// Show prints that, tells what could not be read, and gives the exit code: 0, 1 where
+// something is wrong or would change, 2 where not everything could be read. Commands
+// that do more take env.Reader(), env.Print and env.End themselves.
 //
 // Names of objects are completed with env.Complete, for example
 //

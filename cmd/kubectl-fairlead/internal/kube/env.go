@@ -1,8 +1,11 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,6 +87,40 @@ func (e *Env) Filter() string {
 		return ""
 	}
 	return *e.Config.Namespace
+}
+
+// ReadFile reads a file that is named on the command line; "-" is stdin.
+func (e *Env) ReadFile(name string) ([]byte, error) {
+	if name == "-" {
+		text, err := io.ReadAll(e.Streams.In)
+		if err != nil {
+			return nil, fmt.Errorf("reading stdin: %w", err)
+		}
+		return text, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifests: %w", err)
+	}
+	return text, nil
+}
+
+// Show is a command that reads, shows what it made of that, and ends as End does.
+func (e *Env) Show(read func(context.Context, *Reader) (shown output.Result, wrong bool, err error)) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, _ []string) error {
+		r, err := e.Reader()
+		if err != nil {
+			return err
+		}
+		shown, wrong, err := read(c.Context(), r)
+		if err != nil {
+			return err
+		}
+		if err := e.Print(shown); err != nil {
+			return err
+		}
+		return e.End(r, wrong)
+	}
 }
 
 // Print writes the result of a command.

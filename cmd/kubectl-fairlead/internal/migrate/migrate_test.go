@@ -4,14 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,12 +25,12 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/golden"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/migrate/plan"
+	"github.com/fairlead/fairlead/migrate/takeover/tell"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func object(ns, name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: ns, Name: name} }
 
@@ -118,24 +114,6 @@ func (c *cluster) call(t *testing.T, format string, args ...string) error {
 	return command.ExecuteContext(t.Context())
 }
 
-func compare(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (write it with -update, and read it)", err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, diff)
-	}
-}
-
 func existing() *gatewayv1.Gateway {
 	gw := &gatewayv1.Gateway{ObjectMeta: object("shop", "web")}
 	gw.Spec.GatewayClassName = "fairlead"
@@ -170,7 +148,7 @@ func TestShows(t *testing.T) {
 			if !errors.Is(err, exit.ErrWrong) {
 				t.Errorf("ended with %v\n%s", err, c.errs)
 			}
-			compare(t, tt.name, c.out.String())
+			golden.Text(t, tt.name, c.out.String())
 			svc := &corev1.Service{}
 			if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "legacy"}, svc); err != nil || len(svc.Annotations) > 0 || len(c.wrote) > 0 {
 				t.Errorf("wrote %v, annotations %v, %v", c.wrote, svc.Annotations, err)
@@ -196,11 +174,11 @@ func TestApplies(t *testing.T) {
 // A takeover that is done is only told of.
 func TestDoneBefore(t *testing.T) {
 	gw := existing()
-	gw.Annotations = map[string]string{plan.AnnotationTakeover: "service/legacy"}
-	gw.Status.Conditions = []metav1.Condition{{Type: plan.ConditionTakeover, Status: metav1.ConditionTrue, Reason: plan.Done, Message: "done"}}
+	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/legacy"}
+	gw.Status.Conditions = []metav1.Condition{{Type: tell.Condition, Status: metav1.ConditionTrue, Reason: plan.Done, Message: "done"}}
 	c := newCluster(t, gw)
 	svc := &corev1.Service{ObjectMeta: object("shop", "legacy")}
-	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+plan.AnnotationHandover+`":"gateway/web"}}}`))
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationHandover+`":"gateway/web"}}}`))
 	if err := c.client.Patch(t.Context(), svc, patch); err != nil {
 		t.Fatal(err)
 	}

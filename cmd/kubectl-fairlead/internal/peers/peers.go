@@ -3,6 +3,7 @@ package peers
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -27,21 +28,12 @@ func Command(env *kube.Env) *cobra.Command {
 What a session is comes from the SpeakerStatuses. BGPPeers may hold passwords, and not everybody may read
 them; without that right only peers with a session are shown.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := env.Reader()
-			if err != nil {
-				return err
-			}
+		RunE: env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
 			var speakers v1alpha1.SpeakerStatusList
 			var peers v1alpha1.BGPPeerList
-			if err := r.Need(c.Context(), &speakers, &peers); err != nil {
-				return err
-			}
-			if err := env.Print(Of(speakers.Items, peers.Items, env.Now())); err != nil {
-				return err
-			}
-			return env.End(r, false)
-		},
+			err := r.Need(ctx, &speakers, &peers)
+			return Of(speakers.Items, peers.Items, env.Now()), false, err
+		}),
 	}
 }
 

@@ -3,6 +3,7 @@
 package pools
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -25,20 +26,11 @@ func Command(env *kube.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "pools", Aliases: []string{"pool"}, Short: "Which addresses there are, and how many are left",
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := env.Reader()
-			if err != nil {
-				return err
-			}
+		RunE: env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
 			var pools v1alpha1.IPAddressPoolList
-			if err := r.Need(c.Context(), &pools); err != nil {
-				return err
-			}
-			if err := env.Print(Of(pools.Items, env.Now())); err != nil {
-				return err
-			}
-			return env.End(r, false)
-		},
+			err := r.Need(ctx, &pools)
+			return Of(pools.Items, env.Now()), false, err
+		}),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/findings"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
 )
 
 // Command is `kubectl fairlead status`.
@@ -31,22 +32,15 @@ and all that they share.
 
 The exit code is 1 where something is wrong.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := env.Reader()
+		RunE: env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
+			s, err := read(ctx, r, env.Filter())
 			if err != nil {
-				return err
-			}
-			s, err := read(c.Context(), r, env.Filter())
-			if err != nil {
-				return err
+				return nil, false, err
 			}
 			s.Now = env.Now()
 			report := findings.Of(s)
-			if err := env.Print(report); err != nil {
-				return err
-			}
-			return env.End(r, len(report.Findings) > 0)
-		},
+			return report, len(report.Findings) > 0, nil
+		}),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
 	"github.com/fairlead/fairlead/version"
 )
 
@@ -29,18 +30,10 @@ func Command(env *kube.Env) *cobra.Command {
 			if only {
 				return env.Print(Versions{Plugin: version.Version})
 			}
-			r, err := env.Reader()
-			if err != nil {
-				return err
-			}
-			found, err := read(c.Context(), r)
-			if err != nil {
-				return err
-			}
-			if err := env.Print(found); err != nil {
-				return err
-			}
-			return env.End(r, false)
+			return env.Show(func(ctx context.Context, r *kube.Reader) (output.Result, bool, error) {
+				found, err := read(ctx, r)
+				return found, false, err
+			})(c, nil)
 		},
 	}
 	c.Flags().BoolVar(&only, "client", false, "Only the plugin's own version; the cluster is not asked")
