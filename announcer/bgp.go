@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	"k8s.io/apimachinery/pkg/labels"
 )
 
@@ -167,7 +169,7 @@ type RoutePeer struct {
 	Peer string
 	// LocalPref of 0: none is said. Always 0 for eBGP peers (RFC 4271, 5.1.5).
 	LocalPref   uint32
-	Communities Communities
+	Communities community.Set
 	// Draining: the node is about to stop serving and others are there to take
 	// over, so the peer is to prefer them (RFC 8326).
 	Draining bool

@@ -188,25 +188,3 @@ func TestCommunities(t *testing.T) {
 		}
 	}
 }
-
-// What a number is read as is written as that number again.
-func FuzzCommunity(f *testing.F) {
-	for _, s := range []string{"64512:100", "large:64512:1:2", "large:", "0:65536", "::", "large:1:2:-3"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var c, again Communities
-		if err := c.parse(s); err != nil {
-			return
-		}
-		for _, x := range c.Standard {
-			s = x.String()
-		}
-		for _, x := range c.Large {
-			s = largePrefix + x.String()
-		}
-		if err := again.parse(s); err != nil || !again.Equal(c) {
-			t.Errorf("%q is read as %+v, and again as %+v, %v", s, c, again, err)
-		}
-	})
-}

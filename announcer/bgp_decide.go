@@ -217,7 +217,7 @@ func (q *bgpQuestion) join(offers []offer) (RoutePeer, *refusal) {
 	out := RoutePeer{Peer: p.Name}
 	var asks *indexBGPAdvertisement // for a local preference
 	for _, o := range offers {
-		out.Communities = out.Communities.union(o.ad.communities)
+		out.Communities = out.Communities.Union(o.ad.communities)
 		if o.ad.LocalPref == 0 || !p.IBGP() {
 			continue
 		}

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/fairlead/fairlead/announcer/community"
 )
 
 // bgpIndex is the part of an Index that decides on BGP.
@@ -25,7 +27,7 @@ type indexBGPAdvertisement struct {
 	BGPAdvertisement
 	selects     []bool // by position in Index.nodes
 	peers       []int  // positions in bgpIndex.peers of the peers that it names
-	communities Communities
+	communities community.Set
 	// unknown are communities that nobody defines. Such an advertisement announces
 	// nothing: without a community a route may go where it must not.
 	unknown []string

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/labels"
@@ -92,10 +94,10 @@ func TestAdvertisementsAddUp(t *testing.T) {
 		}
 		for _, r := range together.Routes {
 			for _, p := range r.Peers {
-				var want Communities
+				var want community.Set
 				prefs := map[uint32]bool{}
 				for _, one := range alone[place{r.Prefix, p.Peer}] {
-					want = want.union(one.Communities)
+					want = want.Union(one.Communities)
 					if one.LocalPref != 0 {
 						prefs[one.LocalPref] = true
 					}

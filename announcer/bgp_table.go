@@ -136,7 +136,7 @@ func (r *BGPRoute) tell(p RoutePeer) {
 	}
 	q := &r.Peers[at]
 	q.LocalPref = max(q.LocalPref, p.LocalPref)
-	q.Communities = q.Communities.union(p.Communities)
+	q.Communities = q.Communities.Union(p.Communities)
 	q.Draining = q.Draining && p.Draining
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+
+	"github.com/fairlead/fairlead/announcer/community"
 )
 
 func route(prefix string, peers ...RoutePeer) BGPRoute {
@@ -13,7 +15,7 @@ func route(prefix string, peers ...RoutePeer) BGPRoute {
 // A prefix that stands for several addresses is there while one of them is.
 func TestTableJoinsAddresses(t *testing.T) {
 	one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	public, private := Communities{Standard: []Community{1}}, Communities{Standard: []Community{2}}
+	public, private := community.Set{Standard: []community.Standard{1}}, community.Set{Standard: []community.Standard{2}}
 	table := NewBGPTable()
 	for _, step := range []struct {
 		ip      netip.Addr

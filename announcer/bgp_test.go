@@ -58,7 +58,7 @@ func routesInWords(routes []BGPRoute) string {
 				with = append(with, c.String())
 			}
 			for _, c := range p.Communities.Large {
-				with = append(with, largePrefix+c.String())
+				with = append(with, c.String())
 			}
 			if p.Draining {
 				with = append(with, "draining")

@@ -31,7 +31,11 @@ func TestDependencies(t *testing.T) {
 		{"gateway/feed", append(clients, module+"controllers", module+"service", module+"announcer", module+"gateway/xds", module+"gateway/fleet"), false},
 		{"announcer", append(clients, module+"controllers", module+"service", module+"allocator"), false},
 		{"announcer/l2", append(clients, module+"controllers", module+"service", module+"allocator", module+"api/v1alpha1"), false},
-		{"announcer/bgp", []string{"k8s.io/", "sigs.k8s.io/", module, "github.com/osrg/gobgp/v3/pkg/server"}, true},
+		{"announcer/community", []string{"k8s.io/", "sigs.k8s.io/", module}, true},
+		{"announcer/bgp", []string{
+			"k8s.io/", "sigs.k8s.io/", module + "api/", module + "allocator", module + "controllers", module + "service", module + "gateway", module + "migrate",
+			module + "announcer/agent", module + "announcer/bfd", module + "announcer/l2", module + "announcer/members", "github.com/osrg/gobgp/v3/pkg/server",
+		}, true},
 		{"announcer/agent", []string{module + "controllers", module + "service", module + "allocator"}, false},
 		{"cmd/fairlead-speaker", []string{module + "controllers", module + "service", module + "allocator"}, false},
 		{"migrate/plan", append(clients, module+"controllers", module+"announcer", module+"gateway/xds", module+"gateway/feed", module+"migrate/drive"), false},

@@ -97,14 +97,9 @@ func (a *Agent) announceRoutes(prefixes []netip.Prefix) {
 }
 
 func attributesOf(to announcer.RoutePeer, drained bool) bgp.Attributes {
-	out := bgp.Attributes{LocalPref: to.LocalPref, GracefulShutdown: to.Draining || drained}
-	for _, c := range to.Communities.Standard {
-		out.Communities = append(out.Communities, bgp.Community(c))
+	return bgp.Attributes{
+		LocalPref: to.LocalPref, GracefulShutdown: to.Draining || drained, Communities: to.Communities.Standard, LargeCommunities: to.Communities.Large,
 	}
-	for _, c := range to.Communities.Large {
-		out.LargeCommunities = append(out.LargeCommunities, bgp.LargeCommunity(c))
-	}
-	return out
 }
 
 // setRouters gives the router the peers that our node is to have sessions with.

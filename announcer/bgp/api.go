@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	"github.com/go-logr/logr"
 )
 
@@ -133,8 +135,8 @@ type Attributes struct {
 	// LocalPref is sent to internal peers only; zero means 100, the value that others assume.
 	LocalPref uint32
 	// Communities (RFC 1997) and LargeCommunities (RFC 8092) are sent in this order.
-	Communities      []Community
-	LargeCommunities []LargeCommunity
+	Communities      []community.Standard
+	LargeCommunities []community.Large
 	// GracefulShutdown asks the peer to prefer any other way (RFC 8326): the route carries GRACEFUL_SHUTDOWN and, to an
 	// internal peer, local preference 0.
 	GracefulShutdown bool

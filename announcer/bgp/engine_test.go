@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	api "github.com/osrg/gobgp/v3/api"
 	wire "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -62,7 +64,7 @@ func TestAttributesByPeer(t *testing.T) {
 	}
 	list := []route{
 		{Prefix: netip.MustParsePrefix("10.0.0.1/24"), Peers: map[string]Attributes{
-			"external": {LocalPref: 7, Communities: []Community{1}}, "internal": {LocalPref: 300, Communities: []Community{2}}, "unknown": {},
+			"external": {LocalPref: 7, Communities: []community.Standard{1}}, "internal": {LocalPref: 300, Communities: []community.Standard{2}}, "unknown": {},
 		}},
 		{Prefix: netip.MustParsePrefix("10.0.1.0/24"), Peers: map[string]Attributes{"internal": {}}},
 	}
@@ -93,7 +95,7 @@ func TestAttributesByPeer(t *testing.T) {
 		s.sync(peers, list)
 	}
 	drained(true)
-	shutdown := uint32(GracefulShutdown)
+	shutdown := uint32(community.GracefulShutdown)
 	eventually(t, "GRACEFUL_SHUTDOWN at the external peer", func() bool {
 		c, _ := attributesOf(external, "10.0.0.0/24")["communities"].([]uint32)
 		return slices.Equal(c, []uint32{shutdown, 1})
@@ -507,7 +509,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	l.establish(90)
 	s.awaitUp("crude", "fine")
 	for i := range 40 {
-		a := Attributes{Communities: []Community{Community(i)}}
+		a := Attributes{Communities: []community.Standard{community.Standard(i)}}
 		s.sync(peers, routes(prefixes(20_000), a, "crude", "fine"))
 		if err := s.Set(netip.MustParsePrefix("10.200.0.0/16"), map[string]Attributes{"fine": a}); err != nil {
 			t.Fatal(err)

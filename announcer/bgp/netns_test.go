@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	"github.com/vishvananda/netlink"
 
 	"github.com/fairlead/fairlead/test/routers"
@@ -139,7 +141,7 @@ func (s *site) frrRoutes(family string) map[string][]map[string]any {
 }
 
 func bothFamilies(names ...string) []route {
-	list := routes(prefixes(3), Attributes{Communities: []Community{64512<<16 | 7}, LargeCommunities: []LargeCommunity{{64512, 1, 2}}}, names...)
+	list := routes(prefixes(3), Attributes{Communities: []community.Standard{64512<<16 | 7}, LargeCommunities: []community.Large{{Global: 64512, Local1: 1, Local2: 2}}}, names...)
 	return append(list, routes([]netip.Prefix{netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("2001:db8:1::/64")}, Attributes{}, names...)...)
 }
 

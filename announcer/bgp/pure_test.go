@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	wire "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 	"pgregory.net/rapid"
 )
@@ -28,10 +30,10 @@ func drawPrefix(t *rapid.T) netip.Prefix {
 func drawAttributes(t *rapid.T) Attributes {
 	a := Attributes{LocalPref: rapid.SampledFrom([]uint32{0, 1, 200}).Draw(t, "pref"), GracefulShutdown: rapid.Bool().Draw(t, "shutdown")}
 	for range rapid.IntRange(0, 2).Draw(t, "communities") {
-		a.Communities = append(a.Communities, Community(rapid.Uint32().Draw(t, "community")))
+		a.Communities = append(a.Communities, community.Standard(rapid.Uint32().Draw(t, "community")))
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "large") {
-		a.LargeCommunities = append(a.LargeCommunities, LargeCommunity{1, rapid.Uint32().Draw(t, "local"), 3})
+		a.LargeCommunities = append(a.LargeCommunities, community.Large{Global: 1, Local1: rapid.Uint32().Draw(t, "local"), Local2: 3})
 	}
 	return a
 }
@@ -205,7 +207,7 @@ func TestUpdatesSayWhatIsMeant(t *testing.T) {
 		if pref != tt.internal {
 			t.Fatalf("local preference to an internal peer %t: %t", tt.internal, pref)
 		}
-		if has := strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "65535:0") || strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "planned-shut"); has != a.GracefulShutdown && !slices.Contains(a.Communities, GracefulShutdown) {
+		if has := strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "65535:0") || strings.Contains(d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES], "planned-shut"); has != a.GracefulShutdown && !slices.Contains(a.Communities, community.GracefulShutdown) {
 			t.Fatalf("communities %q", d.attrs[wire.BGP_ATTR_TYPE_COMMUNITIES])
 		}
 		if path := d.attrs[wire.BGP_ATTR_TYPE_AS_PATH]; strings.Contains(path, fmt.Sprint(tt.asn)) == tt.internal {
@@ -219,7 +221,7 @@ func TestFullMessages(t *testing.T) {
 	for name, hop := range map[string]netip.Addr{"IPv4": netip.MustParseAddr("192.0.2.1"), "IPv6 next hop": netip.MustParseAddr("2001:db8::1")} {
 		t.Run(name, func(t *testing.T) {
 			all := prefixes(5000)
-			a := Attributes{Communities: make([]Community, 255), LargeCommunities: make([]LargeCommunity, 150)}
+			a := Attributes{Communities: make([]community.Standard, 255), LargeCommunities: make([]community.Large, 150)}
 			tt := terms{asn: 1, hop4: hop}
 			b := batch{withdraw: all, announce: []group{{attrs: newPool().intern(a), prefixes: all}}}
 			messages, err := updates(tt, b)
@@ -361,7 +363,7 @@ func TestRoutesThatCannotBeUsed(t *testing.T) {
 	p := Peer{Name: "a", MyASN: 1, PeerASN: 2, Address: netip.MustParseAddr("192.0.2.1")}
 	err := e.SetPeers([]Peer{p})
 	for prefix, a := range map[netip.Prefix]Attributes{
-		netip.MustParsePrefix("10.0.0.0/16"): {}, {}: {}, netip.MustParsePrefix("10.1.0.0/16"): {Communities: make([]Community, 1000)},
+		netip.MustParsePrefix("10.0.0.0/16"): {}, {}: {}, netip.MustParsePrefix("10.1.0.0/16"): {Communities: make([]community.Standard, 1000)},
 	} {
 		err = errors.Join(err, e.Set(prefix, map[string]Attributes{"a": a}))
 	}

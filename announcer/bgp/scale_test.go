@@ -7,12 +7,14 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/announcer/community"
 )
 
 // Two well-known communities (RFC 1997).
 const (
-	noExport    Community = 0xFFFFFF01
-	noAdvertise Community = 0xFFFFFF02
+	noExport    community.Standard = 0xFFFFFF01
+	noAdvertise community.Standard = 0xFFFFFF02
 )
 
 // sinks are peers that take routes, and the values to reach them.
@@ -32,7 +34,7 @@ func TestOneChangedAddress(t *testing.T) {
 	const count, peerCount = 5000, 10
 	all, peers, names := sinks(t, peerCount)
 	s := newSpeaker(t, Config{})
-	list := routes(prefixes(count), Attributes{Communities: []Community{noExport}}, names...)
+	list := routes(prefixes(count), Attributes{Communities: []community.Standard{noExport}}, names...)
 	for i := range peers {
 		peers[i].Hold = true // all routes are there before the first session
 	}
@@ -68,10 +70,10 @@ func TestOneChangedAddress(t *testing.T) {
 	s.sync(peers, list)
 	some := map[string]Attributes{}
 	for _, name := range names[:4] {
-		some[name] = Attributes{Communities: []Community{noExport}}
+		some[name] = Attributes{Communities: []community.Standard{noExport}}
 	}
 	for _, name := range names[4:7] {
-		some[name] = Attributes{Communities: []Community{noAdvertise}}
+		some[name] = Attributes{Communities: []community.Standard{noAdvertise}}
 	}
 	list[77].Peers = some
 	s.sync(peers, list)
@@ -123,7 +125,7 @@ func BenchmarkOneRoute(b *testing.B) {
 	}
 	other := map[string]Attributes{}
 	for _, n := range names {
-		other[n] = Attributes{Communities: []Community{noExport}}
+		other[n] = Attributes{Communities: []community.Standard{noExport}}
 	}
 	usual := list[0].Peers
 	b.ResetTimer()
@@ -145,7 +147,7 @@ func unreached(n int) ([]Peer, []route) {
 		names = append(names, fmt.Sprintf("tor%d", i))
 		peers = append(peers, Peer{Name: names[i], MyASN: 1, PeerASN: 2, Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 2)}), ConnectTime: time.Hour})
 	}
-	return peers, routes(prefixes(5000), Attributes{Communities: []Community{noExport}}, names...)
+	return peers, routes(prefixes(5000), Attributes{Communities: []community.Standard{noExport}}, names...)
 }
 
 // BenchmarkMemory is what an Engine holds for 5000 routes, all of them sent.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	api "github.com/osrg/gobgp/v3/api"
 )
 
@@ -13,7 +15,7 @@ func TestRoutesReachARouter(t *testing.T) {
 	r.knows("127.0.1.1", 64512, nil)
 	s := newSpeaker(t, Config{})
 	peers := []Peer{to(r, "tor", "127.0.1.1", func(p *Peer) { p.Families = IPv4 | IPv6 })}
-	list := routes(prefixes(3), Attributes{Communities: []Community{64512<<16 | 7, noExport}, LargeCommunities: []LargeCommunity{{64512, 1, 2}}}, "tor")
+	list := routes(prefixes(3), Attributes{Communities: []community.Standard{64512<<16 | 7, noExport}, LargeCommunities: []community.Large{{Global: 64512, Local1: 1, Local2: 2}}}, "tor")
 	list = append(list, route{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Peers: map[string]Attributes{"tor": {}}})
 	s.sync(peers, list)
 	s.awaitUp("tor")

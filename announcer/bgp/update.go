@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/fairlead/fairlead/announcer/community"
+
 	wire "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
 
@@ -155,13 +157,13 @@ func pathAttributes(t terms, f Families, a Attributes) (before, after []byte, er
 	return before, after, err
 }
 
-func withGracefulShutdown(list []Community) []Community {
+func withGracefulShutdown(list []community.Standard) []community.Standard {
 	for _, c := range list {
-		if c == GracefulShutdown {
+		if c == community.GracefulShutdown {
 			return list
 		}
 	}
-	return append([]Community{GracefulShutdown}, list...)
+	return append([]community.Standard{community.GracefulShutdown}, list...)
 }
 
 func asPath(t terms) wire.PathAttributeInterface {

@@ -58,6 +58,9 @@ func TestBGP(t *testing.T) {
 		}
 		return nil
 	})
+	p := w.plugin()
+	p.says(0, []string{w.namespace, "node1", "node2", "node3", "Established", "Up"}, "peers", "-o", "wide")
+	p.says(0, []string{"Nothing is wrong.", "BGP 3 nodes", " to 1 peer since "}, "explain", "service", "web", "--namespace="+w.namespace)
 	w.nodeIsCut(f, addresses)
 	if err := w.Client.Delete(w.ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "web"}}); err != nil {
 		t.Fatal(err)
