@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,14 +32,23 @@ type plugin struct {
 
 func (w *world) plugin() *plugin {
 	w.Helper()
-	p := &plugin{world: w, folder: w.TempDir()}
-	build := exec.CommandContext(w.ctx, "go", "build", "-o", filepath.Join(p.folder, "kubectl-fairlead"), "./cmd/kubectl-fairlead")
+	if err := buildPlugin(); err != nil {
+		w.Fatal(err)
+	}
+	return &plugin{world: w, folder: pluginFolder}
+}
+
+// pluginFolder is where the plugin is, once it is built; run makes and removes it.
+var pluginFolder string
+
+var buildPlugin = sync.OnceValue(func() error {
+	build := exec.Command("go", "build", "-o", filepath.Join(pluginFolder, "kubectl-fairlead"), "./cmd/kubectl-fairlead")
 	build.Dir = lab.Root()
 	if out, err := build.CombinedOutput(); err != nil {
-		w.Fatalf("building the plugin: %v\n%s", err, out)
+		return fmt.Errorf("building the plugin: %w\n%s", err, out)
 	}
-	return p
-}
+	return nil
+})
 
 // ran is what a command wrote, and its exit code.
 type ran struct {

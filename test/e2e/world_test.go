@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -42,7 +43,7 @@ func newWorld(t *testing.T, addresses ...string) *world {
 		name = name[:50]
 	}
 	w := &world{T: t, Lab: shared, ctx: ctx, namespace: name, pool: name}
-	w.apply(lab.MakeNamespace(w.namespace))
+	w.newNamespace()
 	if len(addresses) > 0 {
 		w.apply(w.ownPool(w.pool, addresses...), w.advertisement())
 	}
@@ -69,15 +70,15 @@ func (w *world) advertisement(edits ...func(*v1alpha1.L2Advertisement)) *v1alpha
 	return a
 }
 
-// clean removes what the world made and waits until the ledger is clear of it.
+// clean removes what the world made and waits until nothing of it runs and the ledger is clear of it.
 func (w *world) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	if w.Failed() {
 		w.Dump(ctx, testWriter{w.T})
 	}
-	if err := w.Client.Delete(ctx, lab.MakeNamespace(w.namespace)); client.IgnoreNotFound(err) != nil {
-		w.Errorf("removing the namespace: %v", err)
+	if err := w.Empty(ctx, w.namespace); err != nil {
+		w.Errorf("cleaning up: %v", err)
 	}
 	label := client.MatchingLabels{"world": w.namespace}
 	for _, o := range []client.Object{
@@ -87,29 +88,46 @@ func (w *world) clean() {
 			w.Errorf("removing %T: %v", o, err)
 		}
 	}
-	err := lab.Await(ctx, 3*time.Minute, "the namespace to be gone and its addresses to be free", func(ctx context.Context) error {
-		switch err := w.Client.Get(ctx, client.ObjectKey{Name: w.namespace}, &corev1.Namespace{}); {
-		case err == nil:
-			return fmt.Errorf("namespace %s is still there", w.namespace)
-		case !apierrors.IsNotFound(err):
-			return err
-		}
-		var all v1alpha1.AddressList
-		if err := w.Client.List(ctx, &all); err != nil {
-			return err
-		}
-		for _, a := range all.Items {
-			for _, h := range a.Spec.Holders {
-				if h.Namespace == w.namespace {
-					return fmt.Errorf("Address %s is held by %s", a.Name, a.Spec.Summary)
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := lab.Await(ctx, 3*time.Minute, "the addresses of namespace "+w.namespace+" to be free", w.freed); err != nil {
 		w.Errorf("cleaning up: %v", err)
 	}
+	if err := w.Client.Delete(ctx, lab.MakeNamespace(w.namespace)); client.IgnoreNotFound(err) != nil {
+		w.Errorf("removing the namespace: %v", err)
+	}
+}
+
+// freed is an error as long as something of the world's namespace holds an address.
+func (w *world) freed(ctx context.Context) error {
+	var all v1alpha1.AddressList
+	if err := w.Client.List(ctx, &all); err != nil {
+		return err
+	}
+	for _, a := range all.Items {
+		for _, h := range a.Spec.Holders {
+			if h.Namespace == w.namespace {
+				return fmt.Errorf("Address %s is held by %s", a.Name, a.Spec.Summary)
+			}
+		}
+	}
+	return nil
+}
+
+// newNamespace makes the world's namespace. One of an earlier run of the same test may still be on its way out.
+func (w *world) newNamespace() {
+	w.Helper()
+	w.await("namespace "+w.namespace+" of an earlier run to be gone", func(ctx context.Context) error {
+		var before corev1.Namespace
+		switch err := w.Client.Get(ctx, client.ObjectKey{Name: w.namespace}, &before); {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		case before.DeletionTimestamp == nil:
+			return nil
+		}
+		return errors.New("it is being removed")
+	})
+	w.apply(lab.MakeNamespace(w.namespace))
 }
 
 type testWriter struct{ *testing.T }
