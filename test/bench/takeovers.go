@@ -41,7 +41,8 @@ const (
 type sideways struct {
 	what      string
 	stage     func(context.Context, *bench) (clear func() error, err error)
-	onlookers func(*bench, []netip.Addr) (*onlooker, error)
+	onlookers func(*lab.Lab, string, []netip.Addr) (*lab.Onlooker, error)
+	looker    string // the host that onlookers look at
 	// sources are where new connections come from, by family.
 	sources [2]netip.Prefix
 	device  string
@@ -49,8 +50,8 @@ type sideways struct {
 }
 
 var sidewaysAll = []sideways{
-	{"layer 2", stageNear, (*bench).watchNeighbours, [2]netip.Prefix{nearSegment, nearSegmentIPv6}, "eth0", "hardware addresses of it that the client's neighbour table changed"},
-	{"BGP", stageFar, (*bench).watchRoutes, [2]netip.Prefix{farSegment, farSegmentIPv6}, lab.FarDevice, "routes to it that the router's kernel changed"},
+	{"layer 2", stageNear, (*lab.Lab).WatchNeighbours, testbed.Client, [2]netip.Prefix{nearSegment, nearSegmentIPv6}, "eth0", "hardware addresses of it that the client's neighbour table changed"},
+	{"BGP", stageFar, (*lab.Lab).WatchRoutes, testbed.Router, [2]netip.Prefix{farSegment, farSegmentIPv6}, lab.FarDevice, "routes to it that the router's kernel changed"},
 }
 
 // takenBackends are on all nodes, so that each can serve the Service all the time.
@@ -195,23 +196,27 @@ func (p *pair) once(ctx context.Context, s sideways, forth bool, seen *takeovers
 	if err := sleep(ctx, afterwards); err != nil { // all who stay have come
 		return err
 	}
-	look, err := s.onlookers(p.bench, p.addresses)
+	look, err := s.onlookers(p.lab, s.looker, p.addresses)
 	if err != nil {
 		return err
 	}
 	took, err := p.takeOver(ctx, forth)
 	if err := errors.Join(err, sleep(ctx, afterwards)); err != nil {
-		_, _ = look.stop()
+		_, _ = look.Stop()
 		return err
 	}
-	return seen.count(look, floods, guests, took)
+	changes, err := look.Stop()
+	if err != nil {
+		return err
+	}
+	return seen.count(changes, floods, guests, took)
 }
 
 // count adds what all saw of one, who are done then.
-func (t *takeovers) count(look *onlooker, floods []*flood, guests []*lab.Guests, took time.Duration) error {
-	changes, err := look.stop()
+func (t *takeovers) count(changes int, floods []*flood, guests []*lab.Guests, took time.Duration) error {
 	t.changes, t.took = t.changes+changes, append(t.took, took)
-	errs, rate := []error{err}, 0.0
+	var errs []error
+	rate := 0.0
 	for _, f := range floods {
 		f.stop()
 		t.fresh.add(&f.load)

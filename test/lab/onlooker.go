@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"errors"
@@ -8,12 +8,10 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
-
-	"github.com/fairlead/fairlead/test/testbed"
 )
 
-// onlooker counts how often what a host outside knows of addresses changes.
-type onlooker struct {
+// Onlooker counts how often what a host knows of addresses changes.
+type Onlooker struct {
 	end     func()
 	counted chan looked
 }
@@ -23,16 +21,16 @@ type looked struct {
 	err     error
 }
 
-// stop ends the looking, and says how many changes there were.
-func (o *onlooker) stop() (int, error) {
+// Stop ends the looking, and says how many changes there were.
+func (o *Onlooker) Stop() (int, error) {
 	o.end()
 	got := <-o.counted
 	return got.changes, got.err
 }
 
 // count counts what comes of a subscription that done ends, where it is a change.
-func count[T any](done chan struct{}, updates <-chan T, changed func(T) bool) *onlooker {
-	o := &onlooker{end: func() { close(done) }, counted: make(chan looked, 1)}
+func count[T any](done chan struct{}, updates <-chan T, changed func(T) bool) *Onlooker {
+	o := &Onlooker{end: func() { close(done) }, counted: make(chan looked, 1)}
 	go func() {
 		var got looked
 		defer func() { o.counted <- got }()
@@ -69,22 +67,22 @@ func (n neighbours) learn(ip net.IP, mac net.HardwareAddr) bool {
 	return was != ""
 }
 
-// watchNeighbours counts the changes of hardware addresses in the client host's table.
-func (b *bench) watchNeighbours(addresses []netip.Addr) (*onlooker, error) {
+// WatchNeighbours counts the changes of hardware addresses in a host's table.
+func (l *Lab) WatchNeighbours(host string, addresses []netip.Addr) (*Onlooker, error) {
 	known := neighbours{}
 	for _, a := range addresses {
 		known[a] = ""
 	}
 	done, updates := make(chan struct{}), make(chan netlink.NeighUpdate, 10000)
 	var table []netlink.Neigh
-	err := b.cluster.InNamespace(testbed.Client, func() (err error) {
+	err := l.Cluster.InNamespace(host, func() (err error) {
 		if err = netlink.NeighSubscribe(updates, done); err == nil {
 			table, err = netlink.NeighList(0, netlink.FAMILY_ALL)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("following the neighbours of the client host: %w", err)
+		return nil, fmt.Errorf("following the neighbours of %s: %w", host, err)
 	}
 	for i := range table {
 		known.learn(table[i].IP, table[i].HardwareAddr)
@@ -92,16 +90,16 @@ func (b *bench) watchNeighbours(addresses []netip.Addr) (*onlooker, error) {
 	return count(done, updates, func(u netlink.NeighUpdate) bool { return known.learn(u.IP, u.HardwareAddr) }), nil
 }
 
-// watchRoutes counts the changes of routes to addresses in the router's kernel.
-func (b *bench) watchRoutes(addresses []netip.Addr) (*onlooker, error) {
+// WatchRoutes counts the changes of routes to addresses in a host's kernel.
+func (l *Lab) WatchRoutes(host string, addresses []netip.Addr) (*Onlooker, error) {
 	var routes []string
 	for _, a := range addresses {
 		routes = append(routes, netip.PrefixFrom(a, a.BitLen()).String())
 	}
 	done, updates := make(chan struct{}), make(chan netlink.RouteUpdate, 10000)
-	err := b.cluster.InNamespace(testbed.Router, func() error { return netlink.RouteSubscribe(updates, done) })
+	err := l.Cluster.InNamespace(host, func() error { return netlink.RouteSubscribe(updates, done) })
 	if err != nil {
-		return nil, fmt.Errorf("following the routes of the router: %w", err)
+		return nil, fmt.Errorf("following the routes of %s: %w", host, err)
 	}
 	return count(done, updates, func(u netlink.RouteUpdate) bool { return u.Dst != nil && slices.Contains(routes, u.Dst.String()) }), nil
 }
