@@ -97,13 +97,13 @@ func (s *shell) inTakeover(k allocator.Key, annotations map[string]string) bool 
 	return takeover.Asked(annotations) || s.ledger.TakenBy(k) != nil || s.ledger.TakenFrom(k) != nil
 }
 
-// viewOf is a takeover as the ledger and both objects tell it.
-func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeover.View, error) {
-	v := &takeover.View{Giver: giver, Taker: taker}
-	if t := s.ledger.TakenBy(taker); t != nil && t.From == giver {
+// viewOf is a takeover as the ledger and all objects tell it.
+func (s *shell) viewOf(ctx context.Context, givers []allocator.Key, taker allocator.Key) (*takeover.View, error) {
+	v := &takeover.View{Taker: taker}
+	if t := s.ledger.TakenBy(taker); t != nil && slices.Equal(t.Keys(), givers) {
 		v.Phase, v.Addresses = takeover.Phase(t.Phase), t.Addresses
 	}
-	from, err := s.partyOf(ctx, giver)
+	from, err := s.giversOf(ctx, v, givers)
 	if err != nil {
 		return nil, err
 	}
@@ -111,18 +111,41 @@ func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeov
 	if err != nil {
 		return nil, err
 	}
-	if v.GiverUID = string(from.uid); v.Phase == takeover.Done {
+	for i := range from {
+		v.Givers = append(v.Givers, allocator.Giver{Key: from[i].Key, UID: string(from[i].uid)})
+	}
+	if v.Phase == takeover.Done {
 		return v, nil
 	}
 	if len(v.Addresses) == 0 {
-		v.Addresses = s.ledger.Held(giver)
+		v.Addresses = s.ledger.Held(givers[0])
 	}
-	v.Left, v.Drop = takeover.Lacking(s.ledger.PortsOf(giver), s.ledger.PortsOf(taker)), from.Drop
-	if v.Refused, err = s.refusedTakeover(ctx, v, &from, &to); err == nil && v.Refused == "" {
-		v.Waiting = waitingTakeover(v, &from, &to)
+	for i := range from {
+		if lacks := takeover.Lacking(s.ledger.PortsOf(from[i].Key), s.ledger.PortsOf(taker)); len(lacks) > 0 {
+			v.Left = append(v.Left, takeover.Left{Giver: from[i].Key, Ports: lacks, Drop: from[i].Drop})
+		}
+	}
+	if v.Refused, err = s.refusedTakeover(ctx, v, from, &to); err == nil && v.Refused == "" {
+		v.Waiting = s.waitingTakeover(v, givers, from, &to)
 	}
 	v.Wanted = v.Refused == "" && v.Waiting == ""
 	return v, err
+}
+
+// giversOf are the objects of those who give; of a takeover that is under way, those who
+// have not gone meanwhile, as their ports have gone with them.
+func (s *shell) giversOf(ctx context.Context, v *takeover.View, givers []allocator.Key) (out []party, err error) {
+	for _, k := range givers {
+		if v.Phase.UnderWay() && noneOf(v.Addresses, s.ledger.Held(k)) {
+			continue
+		}
+		p, err := s.partyOf(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // viewFor is the takeover that a holder is a side of, one that is under way before one
@@ -131,50 +154,84 @@ func (s *shell) viewFor(ctx context.Context, p *party) (*takeover.View, error) {
 	by, from := s.ledger.TakenBy(p.Key), s.ledger.TakenFrom(p.Key)
 	switch {
 	case by != nil && !by.Done():
-		return s.viewOf(ctx, by.From, p.Key)
+		return s.viewOf(ctx, by.Keys(), p.Key)
 	case from != nil && !from.Done():
-		return s.viewOf(ctx, p.Key, from.Taker)
+		return s.viewOf(ctx, from.Keys(), from.Taker)
 	case p.Problem != "":
 		return &takeover.View{Refused: p.Problem}, nil
-	case p.Takes != nil:
-		return s.viewOf(ctx, *p.Takes, p.Key)
+	case len(p.Takes) > 0:
+		return s.viewOf(ctx, p.Takes, p.Key)
 	case p.Gives != nil:
-		return s.viewOf(ctx, p.Key, *p.Gives)
+		return s.viewByGiver(ctx, p)
 	case by != nil:
-		return s.viewOf(ctx, by.From, p.Key)
+		return s.viewOf(ctx, by.Keys(), p.Key)
 	case s.handedOver(p, from):
-		return s.viewOf(ctx, p.Key, from.Taker)
+		return s.viewOf(ctx, from.Keys(), from.Taker)
 	}
 	return nil, nil
 }
 
+// viewByGiver is the takeover that a holder agrees to: with the others whom the taker
+// names.
+func (s *shell) viewByGiver(ctx context.Context, p *party) (*takeover.View, error) {
+	taker, err := s.partyOf(ctx, *p.Gives)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(taker.Takes, p.Key) {
+		return s.viewOf(ctx, taker.Takes, taker.Key)
+	}
+	return s.viewOf(ctx, []allocator.Key{p.Key}, *p.Gives)
+}
+
 // refusedTakeover says why a takeover cannot be, whoever asks for it; empty: it can.
-func (s *shell) refusedTakeover(ctx context.Context, v *takeover.View, from, to *party) (string, error) {
-	switch {
-	case to.Problem != "":
+func (s *shell) refusedTakeover(ctx context.Context, v *takeover.View, from []party, to *party) (string, error) {
+	if to.Problem != "" {
 		return to.Problem, nil
-	case from.Problem != "":
-		return from.Problem, nil
-	case v.Taker.Kind == service.KindService && v.Phase == takeover.None && len(s.ledger.Held(v.Taker)) > 0:
+	}
+	for i := range from {
+		if why, err := s.refusedGiver(ctx, v, &from[i], to); why != "" || err != nil {
+			return why, err
+		}
+	}
+	switch held := s.ledger.Held(v.Taker); {
+	case v.Taker.Kind == service.KindService && v.Phase == takeover.None && len(held) > 0:
 		return fmt.Sprintf("%s has an address of its own. A Service can take over only while it has none: make it anew, with the annotation from the start.", v.Taker), nil
-	case to.lacksFamily(v.Addresses):
-		return fmt.Sprintf("%s is not of all the families of %s. Change its spec.ipFamilies and spec.ipFamilyPolicy.", v.Taker, v.Giver), nil
-	case from.found && !from.ours:
-		return fmt.Sprintf("%s has its address from another controller. Give it to Fairlead first (class %s).", v.Giver, v1alpha1.LoadBalancerClass), nil
+	case v.Phase == takeover.None && !noneOf(v.Addresses, held):
+		// While it takes over it would not serve, and it would lose the address if it went back.
+		return fmt.Sprintf("%s shares an address with %s. To take over more of those who share it, give back what it has, and take over from all of them at once.",
+			v.Taker, takeover.Names(v.Keys())), nil
 	case to.found && !to.ours:
 		return fmt.Sprintf("%s is of a class of another controller, which would not serve the address.", v.Taker), nil
 	}
 	for _, a := range to.wishes {
 		if len(v.Addresses) > 0 && !slices.Contains(v.Addresses, a) {
-			return fmt.Sprintf("%s asks for %s, which %s does not have. Take it out of spec.addresses, or end the takeover.", v.Taker, a, v.Giver), nil
+			return fmt.Sprintf("%s asks for %s, which %s does not have. Take it out of spec.addresses, or end the takeover.", v.Taker, a, takeover.Names(v.Keys())), nil
 		}
 	}
-	granted, err := s.granted(ctx, v.Taker, v.Giver)
+	return "", nil
+}
+
+// refusedGiver says why one of the givers cannot give to the taker; empty: it can.
+func (s *shell) refusedGiver(ctx context.Context, v *takeover.View, from, to *party) (string, error) {
+	held := s.ledger.Held(from.Key)
+	switch {
+	case from.Problem != "":
+		return from.Problem, nil
+	case to.lacksFamily(v.Addresses):
+		return fmt.Sprintf("%s is not of all the families of %s. Change its spec.ipFamilies and spec.ipFamilyPolicy.", v.Taker, from.Key), nil
+	case from.found && !from.ours:
+		return fmt.Sprintf("%s has its address from another controller. Give it to Fairlead first (class %s).", from.Key, v1alpha1.LoadBalancerClass), nil
+	case v.Phase == takeover.None && len(held) > 0 && len(v.Addresses) > 0 && !(allOf(held, v.Addresses) && allOf(v.Addresses, held)):
+		return fmt.Sprintf("%s and %s do not have the same addresses. Only those who share all of theirs can hand over together: name one, or let them share (annotation %s).",
+			v.Givers[0].Key, from.Key, v1alpha1.AnnotationSharingKey), nil
+	}
+	granted, err := s.granted(ctx, v.Taker, from.Key)
 	if err != nil || granted {
 		return "", err
 	}
 	return fmt.Sprintf("%s may not take over from namespace %s. Create a ReferenceGrant there, from kind %s of namespace %s to kind %s.",
-		v.Taker, v.Giver.Namespace, v.Taker.Kind, v.Taker.Namespace, v.Giver.Kind), nil
+		v.Taker, from.Key.Namespace, v.Taker.Kind, v.Taker.Namespace, from.Key.Kind), nil
 }
 
 // lacksFamily tells whether a Service cannot have one of some addresses.
@@ -192,20 +249,28 @@ func (s *shell) granted(ctx context.Context, from, to allocator.Key) (bool, erro
 	return ok, l.err
 }
 
-// waitingTakeover says what a takeover lacks; empty: nothing.
-func waitingTakeover(v *takeover.View, from, to *party) string {
-	asks := func(k *allocator.Key, other allocator.Key) bool { return k != nil && *k == other }
+// waitingTakeover says what a takeover from givers lacks; empty: nothing.
+func (s *shell) waitingTakeover(v *takeover.View, givers []allocator.Key, from []party, to *party) string {
+	for i := range from {
+		if !from[i].found {
+			return fmt.Sprintf("%s does not exist.", from[i].Key)
+		}
+	}
 	switch {
-	case !from.found:
-		return fmt.Sprintf("%s does not exist.", v.Giver)
 	case !to.found:
 		return fmt.Sprintf("%s does not exist, or Gateways are not served.", v.Taker)
-	case !asks(to.Takes, v.Giver):
-		return fmt.Sprintf("%s does not ask for it. Set the annotation %s=%s on it.", v.Taker, v1alpha1.AnnotationTakeover, takeover.Word(v.Giver, v.Taker.Namespace))
-	case !asks(from.Gives, v.Taker):
-		return fmt.Sprintf("%s does not agree. Set the annotation %s=%s on it.", v.Giver, v1alpha1.AnnotationHandover, takeover.Word(v.Taker, v.Giver.Namespace))
-	case len(v.Addresses) == 0:
-		return fmt.Sprintf("%s has no address yet.", v.Giver)
+	case !slices.Equal(to.Takes, givers):
+		return fmt.Sprintf("%s does not ask for it. Set the annotation %s=%s on it.", v.Taker, v1alpha1.AnnotationTakeover, takeover.Words(givers, v.Taker.Namespace))
+	}
+	for i := range from {
+		if gives := from[i].Gives; gives == nil || *gives != v.Taker {
+			return fmt.Sprintf("%s does not agree. Set the annotation %s=%s on it.", from[i].Key, v1alpha1.AnnotationHandover, takeover.Word(v.Taker, from[i].Key.Namespace))
+		}
+	}
+	for i := range from {
+		if len(s.ledger.Held(from[i].Key)) == 0 {
+			return fmt.Sprintf("%s has no address yet.", from[i].Key)
+		}
 	}
 	return ""
 }
@@ -217,9 +282,9 @@ func (s *shell) handedOver(p *party, t *allocator.Taking) bool {
 	switch {
 	case t == nil || !t.Done() || len(s.ledger.Held(p.Key)) > 0:
 		return false
-	case p.Takes != nil:
-		return *p.Takes == t.Taker
-	case p.Gives != nil && *p.Gives != t.Taker, p.Gives == nil && t.FromUID != string(p.uid):
+	case len(p.Takes) > 0:
+		return slices.Contains(p.Takes, t.Taker)
+	case p.Gives != nil && *p.Gives != t.Taker, p.Gives == nil && !slices.Contains(t.Givers(), allocator.Giver{Key: p.Key, UID: string(p.uid)}):
 		return false
 	}
 	return !slices.ContainsFunc(p.wishes, func(a netip.Addr) bool { return !slices.Contains(t.Addresses, a) })
@@ -295,11 +360,11 @@ func (s *shell) reachable(ctx context.Context, addresses []netip.Addr) (ok, move
 
 // pinned is a claim for the addresses that a holder takes or has taken over, and for
 // others of its families beside them, or none.
-func pinned(c *allocator.Claim, addresses []netip.Addr, from allocator.Key, beside bool) *allocator.Claim {
+func pinned(c *allocator.Claim, addresses []netip.Addr, from []allocator.Key, beside bool) *allocator.Claim {
 	out := *c
 	out.Addresses, out.Pools, out.Families, out.Policy = nil, nil, nil, allocator.Prefer
 	for _, a := range addresses {
-		out.Addresses = append(out.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: "the takeover from " + from.String()})
+		out.Addresses = append(out.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: "the takeover from " + takeover.Names(from)})
 		out.Families = appendNew(out.Families, allocator.FamilyOf(a))
 	}
 	if beside {
