@@ -212,6 +212,15 @@ func partners(e *entry, k Key) []Key {
 	return out
 }
 
+// former are those from whom k has taken an address over: they ask for one again when k
+// has it no more.
+func former(e *entry, k Key) []Key {
+	if h := e.holding(k); h != nil && h.Takeover != nil && h.Takeover.Phase == TakeoverDone {
+		return h.Takeover.Keys()
+	}
+	return nil
+}
+
 // alongTakeover does something for each address that k is taking over.
 func (b *Books) alongTakeover(k Key, do func(*Decision, *entry)) Decision {
 	var d Decision

@@ -96,7 +96,9 @@ func TestTakeoverJoinsAdvancesAndEnds(t *testing.T) {
 	if got := b.TakenFrom(giver); got == nil || got.Taker != taker || !got.Done() || len(got.Addresses) != 1 {
 		t.Fatalf("%+v", got)
 	}
-	b.Release(now, taker)
+	if d := b.Release(now, taker); !slices.Contains(d.Wake, giver) {
+		t.Fatalf("the giver is not told that it may ask again: %+v", d)
+	}
 	if got := b.TakenFrom(giver); got != nil {
 		t.Fatalf("still known after the taker's end: %+v", got)
 	}

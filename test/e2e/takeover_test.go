@@ -278,3 +278,36 @@ func TestMigrateServiceToGateway(t *testing.T) {
 	// Again: it is over, and nothing is left to do.
 	p.says(0, []string{"done"}, append(migrate, "--apply")...)
 }
+
+// Two Services that share an address hand it over at once, each with its own port.
+func TestTakeoverOfAGroup(t *testing.T) {
+	w := newWorld(t, takeoverPool...)
+	share := lab.Annotate(v1alpha1.AnnotationSharingKey, "k")
+	l := w.legacy(share)
+	second := w.service("second", "echo", 2, share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(81), lab.Annotate(v1alpha1.AnnotationHandover, "gateway/edge"))
+	if second[0] != l.addresses[0] || second[1] != l.addresses[1] {
+		t.Fatalf("the Services have %v and %v, want the same", l.addresses, second)
+	}
+	var probes []*lab.Probe
+	for _, a := range second {
+		w.answers(a, 81)
+		probes = append(probes, w.StartProbe(w.ctx, testbed.Client, a, 81, 20*time.Millisecond, probeTimeout))
+	}
+	class := w.class()
+	gw := lab.Gateway(w.namespace, "edge", string(class))
+	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/legacy,service/second"}
+	gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{Name: "second", Port: 81, Protocol: gatewayv1.HTTPProtocolType})
+	w.apply(w.httpRoute("all", "edge", "echo"), gw)
+	l.hands("gateway/edge")
+	l.stands("Done")
+	l.inFront(class, 0, 2)
+	l.unharmed("a takeover from two")
+	for i, p := range probes {
+		w.none(p.Stop(), fmt.Sprintf("a takeover from two, at port 81 of %s", second[i]))
+		o, err := w.address(w.ctx, second[i])
+		if err != nil || len(o.Spec.Holders) != 1 || o.Spec.Holders[0].Kind != "Gateway" {
+			t.Errorf("%s is held by %+v: %v", second[i], o.Spec.Holders, err)
+		}
+		w.answers(second[i], 81)
+	}
+}
