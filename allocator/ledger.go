@@ -44,7 +44,7 @@ func (e Entry) normal() (Entry, bool) {
 		h := &e.Holders[i]
 		h.Since = second(h.Since)
 		if t := h.Takeover; t != nil {
-			h.Takeover = &Takeover{From: t.From, FromUID: t.FromUID, Phase: t.Phase, Since: second(t.Since)}
+			h.Takeover = &Takeover{From: t.From, FromUID: t.FromUID, Also: t.Also, Phase: t.Phase, Since: second(t.Since)}
 		}
 		if slices.ContainsFunc(h.Needs, netip.Addr.Is4In6) {
 			h.Needs = slices.Clone(h.Needs)

@@ -49,7 +49,7 @@ func (b *Books) giveUp(d *Decision, now time.Time, k Key, addrs []netip.Addr) {
 	for _, a := range addrs {
 		e := b.entries[a]
 		b.depart(a, k)
-		d.Wake = append(d.Wake, partners(e, k)...)
+		d.Wake = append(d.Wake, append(partners(e, k), former(e, k)...)...)
 		b.change(e, func(e *entry) {
 			e.holders = slices.DeleteFunc(slices.Clone(e.holders), func(h Holding) bool { return h.Key == k })
 			if len(e.holders) > 0 {

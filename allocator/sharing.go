@@ -71,6 +71,7 @@ func holdingOf(c *Claim) Holding {
 // joinRefusal tells why the claim may not stand beside the holders of e.
 func joinRefusal(c *Claim, e *entry, bk *bucket) *Refusal {
 	h := holdingOf(c)
+	h.Takeover = e.takeoverOn(c)
 	for i := range e.holders {
 		other := &e.holders[i]
 		if other.Key == c.Key {

@@ -10,39 +10,74 @@ import (
 // From has the address too, both may have the same ports; when From has it no
 // more, the takeover is Done, and what is written of it is kept as long as the
 // holder has the address: so From, as its wishes stand, is known to ask for it no
-// more.
+// more. Holders that share the address may give it together: then it is Done when
+// none of them has it.
 type Takeover struct {
 	From    Key
 	FromUID string
+	// Also are the others that give, beside From.
+	Also []Giver
 	// Phase is how far it has come, and Since since when. They are carried into
 	// the ledger and not interpreted, but for TakeoverDone.
 	Phase string
 	Since time.Time
 }
 
+// Giver is a holder that gives an address, and the UID of its object.
+type Giver struct {
+	Key Key
+	UID string
+}
+
+// Givers are all that give, From first.
+func (t *Takeover) Givers() []Giver {
+	return append([]Giver{{t.From, t.FromUID}}, t.Also...)
+}
+
+// Keys are the keys of all that give, From's first.
+func (t *Takeover) Keys() []Key {
+	out := []Key{t.From}
+	for _, g := range t.Also {
+		out = append(out, g.Key)
+	}
+	return out
+}
+
+// gives tells whether a holder is one of those that give.
+func (t *Takeover) gives(k Key) bool {
+	return t.From == k || slices.ContainsFunc(t.Also, func(g Giver) bool { return g.Key == k })
+}
+
+// abandoned tells whether none of those that give is among the holders.
+func (t *Takeover) abandoned(holders []Holding) bool {
+	return !slices.ContainsFunc(holders, func(h Holding) bool { return t.gives(h.Key) })
+}
+
 // TakeoverDone is the phase of a takeover whose From has the address no more.
 const TakeoverDone = "Done"
 
 func equalTakeovers(a, b *Takeover) bool {
-	return a == b || a != nil && b != nil && a.From == b.From && a.FromUID == b.FromUID && a.Phase == b.Phase && a.Since.Equal(b.Since)
+	return a == b || a != nil && b != nil && a.From == b.From && a.FromUID == b.FromUID && slices.Equal(a.Also, b.Also) && a.Phase == b.Phase && a.Since.Equal(b.Since)
 }
 
 // takes tells whether h takes its address over from k.
 func (h *Holding) takes(k Key) bool {
-	return h.Takeover != nil && h.Takeover.From == k && h.Takeover.Phase != TakeoverDone
+	return h.Takeover != nil && h.Takeover.gives(k) && h.Takeover.Phase != TakeoverDone
 }
 
 // paired tells whether two holders of one address are the sides of a takeover.
 func paired(h, other *Holding) bool { return h.takes(other.Key) || other.takes(h.Key) }
 
 // takeoverOn is the takeover of an address that a claim brings about; nil: none, as
-// From has the address not, or takes it over itself.
+// nobody who would give it has it, or one of these takes it over itself.
 func (e *entry) takeoverOn(c *Claim) *Takeover {
-	if c.Takeover == nil {
+	if c.Takeover == nil || c.Takeover.abandoned(e.holders) {
 		return nil
 	}
-	if from := e.holding(c.Takeover.From); from == nil || from.takes(c.Key) {
-		return nil
+	for i := range e.holders {
+		if h := &e.holders[i]; c.Takeover.gives(h.Key) && h.takes(c.Key) {
+			return nil
+		}
 	}
 	return c.Takeover
 }
@@ -87,7 +122,7 @@ func (b *Books) TakenFrom(k Key) *Taking {
 	for _, a := range b.taken[k] {
 		e := b.entries[a]
 		for i := range e.holders {
-			if t := e.holders[i].Takeover; t != nil && t.From == k {
+			if t := e.holders[i].Takeover; t != nil && t.gives(k) {
 				out = out.with(e.holders[i].Key, &e.holders[i])
 			}
 		}
@@ -151,7 +186,11 @@ func (b *Books) HandOver(now time.Time, k Key) Decision {
 	}
 	var parts []part
 	d := b.alongTakeover(k, func(_ *Decision, e *entry) {
-		parts = append(parts, part{e.holding(k).Takeover.From, e.address})
+		for _, from := range e.holding(k).Takeover.Keys() {
+			if e.holding(from) != nil {
+				parts = append(parts, part{from, e.address})
+			}
+		}
 	})
 	for _, p := range parts {
 		b.giveUp(&d, second(now), p.from, []netip.Addr{p.address})
@@ -173,6 +212,15 @@ func partners(e *entry, k Key) []Key {
 	return out
 }
 
+// former are those from whom k has taken an address over: they ask for one again when k
+// has it no more.
+func former(e *entry, k Key) []Key {
+	if h := e.holding(k); h != nil && h.Takeover != nil && h.Takeover.Phase == TakeoverDone {
+		return h.Takeover.Keys()
+	}
+	return nil
+}
+
 // alongTakeover does something for each address that k is taking over.
 func (b *Books) alongTakeover(k Key, do func(*Decision, *entry)) Decision {
 	var d Decision
@@ -182,17 +230,18 @@ func (b *Books) alongTakeover(k Key, do func(*Decision, *entry)) Decision {
 	}
 	for _, a := range h.inOrder() {
 		e := b.entries[a]
-		if t := e.holding(k).Takeover; t != nil && t.Phase != TakeoverDone && e.holding(t.From) != nil {
+		if t := e.holding(k).Takeover; t != nil && t.Phase != TakeoverDone && !t.abandoned(e.holders) {
 			do(&d, e)
 		}
 	}
 	return d
 }
 
-// endTakeovers marks as done the takeovers of an address that k has given up.
+// endTakeovers marks as done the takeovers of an address that k has given up, as the
+// last one.
 func endTakeovers(holders []Holding, k Key, now time.Time) {
 	for i := range holders {
-		if h := &holders[i]; h.takes(k) {
+		if h := &holders[i]; h.takes(k) && h.Takeover.abandoned(holders) {
 			next := *h.Takeover
 			next.Phase, next.Since = TakeoverDone, now
 			h.Takeover = &next
@@ -200,12 +249,12 @@ func endTakeovers(holders []Holding, k Key, now time.Time) {
 	}
 }
 
-// endAbandoned marks as done the takeovers of an address whose giver does not have
+// endAbandoned marks as done the takeovers of an address whose givers do not have
 // it, whoever took it away.
 func endAbandoned(holders []Holding) {
 	for i := range holders {
-		if t := holders[i].Takeover; t != nil && find(holders, t.From) == nil {
-			endTakeovers(holders[i:i+1], t.From, t.Since)
+		if t := holders[i].Takeover; t != nil {
+			endTakeovers(holders, t.From, t.Since)
 		}
 	}
 }
@@ -213,21 +262,31 @@ func endAbandoned(holders []Holding) {
 // indexTakeovers brings the index of givers up to date after e.holders changed.
 func (b *Books) indexTakeovers(e *entry, before []Holding) {
 	has := func(holders []Holding, k Key) bool {
-		return slices.ContainsFunc(holders, func(h Holding) bool { return h.Takeover != nil && h.Takeover.From == k })
+		return slices.ContainsFunc(holders, func(h Holding) bool { return h.Takeover != nil && h.Takeover.gives(k) })
 	}
-	for i := range before {
-		if t := before[i].Takeover; t != nil && !has(e.holders, t.From) {
-			b.taken[t.From] = without(b.taken[t.From], e.address)
-			if len(b.taken[t.From]) == 0 {
-				delete(b.taken, t.From)
+	for _, from := range givers(before) {
+		if !has(e.holders, from) {
+			b.taken[from] = without(b.taken[from], e.address)
+			if len(b.taken[from]) == 0 {
+				delete(b.taken, from)
 			}
 		}
 	}
-	for i := range e.holders {
-		if t := e.holders[i].Takeover; t != nil && !slices.Contains(b.taken[t.From], e.address) {
-			list := append(slices.Clone(b.taken[t.From]), e.address)
+	for _, from := range givers(e.holders) {
+		if !slices.Contains(b.taken[from], e.address) {
+			list := append(slices.Clone(b.taken[from]), e.address)
 			slices.SortFunc(list, netip.Addr.Compare)
-			b.taken[t.From] = list
+			b.taken[from] = list
 		}
 	}
+}
+
+// givers are all from whom holders of an address take it over, or have.
+func givers(holders []Holding) (out []Key) {
+	for i := range holders {
+		if t := holders[i].Takeover; t != nil {
+			out = append(out, t.Keys()...)
+		}
+	}
+	return out
 }

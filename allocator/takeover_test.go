@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,7 +96,9 @@ func TestTakeoverJoinsAdvancesAndEnds(t *testing.T) {
 	if got := b.TakenFrom(giver); got == nil || got.Taker != taker || !got.Done() || len(got.Addresses) != 1 {
 		t.Fatalf("%+v", got)
 	}
-	b.Release(now, taker)
+	if d := b.Release(now, taker); !slices.Contains(d.Wake, giver) {
+		t.Fatalf("the giver is not told that it may ask again: %+v", d)
+	}
 	if got := b.TakenFrom(giver); got != nil {
 		t.Fatalf("still known after the taker's end: %+v", got)
 	}
@@ -179,6 +182,63 @@ func TestTakeoverIsNoWayPastOthers(t *testing.T) {
 	}
 }
 
+// Holders that share an address give it together: it is the taker's alone when none of
+// them has it, and until then all of them are holders.
+func TestTakeoverFromAGroup(t *testing.T) {
+	a := netip.MustParseAddr("10.0.0.1")
+	second := Key{"Service", "a", "second"}
+	group := func(t *testing.T, also ...Giver) (*Books, time.Time, Decision) {
+		b, now := takeoverBooks(t)
+		for i, k := range []Key{giver, second} {
+			c := Claim{Key: k, UID: k.Name, Families: []Family{IPv4}, SharingKey: Wish[string]{"k", ""}, Ports: []Port{{"TCP", uint16(80 + i)}}, Addresses: []Wish[netip.Addr]{{a, ""}}}
+			if d := b.Decide(now, c); d.Refusal != nil {
+				t.Fatal(d.Refusal)
+			}
+		}
+		write(b)
+		c := takingClaim("10.0.0.1")
+		c.Ports, c.Takeover.Also = []Port{{"TCP", 80}, {"TCP", 81}}, also
+		d := b.Decide(now, c)
+		write(b)
+		return b, now, d
+	}
+	both := Giver{second, "second"}
+	for _, tt := range []struct {
+		name string
+		also []Giver
+		do   func(*Books, time.Time)
+		want string
+	}{
+		{"one of them does not give", nil, func(*Books, time.Time) {}, "giver second "},
+		{"all give", []Giver{both}, func(*Books, time.Time) {}, "giver second taker:Requested "},
+		{"it goes on", []Giver{both}, func(b *Books, now time.Time) { b.Advance(now, taker, "Shared") }, "giver second taker:Shared "},
+		{"it is withdrawn", []Giver{both}, func(b *Books, now time.Time) { b.Withdraw(now, taker) }, "giver second "},
+		{"it is done", []Giver{both}, func(b *Books, now time.Time) { b.HandOver(now, taker) }, "taker:Done "},
+		{"the first goes", []Giver{both}, func(b *Books, now time.Time) { b.Release(now, giver) }, "second taker:Requested "},
+		{"both go", []Giver{both}, func(b *Books, now time.Time) { b.Release(now, giver); b.Release(now, second) }, "taker:Done "},
+		{"the first goes, and it is done", []Giver{both}, func(b *Books, now time.Time) { b.Release(now, giver); b.HandOver(now, taker) }, "taker:Done "},
+		{"the first goes, and it is withdrawn", []Giver{both}, func(b *Books, now time.Time) { b.Release(now, giver); b.Withdraw(now, taker) }, "second "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, now, d := group(t, tt.also...)
+			if refused := d.Refusal != nil; refused != (tt.also == nil) {
+				t.Fatalf("refused: %v", d.Refusal)
+			}
+			tt.do(b, now)
+			write(b)
+			if got := holdersOf(b, "10.0.0.1"); got != tt.want {
+				t.Errorf("it is held by %q, want %q", got, tt.want)
+			}
+			taking := strings.Contains(tt.want, "taker")
+			for _, k := range []Key{giver, second} {
+				if got := b.TakenFrom(k); (got != nil) != taking || taking && (got.Taker != taker || !slices.Equal(got.Addresses, []netip.Addr{a})) {
+					t.Errorf("of %s is known %+v", k, got)
+				}
+			}
+		})
+	}
+}
+
 // TestTakeoverWorld runs long random histories of takeovers, with restarts: never
 // two holders without sharing or takeover, and books that agree with themselves.
 func TestTakeoverWorld(t *testing.T) {
@@ -190,7 +250,7 @@ func TestTakeoverWorld(t *testing.T) {
 		b := New()
 		b.SetPools(pools)
 		key := func() Key {
-			return Key{rapid.SampledFrom([]string{"Service", "Gateway"}).Draw(t, "kind"), "a", rapid.SampledFrom([]string{"1", "2"}).Draw(t, "name")}
+			return Key{rapid.SampledFrom([]string{"Service", "Gateway"}).Draw(t, "kind"), "a", rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "name")}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(t *rapid.T) { checkTakeovers(t, b) },
@@ -198,6 +258,9 @@ func TestTakeoverWorld(t *testing.T) {
 				c := genClaim(t, key())
 				if rapid.Bool().Draw(t, "takes over") {
 					c.Takeover = &Takeover{From: key(), Phase: "Requested", Since: now}
+					if also := key(); also != c.Takeover.From && also != c.Key && rapid.Bool().Draw(t, "and another") {
+						c.Takeover.Also = []Giver{{Key: also}}
+					}
 					for _, a := range b.Held(c.Takeover.From) {
 						c.Addresses = append(c.Addresses, Wish[netip.Addr]{a, "takeover"})
 					}
@@ -233,10 +296,14 @@ func checkTakeovers(t *rapid.T, b *Books) {
 		for i := range e.Holders {
 			h := &e.Holders[i]
 			if h.Takeover != nil {
-				if !slices.Contains(taken[h.Takeover.From], e.Address) {
-					taken[h.Takeover.From] = append(taken[h.Takeover.From], e.Address)
+				some := false
+				for _, from := range h.Takeover.Keys() {
+					if !slices.Contains(taken[from], e.Address) {
+						taken[from] = append(taken[from], e.Address)
+					}
+					some = some || find(e.Holders, from) != nil
 				}
-				if find(e.Holders, h.Takeover.From) == nil && h.Takeover.Phase != TakeoverDone {
+				if !some && h.Takeover.Phase != TakeoverDone {
 					t.Fatalf("under way, from nobody: %+v", e)
 				}
 			}

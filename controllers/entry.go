@@ -72,6 +72,9 @@ func holderOf(h *allocator.Holding) v1alpha1.AddressHolder {
 		out.Takeover = &v1alpha1.HolderTakeover{
 			From: *referenceTo(t.From), FromUID: t.FromUID, Phase: v1alpha1.TakeoverPhase(t.Phase), Since: seconds(t.Since),
 		}
+		for _, g := range t.Also {
+			out.Takeover.Also = append(out.Takeover.Also, v1alpha1.TakeoverGiver{HolderReference: *referenceTo(g.Key), UID: g.UID})
+		}
 	}
 	if len(h.Needs) > 1 {
 		for _, n := range h.Needs {

@@ -39,6 +39,8 @@ func TestEntriesSurviveTheLedger(t *testing.T) {
 	taker := pending
 	taker.Key, taker.Since = allocator.Key{Kind: "Gateway", Namespace: "shop", Name: "edge"}, at.Add(time.Hour)
 	taker.Takeover = &allocator.Takeover{From: key, FromUID: "u", Phase: "Requested", Since: at}
+	takesAll := taker
+	takesAll.Takeover = &allocator.Takeover{From: key, FromUID: "u", Also: []allocator.Giver{{Key: second.Key, UID: "v"}, {Key: allocator.Key{Kind: "Service", Namespace: "shop", Name: "x"}}}, Phase: "Shared", Since: at}
 	for _, tt := range []struct {
 		name    string
 		entry   allocator.Entry
@@ -50,6 +52,7 @@ func TestEntriesSurviveTheLedger(t *testing.T) {
 		{"pending", allocator.Entry{Address: v4, Pool: "public", Holders: []allocator.Holding{pending}}, v1alpha1.AddressPending, "Service shop/api"},
 		{"shared", allocator.Entry{Address: v4, Holders: []allocator.Holding{second, single}}, v1alpha1.AddressBound, "Service shop/api (+1)"},
 		{"being taken over", allocator.Entry{Address: v4, Pool: "public", Holders: []allocator.Holding{single, taker}}, v1alpha1.AddressBound, "Service shop/api (+1)"},
+		{"of a group", allocator.Entry{Address: v4, Pool: "public", Holders: []allocator.Holding{single, second, takesAll}}, v1alpha1.AddressBound, "Service shop/api (+2)"},
 		{"reserved", allocator.Entry{Address: v4, ReservedFor: &key}, v1alpha1.AddressReserved, "- (for Service shop/api)"},
 		{"set aside", allocator.Entry{Address: v4, ReservedFor: &pools.Nobody}, v1alpha1.AddressReserved, "- (set aside)"},
 		{"retained", allocator.Entry{Address: v4, Pool: "public", Released: &allocator.Release{Key: key, At: at}}, v1alpha1.AddressRetained, "- (for Service shop/api)"},

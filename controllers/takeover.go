@@ -97,86 +97,6 @@ func (s *shell) inTakeover(k allocator.Key, annotations map[string]string) bool 
 	return takeover.Asked(annotations) || s.ledger.TakenBy(k) != nil || s.ledger.TakenFrom(k) != nil
 }
 
-// viewOf is a takeover as the ledger and both objects tell it.
-func (s *shell) viewOf(ctx context.Context, giver, taker allocator.Key) (*takeover.View, error) {
-	v := &takeover.View{Giver: giver, Taker: taker}
-	if t := s.ledger.TakenBy(taker); t != nil && t.From == giver {
-		v.Phase, v.Addresses = takeover.Phase(t.Phase), t.Addresses
-	}
-	from, err := s.partyOf(ctx, giver)
-	if err != nil {
-		return nil, err
-	}
-	to, err := s.partyOf(ctx, taker)
-	if err != nil {
-		return nil, err
-	}
-	if v.GiverUID = string(from.uid); v.Phase == takeover.Done {
-		return v, nil
-	}
-	if len(v.Addresses) == 0 {
-		v.Addresses = s.ledger.Held(giver)
-	}
-	v.Left, v.Drop = takeover.Lacking(s.ledger.PortsOf(giver), s.ledger.PortsOf(taker)), from.Drop
-	if v.Refused, err = s.refusedTakeover(ctx, v, &from, &to); err == nil && v.Refused == "" {
-		v.Waiting = waitingTakeover(v, &from, &to)
-	}
-	v.Wanted = v.Refused == "" && v.Waiting == ""
-	return v, err
-}
-
-// viewFor is the takeover that a holder is a side of, one that is under way before one
-// that is asked for, and that before one that is done; nil: none.
-func (s *shell) viewFor(ctx context.Context, p *party) (*takeover.View, error) {
-	by, from := s.ledger.TakenBy(p.Key), s.ledger.TakenFrom(p.Key)
-	switch {
-	case by != nil && !by.Done():
-		return s.viewOf(ctx, by.From, p.Key)
-	case from != nil && !from.Done():
-		return s.viewOf(ctx, p.Key, from.Taker)
-	case p.Problem != "":
-		return &takeover.View{Refused: p.Problem}, nil
-	case p.Takes != nil:
-		return s.viewOf(ctx, *p.Takes, p.Key)
-	case p.Gives != nil:
-		return s.viewOf(ctx, p.Key, *p.Gives)
-	case by != nil:
-		return s.viewOf(ctx, by.From, p.Key)
-	case s.handedOver(p, from):
-		return s.viewOf(ctx, p.Key, from.Taker)
-	}
-	return nil, nil
-}
-
-// refusedTakeover says why a takeover cannot be, whoever asks for it; empty: it can.
-func (s *shell) refusedTakeover(ctx context.Context, v *takeover.View, from, to *party) (string, error) {
-	switch {
-	case to.Problem != "":
-		return to.Problem, nil
-	case from.Problem != "":
-		return from.Problem, nil
-	case v.Taker.Kind == service.KindService && v.Phase == takeover.None && len(s.ledger.Held(v.Taker)) > 0:
-		return fmt.Sprintf("%s has an address of its own. A Service can take over only while it has none: make it anew, with the annotation from the start.", v.Taker), nil
-	case to.lacksFamily(v.Addresses):
-		return fmt.Sprintf("%s is not of all the families of %s. Change its spec.ipFamilies and spec.ipFamilyPolicy.", v.Taker, v.Giver), nil
-	case from.found && !from.ours:
-		return fmt.Sprintf("%s has its address from another controller. Give it to Fairlead first (class %s).", v.Giver, v1alpha1.LoadBalancerClass), nil
-	case to.found && !to.ours:
-		return fmt.Sprintf("%s is of a class of another controller, which would not serve the address.", v.Taker), nil
-	}
-	for _, a := range to.wishes {
-		if len(v.Addresses) > 0 && !slices.Contains(v.Addresses, a) {
-			return fmt.Sprintf("%s asks for %s, which %s does not have. Take it out of spec.addresses, or end the takeover.", v.Taker, a, v.Giver), nil
-		}
-	}
-	granted, err := s.granted(ctx, v.Taker, v.Giver)
-	if err != nil || granted {
-		return "", err
-	}
-	return fmt.Sprintf("%s may not take over from namespace %s. Create a ReferenceGrant there, from kind %s of namespace %s to kind %s.",
-		v.Taker, v.Giver.Namespace, v.Taker.Kind, v.Taker.Namespace, v.Giver.Kind), nil
-}
-
 // lacksFamily tells whether a Service cannot have one of some addresses.
 func (p *party) lacksFamily(addresses []netip.Addr) bool {
 	return p.families != nil && slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(p.families, allocator.FamilyOf(a)) })
@@ -192,24 +112,6 @@ func (s *shell) granted(ctx context.Context, from, to allocator.Key) (bool, erro
 	return ok, l.err
 }
 
-// waitingTakeover says what a takeover lacks; empty: nothing.
-func waitingTakeover(v *takeover.View, from, to *party) string {
-	asks := func(k *allocator.Key, other allocator.Key) bool { return k != nil && *k == other }
-	switch {
-	case !from.found:
-		return fmt.Sprintf("%s does not exist.", v.Giver)
-	case !to.found:
-		return fmt.Sprintf("%s does not exist, or Gateways are not served.", v.Taker)
-	case !asks(to.Takes, v.Giver):
-		return fmt.Sprintf("%s does not ask for it. Set the annotation %s=%s on it.", v.Taker, v1alpha1.AnnotationTakeover, takeover.Word(v.Giver, v.Taker.Namespace))
-	case !asks(from.Gives, v.Taker):
-		return fmt.Sprintf("%s does not agree. Set the annotation %s=%s on it.", v.Giver, v1alpha1.AnnotationHandover, takeover.Word(v.Taker, v.Giver.Namespace))
-	case len(v.Addresses) == 0:
-		return fmt.Sprintf("%s has no address yet.", v.Giver)
-	}
-	return ""
-}
-
 // handedOver tells whether a holder has handed its addresses over, and is to have no
 // others: as long as it names the one that has them, or is the same object as then,
 // and does not ask for others by name.
@@ -217,9 +119,9 @@ func (s *shell) handedOver(p *party, t *allocator.Taking) bool {
 	switch {
 	case t == nil || !t.Done() || len(s.ledger.Held(p.Key)) > 0:
 		return false
-	case p.Takes != nil:
-		return *p.Takes == t.Taker
-	case p.Gives != nil && *p.Gives != t.Taker, p.Gives == nil && t.FromUID != string(p.uid):
+	case len(p.Takes) > 0:
+		return slices.Contains(p.Takes, t.Taker)
+	case p.Gives != nil && *p.Gives != t.Taker, p.Gives == nil && !slices.Contains(t.Givers(), allocator.Giver{Key: p.Key, UID: string(p.uid)}):
 		return false
 	}
 	return !slices.ContainsFunc(p.wishes, func(a netip.Addr) bool { return !slices.Contains(t.Addresses, a) })
@@ -295,11 +197,11 @@ func (s *shell) reachable(ctx context.Context, addresses []netip.Addr) (ok, move
 
 // pinned is a claim for the addresses that a holder takes or has taken over, and for
 // others of its families beside them, or none.
-func pinned(c *allocator.Claim, addresses []netip.Addr, from allocator.Key, beside bool) *allocator.Claim {
+func pinned(c *allocator.Claim, addresses []netip.Addr, from []allocator.Key, beside bool) *allocator.Claim {
 	out := *c
 	out.Addresses, out.Pools, out.Families, out.Policy = nil, nil, nil, allocator.Prefer
 	for _, a := range addresses {
-		out.Addresses = append(out.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: "the takeover from " + from.String()})
+		out.Addresses = append(out.Addresses, allocator.Wish[netip.Addr]{Value: a, Origin: "the takeover from " + takeover.Names(from)})
 		out.Families = appendNew(out.Families, allocator.FamilyOf(a))
 	}
 	if beside {

@@ -32,15 +32,15 @@ func (g *gateways) claimFor(ctx context.Context, gw *gatewayv1.Gateway, asked *g
 	has := g.ledger.TakenBy(key)
 	switch {
 	case has != nil && !has.Done():
-		claim = pinned(asked.Claim, has.Addresses, has.From, false)
+		claim = pinned(asked.Claim, has.Addresses, has.Keys(), false)
 		claim.Takeover = &has.Takeover
 		return claim, true, nil
-	case p.Takes != nil && (has == nil || has.From != *p.Takes):
+	case len(p.Takes) > 0 && (has == nil || !slices.Equal(has.Keys(), p.Takes)):
 		return g.beginTakeover(ctx, &p, asked.Claim)
 	case g.handedOver(&p, g.ledger.TakenFrom(key)):
 		return nil, false, nil
 	case has != nil && len(p.wishes) == 0:
-		return pinned(asked.Claim, has.Addresses, has.From, true), false, nil
+		return pinned(asked.Claim, has.Addresses, has.Keys(), true), false, nil
 	}
 	return asked.Claim, false, nil
 }
@@ -49,14 +49,13 @@ func (g *gateways) claimFor(ctx context.Context, gw *gatewayv1.Gateway, asked *g
 // does not have yet. Until it can begin, the Gateway keeps what it has, and gets
 // nothing that it would give back.
 func (g *gateways) beginTakeover(ctx context.Context, p *party, claim *allocator.Claim) (*allocator.Claim, bool, error) {
-	giver := *p.Takes
-	v, err := g.viewOf(ctx, giver, p.Key)
+	v, err := g.viewOf(ctx, p.Takes, p.Key)
 	if err != nil {
 		return nil, false, err
 	}
 	if v.Wanted {
-		claim := pinned(claim, v.Addresses, giver, false)
-		claim.Takeover = &allocator.Takeover{From: giver, FromUID: v.GiverUID, Phase: string(takeover.Requested), Since: g.Clock.Now()}
+		claim := pinned(claim, v.Addresses, p.Takes, false)
+		claim.Takeover = v.Begin(g.Clock.Now())
 		return claim, true, nil
 	}
 	if len(g.ledger.Held(p.Key)) == 0 {

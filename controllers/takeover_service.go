@@ -45,7 +45,7 @@ func (s *shell) takeoverOf(ctx context.Context, svc *corev1.Service) (out sided,
 		return out, err
 	}
 	out.over = s.handedOver(&out.party, s.ledger.TakenFrom(out.party.Key))
-	if out.view.Giver == out.party.Key && out.view.Phase != takeover.Done {
+	if out.view.Gives(out.party.Key) && out.view.Phase != takeover.Done {
 		s.wakeTaker(out.view)
 	}
 	return out, nil
@@ -58,15 +58,15 @@ func (s *shell) direct(t *sided, asking *service.Asking) {
 	claim := &asking.Reading.Claim
 	switch {
 	case has != nil && !has.Done():
-		asking.Claim, asking.Decide = *pinned(claim, has.Addresses, has.From, false), true
+		asking.Claim, asking.Decide = *pinned(claim, has.Addresses, has.Keys(), false), true
 		asking.Claim.Takeover = &has.Takeover
 	case begins && t.view.Wanted && len(asking.Reading.Problems) == 0:
-		asking.Claim, asking.Decide = *pinned(claim, t.view.Addresses, t.view.Giver, false), true
-		asking.Claim.Takeover = &allocator.Takeover{From: t.view.Giver, FromUID: t.view.GiverUID, Phase: string(takeover.Requested), Since: s.Clock.Now()}
+		asking.Claim, asking.Decide = *pinned(claim, t.view.Addresses, t.view.Keys(), false), true
+		asking.Claim.Takeover = t.view.Begin(s.Clock.Now())
 	case t.over, begins && len(s.ledger.Held(key)) == 0:
 		asking.Decide = false
 	case has != nil && len(asking.Reading.Problems) == 0 && allOf(t.party.wishes, has.Addresses):
-		asking.Claim = *pinned(claim, has.Addresses, has.From, true)
+		asking.Claim = *pinned(claim, has.Addresses, has.Keys(), true)
 	}
 }
 
@@ -100,7 +100,7 @@ func (s *shell) stand(ctx context.Context, svc *corev1.Service, t *sided, d allo
 	if v.Taker == key && v.Phase.UnderWay() && !v.Phase.TakerInFront() {
 		said.Hidden = v.Addresses
 	}
-	if t.over || v.Giver == key && v.Phase == takeover.Switched {
+	if t.over || v.Gives(key) && v.Phase == takeover.Switched {
 		said.HandedOver = handedOverWords(v)
 	}
 	return said, nil

@@ -30,24 +30,24 @@ type taking struct {
 // what stands in its way; nil: none is.
 func (s *shell) stepOf(ctx context.Context, v *takeover.View, taker taking) (*takeover.Step, error) {
 	t := s.ledger.TakenBy(v.Taker)
-	if t == nil || t.Done() || t.From != v.Giver {
+	if t == nil || t.Done() || !v.Phase.UnderWay() {
 		return nil, nil
 	}
-	f := takeover.Facts{Wanted: v.Wanted, Phase: v.Phase, Since: t.Since, Left: len(v.Left) > 0 && !v.Drop, Now: s.Clock.Now()}
-	for _, side := range []struct {
-		shows, hides *bool
-		since        *time.Time
-		taker        bool
-	}{{&f.TakerShows, &f.TakerHides, &f.TakerSince, true}, {&f.GiverShows, &f.GiverHides, &f.GiverSince, false}} {
-		key := v.Giver
-		if side.taker {
-			key = v.Taker
-		}
-		shown, since, err := s.frontOf(ctx, key)
+	f := takeover.Facts{Wanted: v.Wanted, Phase: v.Phase, Since: t.Since, Left: v.Keeps(), Now: s.Clock.Now(), GiverShows: true, GiverHides: true}
+	shown, since, err := s.frontOf(ctx, v.Taker)
+	if err != nil {
+		return nil, err
+	}
+	f.TakerShows, f.TakerHides, f.TakerSince = allOf(t.Addresses, shown), noneOf(t.Addresses, shown), since
+	for _, giver := range v.Keys() {
+		shown, since, err := s.frontOf(ctx, giver)
 		if err != nil {
 			return nil, err
 		}
-		*side.shows, *side.hides, *side.since = allOf(t.Addresses, shown), noneOf(t.Addresses, shown), since
+		f.GiverShows, f.GiverHides = f.GiverShows && allOf(t.Addresses, shown), f.GiverHides && noneOf(t.Addresses, shown)
+		if since.After(f.GiverSince) {
+			f.GiverSince = since
+		}
 	}
 	if err := s.prove(ctx, v, &f, t.Addresses, taker); err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *shell) prove(ctx context.Context, v *takeover.View, f *takeover.Facts, 
 	}
 	if f.Ready && !f.Reachable {
 		v.Obstacle = fmt.Sprintf("No node that announces the address could serve it for both. "+
-			"Have endpoints of %s on nodes where %s is served and announced.", v.Taker, v.Giver)
+			"Have endpoints of %s on nodes where %s is served and announced.", v.Taker, takeover.Names(v.Keys()))
 	}
 	if f.Ready && f.Reachable && f.Moves && f.Phase == takeover.Requested {
 		v.Obstacle = fmt.Sprintf("A node that announces the address does not serve %s yet; that is waited for, for at most %s.", v.Taker, s.Takeover.Stay)

@@ -111,19 +111,22 @@ func (w *takeoverWorld) front(ctx context.Context) []string {
 }
 
 // watched looks all the time that one of the two serves the address at least.
-func (w *takeoverWorld) watched() (stop func()) {
+func (w *takeoverWorld) watched() (stop func()) { return w.watchedFor("web") }
+
+// watchedFor is watched for a giver.
+func (w *takeoverWorld) watchedFor(giver string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		for pace := time.NewTicker(3 * time.Millisecond); ctx.Err() == nil; <-pace.C {
 			// The Gateway's first and last: it may have come to be in front between.
 			a, s := w.front(ctx), &corev1.Service{}
-			if err := w.c.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: "web"}, s); err != nil {
+			if err := w.c.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: giver}, s); err != nil {
 				continue
 			}
 			b := w.front(ctx)
 			if ctx.Err() == nil && !slices.Contains(a, pinnedVIP) && !slices.Contains(b, pinnedVIP) && !slices.Contains(ips(s), pinnedVIP) {
-				done <- fmt.Errorf("nobody serves %s: the Service %v, the Gateway %v then %v", pinnedVIP, ips(s), a, b)
+				done <- fmt.Errorf("nobody serves %s: Service %s %v, the Gateway %v then %v", pinnedVIP, giver, ips(s), a, b)
 				return
 			}
 		}
@@ -344,10 +347,16 @@ func TestTakeoverFromAnotherNamespaceNeedsAGrant(t *testing.T) {
 
 // The controller is killed at each write of a takeover, and another one goes on.
 func TestCrashInATakeover(t *testing.T) {
+	everyCrash(t, crashInTakeover)
+}
+
+// everyCrash crashes at the first failpoint that is passed, at the second, and so on, on
+// the way forward and on the way back.
+func everyCrash(t *testing.T, f func(t *testing.T, n int, back bool) (uncrashed bool)) {
 	for _, back := range []bool{false, true} {
 		for n := 1; ; n++ {
 			done := false
-			t.Run(fmt.Sprintf("back=%v %d", back, n), func(t *testing.T) { done = crashInTakeover(t, n, back) })
+			t.Run(fmt.Sprintf("back=%v %d", back, n), func(t *testing.T) { done = f(t, n, back) })
 			if done || t.Failed() {
 				if n < 8 {
 					t.Errorf("only %d failpoints were passed", n)
@@ -365,18 +374,8 @@ func crashInTakeover(t *testing.T, n int, back bool) (uncrashed bool) {
 			s.Spec.Ports = []corev1.ServicePort{{Name: "web", Port: 80}, {Name: "more", Port: 81}}
 		}
 	}
-	crash := newCrasher(n)
-	armed := make(chan struct{})
-	first := w.run(func(o *Options, _ *manager.Options) {
-		o.Failpoint = func(ctx context.Context, point string) error {
-			select {
-			case <-armed:
-				return crash.hook(ctx, strings.Replace(point, "front.", "service.front.", 1))
-			default:
-				return nil
-			}
-		}
-	})
+	crash, armed := newCrasher(n), make(chan struct{})
+	first := w.crashing(crash, armed)
 	w.create(w.newGateway("other", w.class)) // for which a fleet runs
 	w.envoys()
 	w.giver(ports)
@@ -384,17 +383,7 @@ func crashInTakeover(t *testing.T, n int, back bool) (uncrashed bool) {
 	stop := w.watched()
 	defer stop()
 	close(armed)
-	replaced := make(chan struct{})
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		defer close(replaced)
-		select {
-		case <-crash.crashed:
-			first.stop()
-		case <-ctx.Done():
-		}
-	}()
-	defer func() { cancel(); <-replaced }()
+	replaced := stopCrashed(t, crash, first)
 	w.taker()
 	until := w.following(crash, replaced)
 	if back {
@@ -410,6 +399,37 @@ func crashInTakeover(t *testing.T, n int, back bool) (uncrashed bool) {
 		until("the Gateway alone has it", func() error { return w.ends("edge") })
 	}
 	return !crash.struck()
+}
+
+// crashing runs a controller that crashes once it is armed.
+func (w *takeoverWorld) crashing(crash *crasher, armed <-chan struct{}) *replica {
+	return w.run(func(o *Options, _ *manager.Options) {
+		o.Failpoint = func(ctx context.Context, point string) error {
+			select {
+			case <-armed:
+				return crash.hook(ctx, strings.Replace(point, "front.", "service.front.", 1))
+			default:
+				return nil
+			}
+		}
+	})
+}
+
+// stopCrashed stops a controller as soon as it has crashed, and then closes what it
+// returns.
+func stopCrashed(t *testing.T, crash *crasher, first *replica) (stopped <-chan struct{}) {
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		select {
+		case <-crash.crashed:
+			first.stop()
+		case <-ctx.Done():
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return done
 }
 
 // following waits for something, and starts another controller once the first one

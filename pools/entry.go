@@ -61,6 +61,9 @@ func holdingOf(a netip.Addr, h *v1alpha1.AddressHolder) allocator.Holding {
 			From:    allocator.Key{Kind: t.From.Kind, Namespace: t.From.Namespace, Name: t.From.Name},
 			FromUID: t.FromUID, Phase: string(t.Phase), Since: t.Since.Time,
 		}
+		for _, g := range t.Also {
+			out.Takeover.Also = append(out.Takeover.Also, allocator.Giver{Key: allocator.Key{Kind: g.Kind, Namespace: g.Namespace, Name: g.Name}, UID: g.UID})
+		}
 	}
 	return out
 }

@@ -211,12 +211,26 @@ type HolderTakeover struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	FromUID string `json:"fromUID,omitempty"`
+	// Others that share the address with that one, and give it together with it.
+	// +optional
+	// +kubebuilder:validation:MaxItems=63
+	// +listType=atomic
+	Also []TakeoverGiver `json:"also,omitempty"`
 	// How far the takeover has come.
 	// +required
 	Phase TakeoverPhase `json:"phase"`
 	// Since when the takeover is in this phase.
 	// +optional
 	Since metav1.Time `json:"since,omitempty"`
+}
+
+// TakeoverGiver is one of several who give an address together.
+type TakeoverGiver struct {
+	HolderReference `json:",inline"`
+	// The UID of the one who has, or had, the address.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	UID string `json:"uid,omitempty"`
 }
 
 // Served tells whether the holder serves the address, as far as a takeover says:

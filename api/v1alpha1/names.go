@@ -20,6 +20,7 @@ const (
 	AnnotationSharingKey = "fairlead.dev/sharing-key"
 	// AnnotationTakeover names the holder whose addresses the object takes over:
 	// service/NAME or gateway/NAME, or with a namespace: service/NAMESPACE/NAME.
+	// Several that share their addresses are separated by commas.
 	AnnotationTakeover = "fairlead.dev/takeover"
 	// AnnotationHandover names, in the same way, the holder that the object hands
 	// its addresses over to.

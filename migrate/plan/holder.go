@@ -117,23 +117,38 @@ func noteSharers(in *Input, p *Plan, key string) {
 		return
 	}
 	names := make([]string, len(others))
-	var services []string
+	words := []string{in.From.Seen(in.To.Namespace)}
 	for i, h := range others {
 		names[i] = h.String()
-		if h.Kind == Service {
-			services = append(services, h.Name.Name)
-		}
+		words = append(words, h.Seen(in.To.Namespace))
 	}
 	why := fmt.Sprintf("%s shares the address with %s, which keep it with their own ports.", in.From, strings.Join(names, ", "))
-	do := ""
-	if len(services) > 0 {
-		do = fmt.Sprintf("To move them too, migrate each in turn (%s) when this one is done.", strings.Join(services, ", "))
-	}
+	slices.Sort(words)
+	do := fmt.Sprintf("They can follow to holders of their own when this is done. To move all to %[1]s, do it at once, and not with this command: give it their ports and routes too, and set %[2]s=%[3]s on it, and %[4]s=%[5]s on each of them.",
+		in.To, v1alpha1.AnnotationTakeover, strings.Join(words, ","), v1alpha1.AnnotationHandover, in.To.Seen(in.From.Namespace))
 	if key == "" {
 		p.note(Blocked, "sharing", why+" No sharing key of it is known, so nobody can join.", "Give it one: the annotation "+v1alpha1.AnnotationSharingKey+".")
 		return
 	}
 	p.note(Stays, "sharing", why, do)
+}
+
+// checkPartOwner finds that the new holder has a part of the address already: while it takes
+// over another one it would serve neither.
+func checkPartOwner(in *Input, p *Plan) {
+	for _, o := range in.Cluster.Addresses {
+		for i := range o.Spec.Holders {
+			h := &o.Spec.Holders[i]
+			is := Holder{Kind: Kind(h.Kind), Name: gateway.Name{Namespace: h.Namespace, Name: h.Name}}
+			a, err := netip.ParseAddr(o.Spec.Address)
+			underway := h.Takeover != nil && h.Takeover.Phase != v1alpha1.TakeoverDone
+			if err != nil || is != in.To || underway || !slices.Contains(p.Addresses, a) {
+				continue
+			}
+			p.note(Blocked, "sharing", fmt.Sprintf("%s has %s already, and shares it with %s. While it took over the rest it would serve nothing there.", in.To, a, in.From),
+				"Name another holder. To move all to one, give back what it has, and take over from all of them at once (see docs/takeover.md).")
+		}
+	}
 }
 
 // sharingKey is the key under which a Service shares its address, if it does.

@@ -136,6 +136,7 @@ func Make(in Input) *Plan {
 		planServiceToService(&in, p)
 	}
 	checkOthers(&in, p)
+	checkPartOwner(&in, p)
 	planDataplane(&in, p)
 	planTakeover(&in, p)
 	slices.SortStableFunc(p.Notes, func(a, b Note) int { return slices.Index(weights, a.Weight) - slices.Index(weights, b.Weight) })

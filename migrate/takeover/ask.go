@@ -23,8 +23,10 @@ const (
 // Side is what one object asks for.
 type Side struct {
 	Key allocator.Key
-	// Takes and Gives are whom its annotations name; nil: they name nobody.
-	Takes, Gives *allocator.Key
+	// Takes are those whose addresses it asks for, in their order by name; they share
+	// these if they are several. Gives is whom it hands its own over to; nil: nobody.
+	Takes []allocator.Key
+	Gives *allocator.Key
 	// Problem says what cannot be read in them.
 	Problem string
 	// Drop: ports that the taker lacks are to be given up.
@@ -44,8 +46,10 @@ func Asked(annotations map[string]string) bool {
 // Read reads the annotations of an object.
 func Read(k allocator.Key, annotations map[string]string) Side {
 	s := Side{Key: k}
-	s.Takes = s.read(annotations, v1alpha1.AnnotationTakeover)
-	s.Gives = s.read(annotations, v1alpha1.AnnotationHandover)
+	s.readTakes(annotations[v1alpha1.AnnotationTakeover])
+	if v := strings.TrimSpace(annotations[v1alpha1.AnnotationHandover]); v != "" {
+		s.Gives = s.read(v1alpha1.AnnotationHandover, v)
+	}
 	if s.Takes != nil && s.Gives != nil {
 		s.Problem = fmt.Sprintf("The annotations %s and %s are both set: an object takes over or hands over. Remove one.",
 			v1alpha1.AnnotationTakeover, v1alpha1.AnnotationHandover)
@@ -60,12 +64,32 @@ func Read(k allocator.Key, annotations map[string]string) Side {
 	return s
 }
 
-// read reads one annotation: kind/name or kind/namespace/name.
-func (s *Side) read(annotations map[string]string, name string) *allocator.Key {
-	v := strings.TrimSpace(annotations[name])
-	if v == "" {
-		return nil
+// maxGivers is how many can give an address together.
+const maxGivers = 64
+
+// readTakes reads whose addresses are asked for: one, or several with commas between.
+func (s *Side) readTakes(list string) {
+	if strings.TrimSpace(list) == "" {
+		return
 	}
+	var all []allocator.Key
+	for v := range strings.SplitSeq(list, ",") {
+		k := s.read(v1alpha1.AnnotationTakeover, strings.TrimSpace(v))
+		if k == nil {
+			return
+		}
+		all = append(all, *k)
+	}
+	slices.SortFunc(all, func(a, b allocator.Key) int { return strings.Compare(a.String(), b.String()) })
+	if all = slices.Compact(all); len(all) > maxGivers {
+		s.Problem = fmt.Sprintf("The annotation %s names %d others. Name %d at most.", v1alpha1.AnnotationTakeover, len(all), maxGivers)
+		return
+	}
+	s.Takes = all
+}
+
+// read reads one name of an annotation: kind/name or kind/namespace/name.
+func (s *Side) read(name, v string) *allocator.Key {
 	parts := strings.Split(v, "/")
 	kind := kinds[strings.ToLower(parts[0])]
 	if len(parts) == 2 {
@@ -89,6 +113,27 @@ func Word(k allocator.Key, namespace string) string {
 		return strings.ToLower(k.Kind) + "/" + k.Name
 	}
 	return strings.ToLower(k.Kind) + "/" + k.Namespace + "/" + k.Name
+}
+
+// Words writes keys as an annotation of an object in a namespace does.
+func Words(keys []allocator.Key, namespace string) string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = Word(k, namespace)
+	}
+	return strings.Join(out, ",")
+}
+
+// Names writes keys in a sentence.
+func Names(keys []allocator.Key) string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = k.String()
+	}
+	if n := len(out); n > 1 {
+		return strings.Join(out[:n-1], ", ") + " and " + out[n-1]
+	}
+	return strings.Join(out, "")
 }
 
 // Lacking are the giver's ports that the taker has not.

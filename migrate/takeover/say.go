@@ -3,7 +3,9 @@ package takeover
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -12,9 +14,11 @@ import (
 
 // View is a takeover as it is told.
 type View struct {
-	Giver, Taker allocator.Key
-	// GiverUID is that of the giver's object, as it is now.
-	GiverUID  string
+	// Givers are those who give, with the UIDs of their objects as they are now; of a
+	// takeover that is under way, those who have not gone meanwhile. Several share the
+	// addresses.
+	Givers    []allocator.Giver
+	Taker     allocator.Key
 	Addresses []netip.Addr
 	Phase     Phase
 	// Wanted as in Facts. Refused or Waiting say why not, in sentences.
@@ -22,9 +26,37 @@ type View struct {
 	Refused, Waiting string
 	// Obstacle says what a phase waits for, if it is not time alone.
 	Obstacle string
-	// Left are the giver's ports that the taker has not; Drop: they are given up.
-	Left []allocator.Port
-	Drop bool
+	// Left are ports of givers that the taker has not.
+	Left []Left
+}
+
+// Left are the ports of one giver that the taker has not. Drop: they are given up.
+type Left struct {
+	Giver allocator.Key
+	Ports []allocator.Port
+	Drop  bool
+}
+
+// Keys are the keys of those who give.
+func (v *View) Keys() []allocator.Key {
+	out := make([]allocator.Key, len(v.Givers))
+	for i, g := range v.Givers {
+		out[i] = g.Key
+	}
+	return out
+}
+
+// Gives tells whether a holder is one of those who give.
+func (v *View) Gives(k allocator.Key) bool { return slices.Contains(v.Keys(), k) }
+
+// Keeps tells whether a giver has ports that the taker has not, and that are to be kept.
+func (v *View) Keeps() bool {
+	return slices.ContainsFunc(v.Left, func(l Left) bool { return !l.Drop })
+}
+
+// Begin is what the ledger is told of a takeover that begins.
+func (v *View) Begin(now time.Time) *allocator.Takeover {
+	return &allocator.Takeover{From: v.Givers[0].Key, FromUID: v.Givers[0].UID, Also: v.Givers[1:], Phase: string(Requested), Since: now}
 }
 
 // Said is a condition without what depends on the object that bears it.
@@ -33,7 +65,7 @@ type Said struct {
 	Reason, Message string
 }
 
-// Say is what is said of a takeover on both its sides.
+// Say is what is said of a takeover on all its sides.
 func (v *View) Say() Said {
 	if !v.Phase.UnderWay() && v.Phase != Done {
 		switch {
@@ -45,11 +77,7 @@ func (v *View) Say() Said {
 		return Said{Reason: tell.ReasonWaiting, Message: v.Waiting}
 	}
 	if v.Phase == Done {
-		return Said{True: true, Reason: string(Done), Message: fmt.Sprintf(
-			"%s has %s, which %s handed over. Both annotations may be removed. To give it back, set %s=%s on %s and %s=%s on %s.",
-			v.Taker, v.addresses(), v.Giver,
-			v1alpha1.AnnotationTakeover, Word(v.Taker, v.Giver.Namespace), v.Giver,
-			v1alpha1.AnnotationHandover, Word(v.Giver, v.Taker.Namespace), v.Taker)}
+		return Said{True: true, Reason: string(Done), Message: v.done()}
 	}
 	words := []string{v.standing()}
 	switch {
@@ -60,37 +88,56 @@ func (v *View) Say() Said {
 	case v.Obstacle != "":
 		words = append(words, v.Obstacle)
 	}
-	if v.Wanted && len(v.Left) > 0 && v.Phase != Switched {
-		words = append(words, v.left())
+	if v.Wanted && v.Phase != Switched {
+		for i := range v.Left {
+			words = append(words, v.left(&v.Left[i]))
+		}
 	}
 	return Said{Reason: string(v.Phase), Message: strings.Join(words, " ")}
 }
 
-func (v *View) standing() string {
-	switch v.Phase {
-	case Requested, Prepared:
-		return fmt.Sprintf("%s is a second holder of %s; %s serves it.", v.Taker, v.addresses(), v.Giver)
-	case Shared:
-		return fmt.Sprintf("%s and %s both serve %s: new connections may come to either.", v.Giver, v.Taker, v.addresses())
-	case Switched:
-		return fmt.Sprintf("%s serves %s; %s still holds it.", v.Taker, v.addresses(), v.Giver)
+func (v *View) done() string {
+	giver := v.Givers[0].Key
+	back := fmt.Sprintf("To give it back, set %s=%s on %s and %s=%s on %s.",
+		v1alpha1.AnnotationTakeover, Word(v.Taker, giver.Namespace), giver,
+		v1alpha1.AnnotationHandover, Word(giver, v.Taker.Namespace), v.Taker)
+	if len(v.Givers) > 1 {
+		return fmt.Sprintf("%s has %s, which %s handed over. All annotations may be removed. Not all of them can have it back at once: %s", v.Taker, v.addresses(), v.names(), back)
 	}
-	return fmt.Sprintf("%s serves %s again; %s still holds it.", v.Giver, v.addresses(), v.Taker)
+	return fmt.Sprintf("%s has %s, which %s handed over. Both annotations may be removed. %s", v.Taker, v.addresses(), v.names(), back)
 }
 
-// left tells of the ports that the taker has not.
-func (v *View) left() string {
-	ports := make([]string, len(v.Left))
-	for i, p := range v.Left {
+func (v *View) standing() string {
+	serve, hold := "serves", "holds"
+	if len(v.Givers) > 1 {
+		serve, hold = "serve", "hold"
+	}
+	switch v.Phase {
+	case Requested, Prepared:
+		return fmt.Sprintf("%s is a second holder of %s; %s %s it.", v.Taker, v.addresses(), v.names(), serve)
+	case Shared:
+		return fmt.Sprintf("%s and %s both serve %s: new connections may come to either.", v.names(), v.Taker, v.addresses())
+	case Switched:
+		return fmt.Sprintf("%s serves %s; %s still %s it.", v.Taker, v.addresses(), v.names(), hold)
+	}
+	return fmt.Sprintf("%s %s %s again; %s still holds it.", v.names(), serve, v.addresses(), v.Taker)
+}
+
+// left tells of the ports of a giver that the taker has not.
+func (v *View) left(l *Left) string {
+	ports := make([]string, len(l.Ports))
+	for i, p := range l.Ports {
 		ports[i] = p.String()
 	}
 	list := strings.Join(ports, ", ")
-	if v.Drop {
+	if l.Drop {
 		return fmt.Sprintf("%s has no port %s, which ends with the takeover, as %s=drop says.", v.Taker, list, v1alpha1.AnnotationHandoverPorts)
 	}
 	return fmt.Sprintf("%s has no port %s, so %s serves that on, and the takeover stays Shared. Give the one the port, take it from the other, or set %s=drop on %s.",
-		v.Taker, list, v.Giver, v1alpha1.AnnotationHandoverPorts, v.Giver)
+		v.Taker, list, l.Giver, v1alpha1.AnnotationHandoverPorts, l.Giver)
 }
+
+func (v *View) names() string { return Names(v.Keys()) }
 
 func (v *View) addresses() string {
 	out := make([]string, len(v.Addresses))

@@ -1,6 +1,10 @@
 package takeover
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,12 +196,13 @@ func TestRead(t *testing.T) {
 	for value, want := range map[string]string{
 		"service/web": "Service a/web", "Service/web": "Service a/web", "gateway/b/h": "Gateway b/h", " service/web ": "Service a/web",
 		"web": "", "pod/web": "", "service/": "", "service/a/b/c": "", "service/A_/x": "", "gateway/g": "", "service//x": "",
+		"service/web,service/api": "Service a/api and Service a/web", "service/api, service/web ,service/api": "Service a/api and Service a/web",
+		"service/web,gateway/b/h,service/api": "Gateway b/h, Service a/api and Service a/web",
+		"service/web,":                        "", ",": "", "service/web,gateway/g": "", "service/web;service/api": "", strings.Repeat("service/a,", 100) + "service/a": "Service a/a",
+		many(65): "",
 	} {
 		s := Read(me, map[string]string{v1alpha1.AnnotationTakeover: value})
-		got := ""
-		if s.Takes != nil {
-			got = s.Takes.String()
-		}
+		got := Names(s.Takes)
 		if got != want || (want == "") != (s.Problem != "") {
 			t.Errorf("%q: %q, problem %q", value, got, s.Problem)
 		}
@@ -225,10 +230,60 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// many names so many Services.
+func many(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("service/s%d", i))
+	}
+	return strings.Join(out, ",")
+}
+
+func FuzzReadTakes(f *testing.F) {
+	f.Add("service/a/b,gateway/c")
+	f.Fuzz(func(t *testing.T, v string) {
+		s := Read(allocator.Key{Kind: "Service", Namespace: "n", Name: "s"}, map[string]string{v1alpha1.AnnotationTakeover: v})
+		again := Read(s.Key, map[string]string{v1alpha1.AnnotationTakeover: Words(s.Takes, s.Key.Namespace)})
+		if !slices.Equal(again.Takes, s.Takes) {
+			t.Errorf("%q is not read back: %v, then %v", v, s.Takes, again.Takes)
+		}
+	})
+}
+
+// What is said of several givers names all of them, and of each the ports that stay.
+func TestSayOfAGroup(t *testing.T) {
+	api, web := allocator.Key{Kind: "Service", Namespace: "a", Name: "api"}, allocator.Key{Kind: "Service", Namespace: "a", Name: "web"}
+	v := View{
+		Givers: []allocator.Giver{{Key: api, UID: "1"}, {Key: web, UID: "2"}}, Taker: allocator.Key{Kind: "Gateway", Namespace: "a", Name: "g"},
+		Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, Wanted: true,
+		Left: []Left{{Giver: api, Ports: []allocator.Port{{Protocol: "TCP", Port: 81}}}, {Giver: web, Ports: []allocator.Port{{Protocol: "UDP", Port: 53}}, Drop: true}},
+	}
+	for phase, want := range map[Phase][]string{
+		Requested: {"Service a/api and Service a/web serve it"},
+		Shared:    {"Service a/api and Service a/web and Gateway a/g both serve", "no port 81/TCP, so Service a/api serves that on", "no port 53/UDP, which ends"},
+		Switched:  {"Service a/api and Service a/web still hold it"},
+		Returning: {"Service a/api and Service a/web serve 192.0.2.9 again"},
+		Done:      {"Service a/api and Service a/web handed over", "Not all of them", "fairlead.dev/takeover=gateway/g on Service a/api"},
+	} {
+		v.Phase = phase
+		for _, word := range want {
+			if got := v.Say().Message; !strings.Contains(got, word) {
+				t.Errorf("%s: %q does not say %q", phase, got, word)
+			}
+		}
+	}
+	if !v.Keeps() || !v.Gives(web) || v.Gives(v.Taker) {
+		t.Errorf("it keeps ports %v, of web %v", v.Keeps(), v.Gives(web))
+	}
+	if got := v.Begin(time.Unix(9, 0)); got.From != api || got.FromUID != "1" || !slices.Equal(got.Also, v.Givers[1:]) || got.Phase != string(Requested) {
+		t.Errorf("it begins as %+v", got)
+	}
+}
+
 func TestSay(t *testing.T) {
 	v := View{
-		Giver: allocator.Key{Kind: "Service", Namespace: "a", Name: "web"}, Taker: allocator.Key{Kind: "Gateway", Namespace: "b", Name: "g"},
-		Wanted: true, Phase: Shared, Left: []allocator.Port{{Protocol: "TCP", Port: 8080}},
+		Givers: []allocator.Giver{{Key: allocator.Key{Kind: "Service", Namespace: "a", Name: "web"}}}, Taker: allocator.Key{Kind: "Gateway", Namespace: "b", Name: "g"},
+		Wanted: true, Phase: Shared, Left: []Left{{Ports: []allocator.Port{{Protocol: "TCP", Port: 8080}}}},
 	}
 	if s := v.Say(); s.True || s.Reason != "Shared" || s.Message == "" {
 		t.Errorf("%+v", s)

@@ -32,7 +32,7 @@ type flood struct {
 	broken error // why there was none
 }
 
-// startFlood floods an IPv4 address from these addresses of the client host.
+// startFlood floods an address from these addresses of the client host.
 func (b *bench) startFlood(ctx context.Context, a netip.Addr, host string, every time.Duration, from []netip.Addr) *flood {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flood{
@@ -52,30 +52,38 @@ func (b *bench) startFlood(ctx context.Context, a netip.Addr, host string, every
 	return f
 }
 
-// floodSources are addresses on a segment (IPv4, /24) for the client host beside its own: so many connections
+// floodSources are addresses on a segment for the client host beside its own: so many connections
 // come from many clients. One alone would soon have no port that is new. Where a node
 // has not yet forgotten the last connection from a port (up to two minutes, if its end
 // was lost), the next one is sent to the Envoy of that one, which may be gone.
 func floodSources(segment netip.Prefix) []netip.Addr {
 	var out []netip.Addr
-	a := segment.Addr().As4()
+	a := segment.Addr().AsSlice()
 	for i := range 16 {
-		a[3] = byte(60 + i)
-		out = append(out, netip.AddrFrom4(a))
+		a[len(a)-1] = byte(60 + i)
+		if source, ok := netip.AddrFromSlice(a); ok {
+			out = append(out, source)
+		}
 	}
 	return out
 }
 
 // Segments of the client host.
 var (
-	nearSegment = netip.MustParsePrefix("172.30.0.0/24")
-	farSegment  = netip.MustParsePrefix("172.31.0.0/24")
+	nearSegment     = netip.MustParsePrefix("172.30.0.0/24")
+	nearSegmentIPv6 = netip.MustParsePrefix("fd00:30::/64")
+	farSegment      = netip.MustParsePrefix("172.31.0.0/24")
+	farSegmentIPv6  = netip.MustParsePrefix("fd00:31::/64")
 )
 
 // giveSources adds those addresses to an interface of the client host.
 func (b *bench) giveSources(ctx context.Context, device string, segment netip.Prefix) error {
 	for _, a := range floodSources(segment) {
-		if _, err := b.cluster.Exec(ctx, testbed.Client, "ip", "address", "replace", netip.PrefixFrom(a, segment.Bits()).String(), "dev", device); err != nil {
+		add := []string{"ip", "address", "replace", netip.PrefixFrom(a, segment.Bits()).String(), "dev", device}
+		if a.Is6() {
+			add = append(add, "nodad") // usable at once
+		}
+		if _, err := b.cluster.Exec(ctx, testbed.Client, add...); err != nil {
 			return fmt.Errorf("giving the client host another address: %w", err)
 		}
 	}
@@ -137,7 +145,11 @@ func (f *flood) ask(conn net.Conn) (answer, error) {
 // connect begins to connect, and does not wait for the other side: the first write
 // does.
 func connect(from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	family := unix.AF_INET
+	if to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("making a socket: %w", err)
 	}
@@ -146,14 +158,21 @@ func connect(from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	if from.IsValid() {
 		// Not to choose the port before it is known where to: the kernel would
 		// give it once for all addresses.
-		if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1), unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()})); err != nil {
+		if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1), unix.Bind(fd, sockaddr(netip.AddrPortFrom(from, 0)))); err != nil {
 			return nil, fmt.Errorf("coming from %s: %w", from, err)
 		}
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+	if err := unix.Connect(fd, sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return nil, fmt.Errorf("connecting to %s: %w", to, err)
 	}
 	return net.FileConn(file)
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is6() {
+		return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 }
 
 // rate is how many connections it has opened a second.

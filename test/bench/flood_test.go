@@ -16,7 +16,11 @@ import (
 // floodAt floods an address of this process until so many connections have ended.
 func floodAt(t *testing.T, to netip.AddrPort, n int) *flood {
 	t.Helper()
-	f := &flood{to: to, from: []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}, every: time.Millisecond, question: []byte("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")}
+	from := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
+	if to.Addr().Is6() {
+		from = []netip.Addr{netip.IPv6Loopback()}
+	}
+	f := &flood{to: to, from: from, every: time.Millisecond, question: []byte("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -71,6 +75,29 @@ func TestFloodAsksOnceOnEachConnection(t *testing.T) {
 	}
 	if f.rate() <= 0 {
 		t.Errorf("%v connections a second", f.rate())
+	}
+}
+
+func TestFloodOverIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("there is no IPv6 here: ", err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Listener.Close()
+	server.Listener = l
+	server.Start()
+	defer server.Close()
+	if f := floodAt(t, netip.MustParseAddrPort(l.Addr().String()), 5); len(f.took) < 5 || f.failed > 0 {
+		t.Errorf("%d of %d failed, the first: %s", f.failed, len(f.took), f.why)
+	}
+}
+
+func TestFloodSources(t *testing.T) {
+	for segment, want := range map[netip.Prefix]string{farSegment: "172.31.0.60", farSegmentIPv6: "fd00:31::3c"} {
+		if got := floodSources(segment); len(got) != 16 || got[0].String() != want || !segment.Contains(got[15]) {
+			t.Errorf("on %s: %v", segment, got)
+		}
 	}
 }
 

@@ -124,12 +124,7 @@ func simulatedRows(results []result) []row {
 // stageRollouts adds what the part needs beside the main Gateway: what answers
 // gRPC, and a Gateway whose clients any node may take.
 func (w *web) stageRollouts(ctx context.Context) (spread netip.Addr, err error) {
-	config := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: spreadGateway}}
-	config.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
-	gw := lab.Gateway(namespace, spreadGateway, w.class)
-	gw.Spec.Infrastructure = &gatewayv1.GatewayInfrastructure{ParametersRef: &gatewayv1.LocalParametersReference{
-		Group: "fairlead.dev", Kind: "GatewayConfig", Name: config.Name,
-	}}
+	gw, config := w.gatewayOf(spreadGateway, corev1.ServiceExternalTrafficPolicyCluster)
 	answering := lab.EchoGRPC(namespace, calls, 1)
 	answering.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "node3"}
 	objects := []client.Object{config, gw, answering, lab.ClusterIP(namespace, calls, calls), lab.HTTPRoute(namespace, spreadGateway, spreadGateway, backend)}
@@ -147,6 +142,17 @@ func (w *web) stageRollouts(ctx context.Context) (spread netip.Addr, err error) 
 	}
 	_, err = w.newAsker(spread).until(ctx, hostOf(0), served)
 	return spread, err
+}
+
+// gatewayOf is a Gateway whose own Service has an externalTrafficPolicy, and its configuration.
+func (w *web) gatewayOf(name string, policy corev1.ServiceExternalTrafficPolicy) (*gatewayv1.Gateway, *v1alpha1.GatewayConfig) {
+	config := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	config.Spec.ExternalTrafficPolicy = policy
+	gw := lab.Gateway(namespace, name, w.class)
+	gw.Spec.Infrastructure = &gatewayv1.GatewayInfrastructure{ParametersRef: &gatewayv1.LocalParametersReference{
+		Group: "fairlead.dev", Kind: "GatewayConfig", Name: config.Name,
+	}}
+	return gw, config
 }
 
 // settledTarget is a Gateway's address, once it has come to where it stays.

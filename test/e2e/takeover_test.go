@@ -32,30 +32,57 @@ var takeoverPool = []string{"172.30.0.224-172.30.0.231", "fd00:30::224-fd00:30::
 type legacy struct {
 	*world
 	addresses []netip.Addr
-	nodes     []string
+	nodes     []string // that announce them on layer 2
 	probes    []*lab.Probe
 	guests    []*lab.Guests
+	// look counts the changes of what the client knows of the addresses, or its router.
+	look *lab.Onlooker
 }
 
 func (w *world) legacy(edits ...func(*corev1.Service)) *legacy {
 	w.Helper()
+	l := w.pinned("172.30.0.226", edits...)
+	for _, a := range l.addresses {
+		w.settled(a)
+		l.nodes = append(l.nodes, w.announcer(a, "any node", anyNode))
+	}
+	l.come(w.WatchNeighbours(testbed.Client, l.addresses))
+	return l
+}
+
+// pinned makes the Service, without clients.
+func (w *world) pinned(address string, edits ...func(*corev1.Service)) *legacy {
+	w.Helper()
 	w.backend("echo", 3)
 	w.apply(w.clusterIP("echo", "echo"))
 	l := &legacy{world: w}
-	l.addresses = w.service("legacy", "echo", 2, append([]func(*corev1.Service){lab.LoadBalancerIP("172.30.0.226"), lab.DualStack}, edits...)...)
+	l.addresses = w.service("legacy", "echo", 2, append([]func(*corev1.Service){lab.LoadBalancerIP(address), lab.DualStack}, edits...)...)
 	for _, a := range l.addresses {
 		w.answers(a, 80)
-		w.settled(a)
-		l.nodes = append(l.nodes, w.announcer(a, "any node", anyNode))
-		l.probes = append(l.probes, w.StartProbe(w.ctx, testbed.Client, a, 80, 5*time.Millisecond, probeTimeout))
-		l.guests = append(l.guests, w.guests(lab.HTTP1, a, "legacy"))
 	}
 	return l
 }
 
-// unharmed says that nothing failed and that the same nodes announce the addresses.
+// come has the clients come, watched by an onlooker.
+func (l *legacy) come(look *lab.Onlooker, err error) {
+	l.Helper()
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.look = look
+	for _, a := range l.addresses {
+		l.probes = append(l.probes, l.StartProbe(l.ctx, testbed.Client, a, 80, 5*time.Millisecond, probeTimeout))
+		l.guests = append(l.guests, l.world.guests(lab.HTTP1, a, "legacy"))
+	}
+}
+
+// unharmed says that nothing failed, and that the same nodes announce the addresses: nobody
+// outside has noticed anything.
 func (l *legacy) unharmed(during string) {
 	l.Helper()
+	if n, err := l.look.Stop(); n > 0 || err != nil {
+		l.Errorf("%s: what is known of the addresses outside has changed %d times; %v", during, n, err)
+	}
 	for i, a := range l.addresses {
 		l.none(l.probes[i].Stop(), fmt.Sprintf("%s of %s", during, a))
 		got := l.guests[i].Stop()
@@ -63,7 +90,9 @@ func (l *legacy) unharmed(during string) {
 		if got.Broken > 0 || got.Failed > 0 || got.Asked == 0 {
 			l.Errorf("%s of %s: %+v; want no connection to break and no request to fail", during, a, got)
 		}
-		l.announcer(a, "the same node", func(node string) bool { return node == l.nodes[i] })
+		if l.nodes != nil {
+			l.announcer(a, "the same node", func(node string) bool { return node == l.nodes[i] })
+		}
 	}
 }
 
@@ -155,6 +184,29 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// The same by BGP: the router, which spreads over all nodes, hears of nothing.
+func TestTakeoverByBGP(t *testing.T) {
+	w := newWorld(t)
+	w.offSegment()
+	f := w.frr()
+	w.bgp()
+	l := w.pinned("203.0.113.6")
+	routed := func() {
+		for _, a := range l.addresses {
+			w.paths(f, a, len(w.Cluster.Nodes()))
+			w.nextHops(testbed.Router, a, len(w.Cluster.Nodes()))
+		}
+	}
+	routed()
+	l.come(w.WatchRoutes(testbed.Router, l.addresses))
+	class := w.class()
+	l.edge(class)
+	l.stands("Done")
+	l.inFront(class, 0, 2)
+	l.unharmed("the takeover by BGP")
+	routed()
+}
+
 // A takeover that is undone half way leaves the Service as it was.
 func TestTakeoverUndone(t *testing.T) {
 	w := newWorld(t, takeoverPool...)
@@ -225,4 +277,37 @@ func TestMigrateServiceToGateway(t *testing.T) {
 	}
 	// Again: it is over, and nothing is left to do.
 	p.says(0, []string{"done"}, append(migrate, "--apply")...)
+}
+
+// Two Services that share an address hand it over at once, each with its own port.
+func TestTakeoverOfAGroup(t *testing.T) {
+	w := newWorld(t, takeoverPool...)
+	share := lab.Annotate(v1alpha1.AnnotationSharingKey, "k")
+	l := w.legacy(share)
+	second := w.service("second", "echo", 2, share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(81), lab.Annotate(v1alpha1.AnnotationHandover, "gateway/edge"))
+	if second[0] != l.addresses[0] || second[1] != l.addresses[1] {
+		t.Fatalf("the Services have %v and %v, want the same", l.addresses, second)
+	}
+	var probes []*lab.Probe
+	for _, a := range second {
+		w.answers(a, 81)
+		probes = append(probes, w.StartProbe(w.ctx, testbed.Client, a, 81, 20*time.Millisecond, probeTimeout))
+	}
+	class := w.class()
+	gw := lab.Gateway(w.namespace, "edge", string(class))
+	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/legacy,service/second"}
+	gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{Name: "second", Port: 81, Protocol: gatewayv1.HTTPProtocolType})
+	w.apply(w.httpRoute("all", "edge", "echo"), gw)
+	l.hands("gateway/edge")
+	l.stands("Done")
+	l.inFront(class, 0, 2)
+	l.unharmed("a takeover from two")
+	for i, p := range probes {
+		w.none(p.Stop(), fmt.Sprintf("a takeover from two, at port 81 of %s", second[i]))
+		o, err := w.address(w.ctx, second[i])
+		if err != nil || len(o.Spec.Holders) != 1 || o.Spec.Holders[0].Kind != "Gateway" {
+			t.Errorf("%s is held by %+v: %v", second[i], o.Spec.Holders, err)
+		}
+		w.answers(second[i], 81)
+	}
 }

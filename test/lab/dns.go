@@ -13,20 +13,34 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// AskDNS asks a question at an address from a host, by "tcp" or "udp", and
-// returns nil if a DNS server answers it, with whatever result.
-func (l *Lab) AskDNS(ctx context.Context, host, network string, address netip.Addr, port uint16) error {
-	target := netip.AddrPortFrom(address, port).String()
-	conn, err := l.Cluster.Dial(ctx, host, network, target)
+// Resolver asks a DNS server from one socket, by "tcp" or "udp".
+type Resolver struct {
+	conn    net.Conn
+	network string
+}
+
+// answerWithin is how long an answer of a DNS server may take.
+const answerWithin = 2 * time.Second
+
+// Resolver opens a socket on a host to a DNS server at an address.
+func (l *Lab) Resolver(ctx context.Context, host, network string, address netip.Addr, port uint16) (*Resolver, error) {
+	conn, err := l.Cluster.Dial(ctx, host, network, netip.AddrPortFrom(address, port).String())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
-	deadline := time.Now().Add(2 * time.Second)
+	return &Resolver{conn, network}, nil
+}
+
+// Close closes the socket.
+func (r *Resolver) Close() error { return r.conn.Close() }
+
+// Ask asks one question, and returns nil if a DNS server answers it, with whatever result.
+func (r *Resolver) Ask(ctx context.Context) error {
+	deadline := time.Now().Add(answerWithin)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	if err := conn.SetDeadline(deadline); err != nil {
+	if err := r.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
 	id := uint16(rand.Uint32())
@@ -37,38 +51,67 @@ func (l *Lab) AskDNS(ctx context.Context, host, network string, address netip.Ad
 	if err != nil {
 		return err
 	}
-	answer, err := exchange(conn, network, question)
+	if err := r.send(question); err != nil {
+		return fmt.Errorf("asking %s by %s: %w", r.conn.RemoteAddr(), r.network, err)
+	}
+	for {
+		got, err := r.receive()
+		switch {
+		case err != nil:
+			return fmt.Errorf("asking %s by %s: %w", r.conn.RemoteAddr(), r.network, err)
+		case got.ID == id:
+			return nil
+		case r.network == "tcp":
+			return fmt.Errorf("%s answered by tcp another question: %s", r.conn.RemoteAddr(), got.GoString())
+		} // else it is the late answer to an earlier question
+	}
+}
+
+// AskDNS asks a question at an address from a host, from a socket of its own, and
+// returns nil if a DNS server answers it, with whatever result.
+func (l *Lab) AskDNS(ctx context.Context, host, network string, address netip.Addr, port uint16) error {
+	r, err := l.Resolver(ctx, host, network, address, port)
 	if err != nil {
-		return fmt.Errorf("asking %s by %s: %w", target, network, err)
+		return err
+	}
+	defer r.Close()
+	return r.Ask(ctx)
+}
+
+// send sends a message; by TCP each has its length before it.
+func (r *Resolver) send(message []byte) error {
+	if r.network == "tcp" {
+		message = append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)
+	}
+	_, err := r.conn.Write(message)
+	return err
+}
+
+// receive reads the header of an answer.
+func (r *Resolver) receive() (dnsmessage.Header, error) {
+	answer := make([]byte, 1500)
+	if r.network == "tcp" {
+		var size [2]byte
+		if _, err := io.ReadFull(r.conn, size[:]); err != nil {
+			return dnsmessage.Header{}, err
+		}
+		answer = make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(r.conn, answer); err != nil {
+			return dnsmessage.Header{}, err
+		}
+	} else {
+		n, err := r.conn.Read(answer)
+		if err != nil {
+			return dnsmessage.Header{}, err
+		}
+		answer = answer[:n]
 	}
 	var got dnsmessage.Message
 	if err := got.Unpack(answer); err != nil {
-		return fmt.Errorf("%s answered by %s with %q: %w", target, network, answer, err)
+		return dnsmessage.Header{}, fmt.Errorf("the answer is %q: %w", answer, err)
 	}
-	if !got.Response || got.ID != id {
-		return fmt.Errorf("%s answered by %s another question: %s", target, network, got.Header.GoString())
+	if !got.Response {
+		return dnsmessage.Header{}, fmt.Errorf("the answer is none: %s", got.Header.GoString())
 	}
-	return nil
-}
-
-// exchange sends a message and reads one; by TCP each has its length before it.
-func exchange(conn net.Conn, network string, question []byte) ([]byte, error) {
-	if network == "udp" {
-		if _, err := conn.Write(question); err != nil {
-			return nil, err
-		}
-		buf := make([]byte, 1500)
-		n, err := conn.Read(buf)
-		return buf[:n], err
-	}
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(question))), question...)); err != nil {
-		return nil, err
-	}
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, err
-	}
-	answer := make([]byte, binary.BigEndian.Uint16(size[:]))
-	_, err := io.ReadFull(conn, answer)
-	return answer, err
+	return got.Header, nil
 }

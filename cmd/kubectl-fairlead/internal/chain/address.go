@@ -52,10 +52,19 @@ func takenOver(h *v1alpha1.AddressHolder) string {
 	case t == nil:
 		return ""
 	case t.Phase == v1alpha1.TakeoverDone:
-		return ", taken over from " + words.Reference(t.From)
+		return ", taken over from " + givers(t)
 	default:
-		return fmt.Sprintf(", taking it over from %s (%s)", words.Reference(t.From), t.Phase)
+		return fmt.Sprintf(", taking it over from %s (%s)", givers(t), t.Phase)
 	}
+}
+
+// givers names all who give an address together.
+func givers(t *v1alpha1.HolderTakeover) string {
+	out := words.Reference(t.From)
+	for _, g := range t.Also {
+		out += ", " + words.Reference(g.HolderReference)
+	}
+	return out
 }
 
 // keep adds what the ledger says of the address itself.

@@ -1,0 +1,105 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Onlooker counts how often what a host knows of addresses changes.
+type Onlooker struct {
+	end     func()
+	counted chan looked
+}
+
+type looked struct {
+	changes int
+	err     error
+}
+
+// Stop ends the looking, and says how many changes there were.
+func (o *Onlooker) Stop() (int, error) {
+	o.end()
+	got := <-o.counted
+	return got.changes, got.err
+}
+
+// count counts what comes of a subscription that done ends, where it is a change.
+func count[T any](done chan struct{}, updates <-chan T, changed func(T) bool) *Onlooker {
+	o := &Onlooker{end: func() { close(done) }, counted: make(chan looked, 1)}
+	go func() {
+		var got looked
+		defer func() { o.counted <- got }()
+		for {
+			select {
+			case <-done:
+				return
+			case u, ok := <-updates:
+				switch {
+				case !ok:
+					got.err = errors.New("what an onlooker followed broke off")
+					return
+				case changed(u):
+					got.changes++
+				}
+			}
+		}
+	}()
+	return o
+}
+
+// neighbours are the hardware addresses that a host knows for addresses.
+type neighbours map[netip.Addr]string
+
+// learn notes the hardware address of a neighbour, and tells whether it is another one
+// than before. That an entry is being asked for again, without one, is no change.
+func (n neighbours) learn(ip net.IP, mac net.HardwareAddr) bool {
+	a, ok := netip.AddrFromSlice(ip)
+	was, watched := n[a.Unmap()]
+	if !ok || !watched || len(mac) == 0 || was == mac.String() {
+		return false
+	}
+	n[a.Unmap()] = mac.String()
+	return was != ""
+}
+
+// WatchNeighbours counts the changes of hardware addresses in a host's table.
+func (l *Lab) WatchNeighbours(host string, addresses []netip.Addr) (*Onlooker, error) {
+	known := neighbours{}
+	for _, a := range addresses {
+		known[a] = ""
+	}
+	done, updates := make(chan struct{}), make(chan netlink.NeighUpdate, 10000)
+	var table []netlink.Neigh
+	err := l.Cluster.InNamespace(host, func() (err error) {
+		if err = netlink.NeighSubscribe(updates, done); err == nil {
+			table, err = netlink.NeighList(0, netlink.FAMILY_ALL)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("following the neighbours of %s: %w", host, err)
+	}
+	for i := range table {
+		known.learn(table[i].IP, table[i].HardwareAddr)
+	}
+	return count(done, updates, func(u netlink.NeighUpdate) bool { return known.learn(u.IP, u.HardwareAddr) }), nil
+}
+
+// WatchRoutes counts the changes of routes to addresses in a host's kernel.
+func (l *Lab) WatchRoutes(host string, addresses []netip.Addr) (*Onlooker, error) {
+	var routes []string
+	for _, a := range addresses {
+		routes = append(routes, netip.PrefixFrom(a, a.BitLen()).String())
+	}
+	done, updates := make(chan struct{}), make(chan netlink.RouteUpdate, 10000)
+	err := l.Cluster.InNamespace(host, func() error { return netlink.RouteSubscribe(updates, done) })
+	if err != nil {
+		return nil, fmt.Errorf("following the routes of %s: %w", host, err)
+	}
+	return count(done, updates, func(u netlink.RouteUpdate) bool { return u.Dst != nil && slices.Contains(routes, u.Dst.String()) }), nil
+}
