@@ -175,6 +175,33 @@ func TestOtherClassesAreNotTouched(t *testing.T) {
 	w.addressIs("192.0.2.15", v1alpha1.AddressRetained)
 }
 
+// An address that another controller wrote, and that the Service may not have, is told
+// of once, since its controller says that all is well.
+func TestAddressOfAnotherControllerIsRefusedAloud(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", func(p *v1alpha1.IPAddressPool) {
+		p.Spec.ServiceAllocation = &v1alpha1.ServiceAllocation{Namespaces: []string{"elsewhere"}}
+	}, "192.0.2.10-192.0.2.20")
+	r := w.start(func(o *Options, _ *manager.Options) {
+		o.Service = service.Config{StatusClasses: []string{"example.com/theirs"}}
+	})
+	w.service("theirs", func(s *corev1.Service) { s.Spec.LoadBalancerClass = ptr.To("example.com/theirs") })
+	w.statusIs("theirs", "them", "192.0.2.15")
+	w.told("Service", "theirs", "PoolNotAdmitted", "192.0.2.15, which the controller of class example.com/theirs wrote, is not announced. Pool public, asked for by status.loadBalancer.ingress, does not admit")
+	w.edit("theirs", func(s *corev1.Service) { s.Labels = map[string]string{"touched": "yes"} })
+	w.settled(r)
+	if n := r.statusWrites(w.ns, "theirs"); n != 0 {
+		t.Errorf("%d status writes", n)
+	}
+	var all eventsv1.EventList
+	if err := w.c.List(w.ctx(), &all, client.InNamespace(w.ns)); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Items) != 1 {
+		t.Errorf("%d Events, want one", len(all.Items))
+	}
+}
+
 func TestRecreatedServiceGetsItsAddressBack(t *testing.T) {
 	w := newWorld(t)
 	w.pool("public", nil, "192.0.2.10-192.0.2.20")

@@ -144,6 +144,7 @@ func (s *shell) gone(ctx context.Context, name types.NamespacedName) (time.Time,
 	}
 	s.contests.forget(name)
 	s.asking.forget(name)
+	s.refused.forget(name)
 	return time.Time{}, s.release(ctx, allocator.Key{Kind: service.KindService, Namespace: name.Namespace, Name: name.Name})
 }
 
@@ -185,13 +186,34 @@ func (s *shell) follow(ctx context.Context, svc *corev1.Service) error {
 	}
 	key := service.KeyOf(svc)
 	if !reading.Asks() {
+		s.tellRefused(svc, nil)
 		return s.release(ctx, key)
 	}
 	d, err := s.ledger.Decide(ctx, reading.Claim)
 	if err != nil {
 		return err
 	}
+	s.tellRefused(svc, d.Refusal)
 	return s.vacate(ctx, key, d.Leaving)
+}
+
+// tellRefused tells by an Event, once, why an address that another controller wrote
+// is not announced: that controller says that all is well, and its status is not ours.
+func (s *shell) tellRefused(svc *corev1.Service, refusal *allocator.Refusal) {
+	name := client.ObjectKeyFromObject(svc)
+	if refusal == nil {
+		s.refused.forget(name)
+		return
+	}
+	why := refusal.String()
+	if s.refused.get(name) == why {
+		return
+	}
+	s.refused.put(name, why)
+	s.events.tell(svc, service.Event{
+		Type: corev1.EventTypeWarning, Reason: string(refusal.Reason), Action: "Announce",
+		Note: fmt.Sprintf("%s, which the controller of class %s wrote, is not announced. %s", refusal.Address, *svc.Spec.LoadBalancerClass, why),
+	})
 }
 
 // serve gives a Service of ours what it asks for: first the ledger, then the

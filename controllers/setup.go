@@ -161,6 +161,9 @@ type shell struct {
 	passwords passwordKeeper
 	// asking is since when Services wait for an address.
 	asking since
+	// refused is what was told of addresses that others wrote and that cannot be
+	// announced.
+	refused memory[string]
 	// dark is since when an Address is not announced, or announced otherwise than its
 	// status says.
 	dark  memory[time.Time]

@@ -196,7 +196,8 @@ func TestGateways(t *testing.T) {
 	s := Snapshot{
 		GatewayClasses: []gatewayv1.GatewayClass{
 			class("eg2", "gateway.envoyproxy.io/gatewayclass-controller"), class("eg", "gateway.envoyproxy.io/gatewayclass-controller"), class("istio", "istio.io/gateway-controller"),
-			class("nginx", "gateway.nginx.org/nginx-gateway-controller"), class("cilium", "io.cilium/gateway-controller"), class("x", "example.com/x"),
+			class("nginx", "gateway.nginx.org/nginx-gateway-controller"), class("cilium", "io.cilium/gateway-controller"), class("loxilb", "loxilb.io/loxilb"),
+			class("x", "example.com/x"),
 		},
 		Gateways: []gatewayv1.Gateway{{Spec: gatewayv1.GatewaySpec{GatewayClassName: "eg"}}, {Spec: gatewayv1.GatewaySpec{GatewayClassName: "gone"}}},
 	}
@@ -204,7 +205,9 @@ func TestGateways(t *testing.T) {
 	for _, g := range Of(s).Gateways {
 		got[g.Name] = g
 	}
-	for name, way := range map[string]string{"Envoy Gateway": wayExternal, "Istio": wayField, "NGINX Gateway Fabric": wayClass, "Cilium": wayVendor, "example.com/x": wayUnknown} {
+	for name, way := range map[string]string{
+		"Envoy Gateway": wayExternal, "Istio": wayField, "NGINX Gateway Fabric": wayClass, "Cilium": wayVendor, "kube-loxilb": wayServed, "example.com/x": wayUnknown,
+	} {
 		if got[name].Asks != way || got[name].Fairlead == "" {
 			t.Errorf("%s: %+v", name, got[name])
 		}

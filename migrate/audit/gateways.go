@@ -25,6 +25,7 @@ const (
 	wayExternal = "spec.externalIPs of a Service"
 	wayVendor   = "annotation lbipam.cilium.io/ips of a Service"
 	wayClass    = "spec.externalIPs of a Service (2.7 and later: a class of its own, whose status it writes)"
+	wayServed   = "spec.loadBalancerIP of a Service of its own class, which it serves itself"
 	wayNone     = "not at all: spec.addresses is ignored"
 	wayOwn      = "Fairlead itself"
 	wayUnknown  = "not known"
@@ -38,6 +39,8 @@ func consequence(way string) string {
 		return "Addresses in a pool are read as wishes and announced."
 	case wayClass:
 		return "Addresses in a pool are read as wishes and announced; for its own class name it in services.statusClasses."
+	case wayServed:
+		return "Fairlead leaves the Services of that class alone."
 	case wayNone:
 		return "Pin the Service of the Gateway by fairlead.dev/addresses."
 	case wayOwn:
@@ -51,7 +54,7 @@ var implementations = []struct{ prefix, name, way string }{
 	{"fairlead.dev/", "Fairlead", wayOwn},
 	{"istio.io/", "Istio", wayField},
 	{"projectcontour.io/", "Contour", wayField},
-	{"loxilb.io/", "kube-loxilb", wayField},
+	{"loxilb.io/", "kube-loxilb", wayServed},
 	{"gateway.envoyproxy.io/", "Envoy Gateway", wayExternal},
 	{"gateway.nginx.org/", "NGINX Gateway Fabric", wayClass},
 	{"io.cilium/", "Cilium", wayVendor},

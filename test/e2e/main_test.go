@@ -68,7 +68,10 @@ func clusterName() string {
 }
 
 // defaultValues are what most tests want: the defaults, but for a settle time
-// that does not make every test wait.
+// that does not make every test wait, and for a class of others that is announced.
 func defaultValues() chart.Values {
-	return chart.Values{"speaker": chart.Values{"settle": "3s"}}
+	return chart.Values{
+		"speaker":  chart.Values{"settle": "3s"},
+		"services": chart.Values{"statusClasses": []any{nginxClass}},
+	}
 }

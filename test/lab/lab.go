@@ -49,6 +49,7 @@ type Lab struct {
 func New(cluster *testbed.Cluster) (*Lab, error) {
 	config := rest.CopyConfig(cluster.RESTConfig())
 	config.QPS = -1
+	config.WarningHandlerWithContext = rest.NoWarnings{} // of deprecated fields, which users have all the same
 	scheme, err := Scheme()
 	if err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func TestBuildLeavesNothingHalfMade(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "kubelet") || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("the error must name the program and the reason: %v", err)
 	}
-	bins, err := binaries(filepath.Join(dir, "cache", "testbed"))
+	bins, err := binaries(filepath.Join(dir, "cache", "testbed"), components...)
 	if err != nil {
 		t.Fatal(err)
 	}

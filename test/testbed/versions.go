@@ -45,6 +45,15 @@ var routerPackages = []requirement{
 // cniDirs are the folders in which CNI plugins are looked for, in this order.
 var cniDirs = []string{"/usr/lib/cni", "/opt/cni/bin"}
 
+// envoyGatewayVersion is that of the Envoy Gateway that LoadEnvoyGateway brings.
+const envoyGatewayVersion = "v1.9.0"
+
+// envoyGateway is built when a test asks for it.
+var envoyGateway = component{
+	Name: "envoy-gateway", Module: "github.com/envoyproxy/gateway", Version: envoyGatewayVersion, LDFlags: "-s -w",
+	Programs: []program{{"envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"}},
+}
+
 // components are the modules that the testbed builds, in the order of their building.
 var components = []component{
 	{

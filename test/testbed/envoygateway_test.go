@@ -1,0 +1,62 @@
+package testbed
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+func TestEnvoyGatewayIsPinned(t *testing.T) {
+	if !regexp.MustCompile(`^v\d+\.\d+\.\d+$`).MatchString(envoyGateway.Version) {
+		t.Errorf("version %q", envoyGateway.Version)
+	}
+	for _, c := range components {
+		if c.Name == envoyGateway.Name {
+			t.Error("every cluster would build Envoy Gateway")
+		}
+	}
+}
+
+func TestEnvoyGatewayBuiltLooksIntoTheCache(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("FAIRLEAD_CACHE", cache)
+	if built, err := EnvoyGatewayBuilt(); err != nil || built {
+		t.Fatalf("in an empty cache it is built: %v, %v", built, err)
+	}
+	bins, err := binaries(filepath.Join(cache, "testbed"), envoyGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := bins["envoy-gateway"]
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if built, err := EnvoyGatewayBuilt(); err != nil || !built {
+		t.Errorf("it is not found: %v, %v", built, err)
+	}
+}
+
+func TestEnvoyGatewayCRDsAreFreedOfTheirTemplate(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := envoyGatewayCRDs(dir); err == nil {
+		t.Error("a module without CRDs is no error")
+	}
+	generated := filepath.Join(dir, "charts", "gateway-crds-helm", "templates", "generated")
+	if err := os.MkdirAll(generated, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		text := "{{- if .Values.crds }}\n---\nname: " + name + "\n{{- end }}\n"
+		if err := os.WriteFile(filepath.Join(generated, "gateway.envoyproxy.io_"+name+".yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := envoyGatewayCRDs(dir)
+	if want := "---\nname: a\n---\nname: b\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
