@@ -38,5 +38,9 @@ func (h Holder) String() string { return fmt.Sprintf("%s %s", h.Kind, h.Name) }
 
 // Seen is how an annotation on an object of a namespace names the holder.
 func (h Holder) Seen(namespace string) string {
-	return takeover.Word(allocator.Key{Kind: string(h.Kind), Namespace: h.Namespace, Name: h.Name.Name}, namespace)
+	return takeover.Word(h.key(), namespace)
+}
+
+func (h Holder) key() allocator.Key {
+	return allocator.Key{Kind: string(h.Kind), Namespace: h.Namespace, Name: h.Name.Name}
 }

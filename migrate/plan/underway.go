@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,11 +56,12 @@ func (h holding) done() bool {
 	return c != nil && c.Status == metav1.ConditionTrue && c.Reason == Done
 }
 
-// planUnderway finds a takeover that was asked for already: then what is left is to
-// wait for it.
+// planUnderway finds a takeover that was asked for already, from others who share the
+// addresses too perhaps: then what is left is to wait for it.
 func planUnderway(in *Input, p *Plan) bool {
 	from, to := in.Cluster.holding(in.From), in.Cluster.holding(in.To)
-	if from.annotations[v1alpha1.AnnotationHandover] != in.To.Seen(in.From.Namespace) || to.annotations[v1alpha1.AnnotationTakeover] != in.From.Seen(in.To.Namespace) {
+	takes := takeover.Read(in.To.key(), to.annotations).Takes
+	if from.annotations[v1alpha1.AnnotationHandover] != in.To.Seen(in.From.Namespace) || !slices.Contains(takes, in.From.key()) {
 		return false
 	}
 	p.Underway = true
@@ -68,9 +70,9 @@ func planUnderway(in *Input, p *Plan) bool {
 	}
 	p.Annotations = []Annotation{
 		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
-		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: to.annotations[v1alpha1.AnnotationTakeover]},
 	}
-	p.Summary = fmt.Sprintf("%s takes over from %s: it was asked for already", in.To, in.From)
+	p.Summary = fmt.Sprintf("%s takes over from %s: it was asked for already", in.To, takeover.Names(takes))
 	p.Steps = []string{"Wait until it is done. To take either annotation away before that rolls back."}
 	return true
 }
