@@ -86,8 +86,8 @@ type Name string
 
 // The steps, in their order.
 const (
-	Pools    Name = "Pools"
 	Books    Name = "Books"
+	Pools    Name = "Pools"
 	Compare  Name = "Compare"
 	Decide   Name = "Decide"
 	Announce Name = "Announce"
@@ -164,10 +164,10 @@ func Of(s Snapshot, o Options) (*Report, error) {
 	}
 	r := &Report{Peer: a.name, Notes: a.notes()}
 	if why := a.absent(); why != "" {
-		r.Steps = []Step{{Name: Pools, State: Blocked, What: "there is nothing to adopt", Why: []string{why}}}
+		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}}}
 		return r, nil
 	}
-	r.Steps = []Step{a.pools(), a.books(), a.compare(), a.decide(), a.announce(), a.end()}
+	r.Steps = []Step{a.books(), a.pools(), a.compare(), a.decide(), a.announce(), a.end()}
 	turn := true
 	for i := range r.Steps {
 		r.Steps[i].settle(turn)
@@ -199,8 +199,10 @@ type adoption struct {
 	name string
 	// audit is what there is of controllers.
 	audit *audit.Report
-	// made is what an import makes, bound to labelled nodes.
-	made *imports.Result
+	// made is what an import makes, bound to labelled nodes. Of its pools, across are
+	// those that let namespaces share.
+	made   *imports.Result
+	across []string
 	// outcomes are by pools as they are or would be, and the ledger without what was set
 	// aside for several.
 	outcomes []forecast.Outcome
@@ -225,8 +227,9 @@ func newAdoption(s Snapshot, o Options) (*adoption, error) {
 	a.made = made
 	a.audit = audit.Of(s.Snapshot)
 	a.findWorkloads()
-	a.foretell()
 	a.wanted = a.reservations()
+	a.shareAcross()
+	a.foretell()
 	a.ended = !a.theirs.there() && a.isDefault() && len(a.Pools) > 0 && len(a.unheld()) == 0
 	return a, nil
 }
@@ -267,6 +270,9 @@ func (a *adoption) notes() []string {
 		if n.Effect != imports.Needless {
 			out = append(out, n.String())
 		}
+	}
+	for _, name := range a.across {
+		out = append(out, fmt.Sprintf("IPAddressPool %s gets sharing: AcrossNamespaces, since Services of several namespaces share an address of it.", name))
 	}
 	for i := range a.outcomes {
 		o := &a.outcomes[i]

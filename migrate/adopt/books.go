@@ -35,6 +35,11 @@ func (r *reservation) has(h v1alpha1.HolderReference) bool {
 	return h.Kind == service.KindService && slices.Contains(r.services, types.NamespacedName{Namespace: h.Namespace, Name: h.Name})
 }
 
+// across tells whether Services of several namespaces have the address.
+func (r *reservation) across() bool {
+	return slices.ContainsFunc(r.services, func(s types.NamespacedName) bool { return s.Namespace != r.services[0].Namespace })
+}
+
 func (r *reservation) words() string {
 	var out []string
 	for _, s := range r.services {
@@ -114,6 +119,9 @@ func (a *adoption) books() Step {
 	}
 	s.Back.Done = len(s.Back.Writes) == 0
 	s.Forth.Done = a.ended || len(s.Forth.Writes)+len(s.Forth.Stop) == 0
+	if !s.Forth.Done {
+		s.Forth.Stop = slices.Concat(s.Forth.Stop, a.moving(), a.overlaps(), a.rivals())
+	}
 	s.What = count(len(a.wanted), "address") + " of statuses in the ledger"
 	if shared > 0 {
 		s.What += fmt.Sprintf(", %d of them shared", shared)

@@ -18,11 +18,11 @@
 //
 // The states of a step are Done, Begun, Next, Blocked, and Later.
 //
+//	Books     Each address that a status shows has an Address, reserved for its Service; one that several
+//	          share is set aside. So nobody else gets it when there are pools.
 //	Pools     The imported pools, advertisements and peers are there. Advertisements and BGPPeers are bound to
 //	          nodes with the labels fairlead.dev/announces-layer2 and fairlead.dev/announces-bgp, which no node
 //	          has: nothing is announced.
-//	Books     Each address that a status shows has an Address, reserved for its Service; one that several
-//	          share is set aside.
 //	Compare   The allocator keeps every Service's address. Reads only, and is done or blocked.
 //	Decide    MetalLB's L2Advertisements, BGPAdvertisements and BGPPeers leave out nodes with those labels (no
 //	          node has them yet), its controller goes to 0 replicas; its speakers go on announcing. Then it waits

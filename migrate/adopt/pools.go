@@ -43,9 +43,23 @@ func (a *adoption) pools() Step {
 	s.Forth.Done = a.ended || len(s.Forth.Writes) == 0
 	s.What = a.counts()
 	if !s.Forth.Done {
-		s.Forth.Stop = append(append(a.moving(), a.overlaps()...), append(a.loud(), a.rivals()...)...)
+		s.Forth.Stop = slices.Concat(a.overlaps(), a.loud(), a.rivals())
 	}
 	return s
+}
+
+// shareAcross lets namespaces share addresses of pools that are imported, where they
+// do: the other controller knows no such limit.
+func (a *adoption) shareAcross() {
+	for i := range a.made.Pools {
+		p := &a.made.Pools[i]
+		read, _ := pools.Read(p)
+		set := pools.Addresses([]allocator.Pool{read})
+		if slices.ContainsFunc(a.wanted, func(r reservation) bool { return r.across() && set.Contains(r.address) }) {
+			p.Spec.Sharing = v1alpha1.SharingAcrossNamespaces
+			a.across = append(a.across, p.Name)
+		}
+	}
 }
 
 // counts say what there is to be.

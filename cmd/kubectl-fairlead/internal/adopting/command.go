@@ -17,8 +17,8 @@ import (
 const long = `Takes a cluster over from another load-balancer controller, in steps. How far it has come is read from
 the cluster each time; nothing else remembers it.
 
-  Pools     pools, advertisements and peers are made, and announce nothing yet
   Books     the addresses of all Services are entered into the ledger
+  Pools     pools, advertisements and peers are made, and announce nothing yet
   Compare   the allocator keeps every address
   Decide    the other controller gives no addresses any more, Fairlead does; the other goes on announcing
   Announce  nodes announce for Fairlead: by BGP one after the other, then on layer 2
