@@ -179,10 +179,10 @@ func Of(s Snapshot, o Options) (*Report, error) {
 // settle gives a step its state. turn: all before it are done.
 func (s *Step) settle(turn bool) {
 	switch {
-	case s.Forth.Done:
-		s.State = Done
 	case !turn && !s.begun:
 		s.State = Later
+	case s.Forth.Done:
+		s.State = Done
 	case len(s.Forth.Stop) > 0:
 		s.State, s.Why = Blocked, s.Forth.Stop
 	case s.begun:
