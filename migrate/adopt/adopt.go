@@ -1,7 +1,9 @@
 package adopt
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -98,6 +100,8 @@ const (
 // what comes then.
 type Move struct {
 	Done bool
+	// Says is what the writes do, where their names alone do not say it.
+	Says string
 	// Writes are to be done now, in this order.
 	Writes []Write
 	// Waits are what is awaited, where there is nothing to write.
@@ -265,7 +269,7 @@ func (a *adoption) foretell() {
 // notes are what an import tells, and what the allocator does of Services that keep
 // what they have.
 func (a *adoption) notes() []string {
-	var out []string
+	out := a.halves()
 	for _, n := range a.made.Notes {
 		if n.Effect != imports.Needless {
 			out = append(out, n.String())
@@ -303,11 +307,11 @@ func (a *adoption) moving() []string {
 		}
 		out = append(out, fmt.Sprintf("Service %s would not keep %s (%s). %s", o.Service, strings.Join(has, ","), o.Verdict, strings.Join(o.Why, " ")))
 	}
-	return append(out, a.hostnames()...)
+	return append(out, a.strange()...)
 }
 
-// hostnames tells of Services whose status has what is no address.
-func (a *adoption) hostnames() []string {
+// strange tells of Services whose status has what is no address.
+func (a *adoption) strange() []string {
 	var out []string
 	for i := range a.Services {
 		svc := &a.Services[i]
@@ -315,9 +319,9 @@ func (a *adoption) hostnames() []string {
 			continue
 		}
 		for _, in := range svc.Status.LoadBalancer.Ingress {
-			if in.IP == "" && in.Hostname != "" {
-				out = append(out, fmt.Sprintf("Service %s/%s shows %q, which is no address, so somebody else serves it. Give it that controller's class by a second Service, or empty its status.",
-					svc.Namespace, svc.Name, in.Hostname))
+			if _, err := netip.ParseAddr(in.IP); err != nil {
+				out = append(out, fmt.Sprintf("Service %s/%s shows %q, which is no address, so somebody else serves it. Make a second Service of that controller's class, or empty its status.",
+					svc.Namespace, svc.Name, cmp.Or(in.IP, in.Hostname)))
 			}
 		}
 	}

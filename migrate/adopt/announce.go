@@ -23,7 +23,9 @@ func (a *adoption) announce() Step {
 	nodes := a.order()
 	by, l2 := with(nodes, v1alpha1.LabelAnnouncesBGP), with(nodes, v1alpha1.LabelAnnouncesLayer2)
 	s.begun = !a.ended && len(by)+len(l2) > 0
-	s.What = a.ways(len(by), len(l2), len(nodes))
+	if s.What = a.ways(len(by), len(l2), len(nodes)); a.ended {
+		s.What = "all nodes that are selected announce for Fairlead"
+	}
 	s.Forth, s.Back = a.announceForth(nodes), a.announceBack(nodes)
 	return s
 }
@@ -133,6 +135,7 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 			return m
 		}
 		if len(rest) > 0 {
+			m.Says = "node " + rest[0].Name + " announces by BGP for Fairlead"
 			m.Writes = []Write{label(rest[0], v1alpha1.LabelAnnouncesBGP, true)}
 			return m
 		}
@@ -141,6 +144,7 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 		for _, n := range rest {
 			m.Writes = append(m.Writes, label(n, v1alpha1.LabelAnnouncesLayer2, true))
 		}
+		m.Says = count(len(rest), "node") + " announce on layer 2 for Fairlead"
 		return m
 	}
 	m.Waits = a.silent()
@@ -253,6 +257,7 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 		for _, n := range slices.Backward(labelled) {
 			m.Writes = append(m.Writes, label(n, v1alpha1.LabelAnnouncesLayer2, false))
 		}
+		m.Says = count(len(labelled), "node") + " announce on layer 2 for " + a.name
 		return m
 	}
 	for i := range a.wanted {
@@ -269,7 +274,9 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 		return m
 	}
 	if labelled := with(nodes, v1alpha1.LabelAnnouncesBGP); len(labelled) > 0 {
-		m.Writes = []Write{label(labelled[len(labelled)-1], v1alpha1.LabelAnnouncesBGP, false)}
+		last := labelled[len(labelled)-1]
+		m.Says = "node " + last.Name + " announces by BGP for " + a.name
+		m.Writes = []Write{label(last, v1alpha1.LabelAnnouncesBGP, false)}
 		return m
 	}
 	m.Done = true
@@ -330,6 +337,7 @@ func (a *adoption) endForth() Move {
 		}
 	}
 	if len(m.Writes) > 0 {
+		m.Says = count(len(m.Writes), "object") + " announce from all nodes that they select"
 		m.Settle = true // speakers must know of it before nodes lose their labels
 		return m
 	}

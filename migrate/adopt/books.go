@@ -105,19 +105,25 @@ func (a *adoption) books() Step {
 		r := &a.wanted[i]
 		if len(r.services) > 1 {
 			shared++
+			if a.entry(r.address) == nil && a.decided() {
+				continue // Fairlead enters it as it adopts the statuses
+			}
 		}
 		w, stop := a.reserve(r)
 		s.Forth.Writes, s.Forth.Stop = append(s.Forth.Writes, w...), append(s.Forth.Stop, stop...)
 	}
 	for i := range a.Ledger {
 		o := &a.Ledger[i]
-		if o.Annotations[v1alpha1.AnnotationAdopted] != string(a.Source) || len(o.Spec.Holders) > 0 {
-			continue
+		switch u := ours(o, "Address"); {
+		case len(o.Spec.Holders) > 0:
+		case o.Annotations[v1alpha1.AnnotationAdopted] == string(a.Source):
+			s.Back.Writes = append(s.Back.Writes, remove(u))
+		case o.Annotations[v1alpha1.AnnotationAdopted] == string(a.Source)+found:
+			s.Back.Writes = append(s.Back.Writes, Write{u, annotated(u, v1alpha1.AnnotationAdopted, "")})
 		}
-		s.begun = true
-		s.Back.Writes = append(s.Back.Writes, remove(ours(o, "Address")))
 	}
-	s.Back.Done = len(s.Back.Writes) == 0
+	s.begun = len(s.Back.Writes) > 0
+	s.Back.Done = !s.begun
 	s.Forth.Done = a.ended || len(s.Forth.Writes)+len(s.Forth.Stop) == 0
 	if !s.Forth.Done {
 		s.Forth.Stop = slices.Concat(s.Forth.Stop, a.moving(), a.overlaps(), a.rivals())
@@ -133,8 +139,6 @@ func (a *adoption) books() Step {
 func (a *adoption) reserve(r *reservation) ([]Write, []string) {
 	live, want := a.entry(r.address), a.addressFor(r)
 	switch {
-	case live == nil && len(r.services) > 1 && a.decided():
-		return nil, nil // Fairlead enters it as it adopts the statuses
 	case live == nil:
 		return []Write{create(ours(want, "Address"))}, nil
 	case len(live.Spec.Holders) > 0:
@@ -169,6 +173,22 @@ func (a *adoption) addressFor(r *reservation) *v1alpha1.Address {
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.AddressName(r.address), Annotations: map[string]string{v1alpha1.AnnotationAdopted: string(a.Source)}},
 		Spec:       v1alpha1.AddressSpec{Address: r.address.String(), ReservedFor: r.alone()},
 	}
+}
+
+// Shown are the addresses that Services show, by namespace and name.
+func Shown(s *Snapshot) map[string]string {
+	out := map[string]string{}
+	for i := range s.Services {
+		if svc := &s.Services[i]; svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			var list []string
+			for _, x := range service.Shown(svc) {
+				list = append(list, x.String())
+			}
+			slices.Sort(list)
+			out[svc.Namespace+"/"+svc.Name] = strings.Join(list, ",")
+		}
+	}
+	return out
 }
 
 // unheld are addresses that the ledger does not have as those of the Services that

@@ -105,7 +105,7 @@ func (a *adoption) mark() []Write {
 
 func (a *adoption) decideBack() Move {
 	var m Move
-	again, running := a.startAgain(), true
+	again, running, aside := a.startAgain(), true, a.setAsideAgain()
 	for _, d := range a.theirs.deciders {
 		running = running && runs(d)
 	}
@@ -118,6 +118,8 @@ func (a *adoption) decideBack() Move {
 		m.Waits = []string{"Fairlead's controller to run with services.defaultClass=false"}
 	case a.holding() != "":
 		m.Waits = []string{a.holding()}
+	case len(aside) > 0:
+		m.Writes = aside
 	case len(again) > 0:
 		m.Writes = again
 	case len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB && len(a.leaveOut(false)) > 0:
@@ -126,18 +128,21 @@ func (a *adoption) decideBack() Move {
 		m.Waits = []string{"its controller to run"}
 	default:
 		m.Writes = a.leaveOut(false)
-		if len(m.Writes) > 0 {
-			return m
-		}
-		for i := range a.wanted {
-			if len(a.wanted[i].services) > 1 {
-				w, _ := a.reserve(&a.wanted[i])
-				m.Writes = append(m.Writes, w...)
-			}
-		}
 		m.Done = len(m.Writes) == 0
 	}
 	return m
+}
+
+// setAsideAgain sets addresses that several share aside, as before the step.
+func (a *adoption) setAsideAgain() []Write {
+	var out []Write
+	for i := range a.wanted {
+		if len(a.wanted[i].services) > 1 {
+			w, _ := a.reserve(&a.wanted[i])
+			out = append(out, w...)
+		}
+	}
+	return out
 }
 
 // holding says which address Fairlead still holds for a Service that it is to give

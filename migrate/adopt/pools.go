@@ -57,7 +57,9 @@ func (a *adoption) shareAcross() {
 		set := pools.Addresses([]allocator.Pool{read})
 		if slices.ContainsFunc(a.wanted, func(r reservation) bool { return r.across() && set.Contains(r.address) }) {
 			p.Spec.Sharing = v1alpha1.SharingAcrossNamespaces
-			a.across = append(a.across, p.Name)
+			if !slices.ContainsFunc(a.Pools, func(o v1alpha1.IPAddressPool) bool { return o.Name == p.Name }) {
+				a.across = append(a.across, p.Name)
+			}
 		}
 	}
 }
@@ -148,7 +150,7 @@ func (a *adoption) overlaps() []string {
 	}
 	var out []string
 	for _, p := range allocator.New().SetPools(list) {
-		out = append(out, p.String()+" Take the range out of one of the two.")
+		out = append(out, p.String())
 	}
 	return out
 }

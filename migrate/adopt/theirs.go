@@ -160,6 +160,18 @@ func (a *adoption) leaveOut(on bool) []Write {
 	return out
 }
 
+// halves tells of a MetalLB that is there in part only.
+func (a *adoption) halves() []string {
+	switch t := &a.theirs; {
+	case a.Source != imports.MetalLB || a.ended || len(t.deciders) > 0 && len(t.speakers) > 0:
+		return nil
+	case len(t.speakers) > 0:
+		return []string{"The Deployment of MetalLB's controller is gone. If its ValidatingWebhookConfiguration is still there, nobody answers it, and MetalLB's objects cannot be changed: delete it before step Decide."}
+	default:
+		return []string{"MetalLB's speakers are gone. Nobody announces its addresses until Fairlead does."}
+	}
+}
+
 // announcingOn counts the objects by which theirs say that a node announces.
 func (a *adoption) announcingOn(kind, node string) int {
 	n := 0

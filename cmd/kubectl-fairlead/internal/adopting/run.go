@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +21,10 @@ type runner struct {
 	options adopt.Options
 	flags   *flags
 	client  client.Client
-	began   time.Time
+	// shown are the addresses that Services showed at first.
+	shown map[string]string
+	// moved are those Services that showed others since, and what they showed.
+	moved map[string]string
 }
 
 func newRun(env *kube.Env, o adopt.Options, f *flags) (*runner, error) {
@@ -28,7 +32,7 @@ func newRun(env *kube.Env, o adopt.Options, f *flags) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runner{env: env, options: o, flags: f, client: c, began: env.Now()}, nil
+	return &runner{env: env, options: o, flags: f, client: c, moved: map[string]string{}}, nil
 }
 
 // look derives the steps from the cluster as it is now.
@@ -39,8 +43,21 @@ func (r *runner) look(ctx context.Context) (*adopt.Report, *kube.Reader, error) 
 		return nil, nil, err
 	}
 	s.Now = r.env.Now()
+	r.compare(adopt.Shown(&s))
 	report, err := adopt.Of(s, r.options)
 	return report, reader, err
+}
+
+// compare remembers Services that show other addresses than at first.
+func (r *runner) compare(now map[string]string) {
+	if r.shown == nil {
+		r.shown = now
+	}
+	for name, is := range now {
+		if was := r.shown[name]; was != "" && was != is {
+			r.moved[name] = fmt.Sprintf("Service %s showed %s, and shows %q now. See: kubectl fairlead explain service.", name, was, is)
+		}
+	}
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -109,7 +126,10 @@ func (r *runner) close(ctx context.Context, err error) error {
 	if err != nil {
 		fmt.Fprintf(r.env.Streams.ErrOut, "\n%s\n", stuck)
 	}
-	return r.env.End(reader, err != nil)
+	for _, name := range slices.Sorted(maps.Keys(r.moved)) {
+		fmt.Fprintf(r.env.Streams.ErrOut, "\n%s\n", r.moved[name])
+	}
+	return r.env.End(reader, err != nil || len(r.moved) > 0)
 }
 
 // stuckError says why a step did not come to its end.
@@ -137,7 +157,7 @@ func (r *runner) do(ctx context.Context, name adopt.Name) error {
 		}
 		switch {
 		case move.Done:
-			d.say("done", step.What)
+			d.say("done")
 			return nil
 		case len(move.Stop) > 0:
 			return stuckError(fmt.Sprintf("%s is blocked: %s", name, strings.Join(move.Stop, "\n")))
@@ -180,7 +200,11 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 	}
 	done, err := write(ctx, d.client, m.Writes)
 	if len(done) > 0 {
-		d.say("wrote", summary(done))
+		says := m.Says
+		if says == "" || len(done) < len(m.Writes) {
+			says = "wrote " + summary(done)
+		}
+		d.say(says)
 		d.last, d.told, d.failed = nil, nil, nil
 		if m.Fragile {
 			d.last = done
@@ -203,7 +227,7 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 func (d *doing) wait(ctx context.Context, m *adopt.Move) error {
 	if !slices.Equal(d.told, m.Waits) {
 		d.told = m.Waits
-		d.say("waits", "for "+shorten(m.Waits))
+		d.say("waits for " + shorten(m.Waits))
 	}
 	return d.pass(ctx, m.Waits)
 }
@@ -245,7 +269,7 @@ func (d *doing) sleep(ctx context.Context, t time.Duration) error {
 }
 
 // say tells a line of progress.
-func (d *doing) say(what, text string) {
+func (d *doing) say(text string) {
 	if d.env.Format.ForPrograms() {
 		return
 	}
@@ -253,7 +277,7 @@ func (d *doing) say(what, text string) {
 	if d.flags.undo {
 		name = "undo " + name
 	}
-	fmt.Fprintf(d.env.Streams.Out, "%-14s %6.1f s  %-6s %s\n", name, d.env.Now().Sub(d.begun).Seconds(), what, text)
+	fmt.Fprintf(d.env.Streams.Out, "%-14s %6.1f s  %s\n", name, d.env.Now().Sub(d.begun).Seconds(), text)
 }
 
 // most is how many names a line of progress has room for.

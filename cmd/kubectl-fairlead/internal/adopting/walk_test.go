@@ -3,6 +3,7 @@ package adopting
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -67,6 +69,7 @@ func (s *shell) run(args ...string) (string, int) {
 	env := kube.NewEnv(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &o, ErrOut: &e}, time.Now)
 	env.Connect = func() (client.Client, error) { return s.c, nil }
 	c := Command(env)
+	env.AddFlags(c.Flags())
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetArgs(append([]string{"metallb", "--pause=200ms"}, args...))
 	err := c.ExecuteContext(s.t.Context())
@@ -197,7 +200,9 @@ func TestThereAndBack(t *testing.T) {
 	h := work(t, api.Config, s.c)
 	before := h.theirs()
 
+	s.lacksRights()
 	s.sees("1-before", exit.Wrong)
+	s.speaksToPrograms()
 	s.does(exit.Fine, "--apply")
 	s.sees("2-books", exit.Wrong)
 	s.does(exit.Fine, "--apply")
@@ -243,6 +248,63 @@ func TestThereAndBack(t *testing.T) {
 	var daemons appsv1.DaemonSetList
 	if err := s.c.List(t.Context(), &daemons); err != nil || len(daemons.Items) > 0 {
 		t.Errorf("%d DaemonSets are left (%v)", len(daemons.Items), err)
+	}
+}
+
+// as runs the command as somebody who may do some things.
+func (s *shell) as(user string, rules ...rbacv1.PolicyRule) *shell {
+	s.t.Helper()
+	if len(rules) > 0 {
+		m := metav1.ObjectMeta{Name: user}
+		role := &rbacv1.ClusterRole{ObjectMeta: m, Rules: rules}
+		binding := &rbacv1.ClusterRoleBinding{
+			ObjectMeta: m, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		}
+		c, err := client.New(s.cfg, client.Options{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, o := range []client.Object{role, binding} {
+			if err := c.Create(s.t.Context(), o); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	cfg := rest.CopyConfig(s.cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: user}
+	return newShell(s.t, cfg)
+}
+
+// lacksRights is somebody who may not read, and somebody who may not write: both are
+// told of it, and nothing is written.
+func (s *shell) lacksRights() {
+	s.t.Helper()
+	out := s.as("stranger").does(exit.Failed, "--apply")
+	for _, right := range []string{"list services", "list addresses.fairlead.dev", "list deployments.apps", "list l2advertisements.metallb.io"} {
+		if !strings.Contains(out, right) {
+			s.t.Errorf("the stranger is not told of the right to %s", right)
+		}
+	}
+	reader := s.as("reader", rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list"}})
+	if out := reader.does(exit.Failed, "--apply"); !strings.Contains(out, "create addresses.fairlead.dev") {
+		s.t.Errorf("the reader is not told of the right to write")
+	}
+	(&hands{t: s.t, c: s.c}).none("Address")
+}
+
+// speaksToPrograms: JSON has each step, and what is written next.
+func (s *shell) speaksToPrograms() {
+	s.t.Helper()
+	out := s.does(exit.Wrong, "-o", "json")
+	_, doc, _ := strings.Cut(out, "\n")
+	var v struct {
+		Steps  []struct{ Step, State string }
+		Next   string
+		Writes []Write
+	}
+	if err := json.Unmarshal([]byte(doc), &v); err != nil || len(v.Steps) != 6 || v.Steps[0].State != "Next" || v.Next != "Books" || len(v.Writes) != 4 {
+		s.t.Errorf("%+v, %v", v, err)
 	}
 }
 
