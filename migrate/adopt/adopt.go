@@ -166,12 +166,13 @@ func Of(s Snapshot, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Peer: a.name, Notes: a.notes()}
+	r := &Report{Peer: a.name}
 	if why := a.absent(); why != "" {
 		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}}}
 		return r, nil
 	}
 	r.Steps = []Step{a.books(), a.pools(), a.compare(), a.decide(), a.announce(), a.end()}
+	r.Notes = a.notes()
 	turn := true
 	for i := range r.Steps {
 		r.Steps[i].settle(turn)
