@@ -135,6 +135,7 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 			return m
 		}
 		if len(rest) > 0 {
+			m.Settle = true // routers have the new routes before the next node's old ones go
 			m.Says = "node " + rest[0].Name + " announces by BGP for Fairlead"
 			m.Writes = []Write{label(rest[0], v1alpha1.LabelAnnouncesBGP, true)}
 			return m
