@@ -110,6 +110,8 @@ type Move struct {
 	Stop []string
 	// Settle: others must have seen the writes before those that follow.
 	Settle bool
+	// Together: the writes are done at the same time, in no order.
+	Together bool
 	// Fragile: what was written is taken back if it has not the effect in time.
 	Fragile bool
 }

@@ -197,16 +197,16 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 		}
 		return fmt.Errorf("step %s was not written, since these rights are missing:\n%s\nask an administrator for them", d.name, strings.Join(words, "\n"))
 	}
-	done, err := write(ctx, d.client, m.Writes)
+	done, err := write(ctx, d.client, m.Writes, m.Together)
 	if len(done) > 0 {
 		says := m.Says
 		if says == "" || len(done) < len(m.Writes) {
 			says = summary(done)
 		}
 		d.say(says)
-		d.last, d.told, d.failed = nil, nil, nil
-		if m.Fragile {
-			d.last = done
+		d.told, d.failed = nil, nil
+		if d.last = done; !m.Fragile {
+			d.last = nil
 		}
 		d.deadline.Reset(d.flags.timeout)
 	}
@@ -252,7 +252,7 @@ func (d *doing) pass(ctx context.Context, waits []string) error {
 	for _, w := range slices.Backward(d.last) {
 		inverse = append(inverse, w.Inverse())
 	}
-	if _, err := write(ctx, d.client, inverse); err != nil {
+	if _, err := write(ctx, d.client, inverse, len(inverse) > 1); err != nil {
 		return fmt.Errorf("%s And it could not be taken back: %w", why, err)
 	}
 	return stuckError(why + " So what was written last was taken back (" + summary(inverse) + "), and the other controller announces there as before.")
