@@ -67,10 +67,21 @@ func (a *adoption) decideForth() Move {
 	case len(a.unheld()) > 0:
 		m.Waits = a.unheld()
 	default:
-		m.Writes = a.mark()
+		m.Writes = append(a.mark(), a.confirm(string(a.Source))...)
 		m.Done = len(m.Writes) == 0
 	}
 	return m
+}
+
+// confirm notes on the other's controller that the check of the step held, so that the
+// step does not end unseen; by nobody: it takes that back.
+func (a *adoption) confirm(by string) []Write {
+	var out []Write
+	for _, d := range a.theirs.deciders {
+		before := generic(d, "apps/v1", "Deployment")
+		out = change(out, before, annotated(before, v1alpha1.AnnotationAdopted, by))
+	}
+	return out
 }
 
 // decideWrites are done at once: their objects leave labelled nodes out while their
@@ -127,7 +138,7 @@ func (a *adoption) decideBack() Move {
 	case !running:
 		m.Waits = []string{"its controller to run"}
 	default:
-		m.Writes = a.leaveOut(false)
+		m.Writes = append(a.leaveOut(false), a.confirm("")...)
 		m.Done = len(m.Writes) == 0
 	}
 	return m

@@ -27,7 +27,8 @@
 //	Decide    MetalLB's L2Advertisements, BGPAdvertisements and BGPPeers leave out nodes with those labels (no
 //	          node has them yet), its controller goes to 0 replicas; its speakers go on announcing. Then it waits
 //	          for `helm upgrade ... --set services.defaultClass=true`, which it prints and never does itself, and
-//	          until every address is Bound in the ledger.
+//	          until every address is Bound in the ledger. When that comes true while the command does not run,
+//	          the next --apply sees that it holds, and ends the step: it never ends by itself.
 //	Announce  BGP: one node after the other is labelled; MetalLB's speaker lets its sessions go, and those of
 //	          Fairlead must be Established, and --pause be over, before the next node. Then layer 2, on all
 //	          nodes at once. What does not come up within --timeout is taken back.
