@@ -36,6 +36,11 @@
 //	          selectors, labels, reservations and annotations of adopt are taken off. The
 //	          CustomResourceDefinitions of the other are never deleted.
 //
+// Of the others, kube-vip, PureLB and OpenELB have to be told to leave Services without a
+// class alone, or to be removed, by hand: Decide says how, and waits for it. Cilium and
+// Calico do not show whether they do: there the command ends with Decide, and says what
+// to do by hand.
+//
 // MetalLB's objects are changed before its controller stops, since that serves the
 // webhook which admits changes of them; on the way back its controller is started
 // before.

@@ -41,7 +41,7 @@ func (a *adoption) findWorkloads() {
 		}
 	}
 	if c := a.audit.Of(a.Source); c != nil && a.Source != imports.MetalLB {
-		a.theirs.others = c.Running && !a.network()
+		a.theirs.others = c.Running && (!a.network() || c.TakesClassless)
 	}
 }
 
