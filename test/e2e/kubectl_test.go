@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,14 +32,37 @@ type plugin struct {
 
 func (w *world) plugin() *plugin {
 	w.Helper()
-	p := &plugin{world: w, folder: w.TempDir()}
-	build := exec.CommandContext(w.ctx, "go", "build", "-o", filepath.Join(p.folder, "kubectl-fairlead"), "./cmd/kubectl-fairlead")
-	build.Dir = lab.Root()
-	if out, err := build.CombinedOutput(); err != nil {
-		w.Fatalf("building the plugin: %v\n%s", err, out)
+	folder, err := builtPlugin.get()
+	if err != nil {
+		w.Fatal(err)
 	}
-	return p
+	return &plugin{world: w, folder: folder}
 }
+
+// pluginBuild has the plugin built once for all tests that use it.
+type pluginBuild struct {
+	once   sync.Once
+	folder string
+	err    error
+}
+
+var builtPlugin pluginBuild
+
+func (b *pluginBuild) get() (folder string, err error) {
+	b.once.Do(func() {
+		if b.folder, b.err = os.MkdirTemp("", "kubectl-fairlead-"); b.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-o", filepath.Join(b.folder, "kubectl-fairlead"), "./cmd/kubectl-fairlead")
+		build.Dir = lab.Root()
+		if out, err := build.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("building the plugin: %w\n%s", err, out)
+		}
+	})
+	return b.folder, b.err
+}
+
+func (b *pluginBuild) remove() { os.RemoveAll(b.folder) }
 
 // ran is what a command wrote, and its exit code.
 type ran struct {

@@ -30,6 +30,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer cluster.Down()
+	defer builtPlugin.remove()
 	if shared, err = lab.New(cluster); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
