@@ -187,7 +187,8 @@ func TestAddressOfAnotherControllerIsRefusedAloud(t *testing.T) {
 	})
 	w.service("theirs", func(s *corev1.Service) { s.Spec.LoadBalancerClass = ptr.To("example.com/theirs") })
 	w.statusIs("theirs", "them", "192.0.2.15")
-	w.told("Service", "theirs", "PoolNotAdmitted", "192.0.2.15, which the controller of class example.com/theirs wrote, is not announced. Pool public, asked for by status.loadBalancer.ingress, does not admit")
+	w.told("Service", "theirs", "PoolNotAdmitted",
+		"192.0.2.15, which the controller of class example.com/theirs wrote, is not announced. Pool public, asked for by status.loadBalancer.ingress, does not admit")
 	w.edit("theirs", func(s *corev1.Service) { s.Labels = map[string]string{"touched": "yes"} })
 	w.settled(r)
 	if n := r.statusWrites(w.ns, "theirs"); n != 0 {

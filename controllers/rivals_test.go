@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -235,6 +237,47 @@ func TestRivalThatRecreates(t *testing.T) {
 	w.addressIs("192.0.2.11", v1alpha1.AddressBound, "ours")
 	w.settled(r)
 	w.invariants()
+}
+
+// A chisel-operator that is given a class leaves us the Services without one, each with
+// its last entry and its finalizer, and then neither writes any more.
+func TestChiselOperatorThatIsGivenAClass(t *testing.T) {
+	w, r := newRing(t, quick)
+	c := kubernetes.NewForConfigOrDie(Unlimited(apiServer))
+	all := types.NamespacedName{Namespace: w.ns}
+	f := rivals.ChiselOperator("203.0.113.9", "").Start(w.ctx(), c, all)
+	w.condition("ours", service.ConditionContested, "True", service.ReasonStatusRewritten)
+	f.Stop()
+
+	f = rivals.ChiselOperator("203.0.113.9", rivals.ChiselClass).Start(w.ctx(), c, all)
+	defer f.Stop()
+	for name, address := range map[string]string{"ours": "192.0.2.11", "bystander": "192.0.2.10"} {
+		w.has(name, address, "203.0.113.9")
+	}
+	w.quietAgain(r)
+	if f.Writes() != 0 {
+		t.Errorf("it wrote %d times into Services that are not its own", f.Writes())
+	}
+	w.service("its", func(s *corev1.Service) { s.Spec.LoadBalancerClass = ptr.To(rivals.ChiselClass) })
+	w.has("its", "203.0.113.9")
+
+	w.delete(w.get("ours"))
+	w.settled(r)
+	s := w.get("ours")
+	if !slices.Equal(s.Finalizers, []string{rivals.ChiselFinalizer}) {
+		t.Fatalf("the finalizers are %v", s.Finalizers)
+	}
+	w.delete(w.get("its"))
+	w.eventually("its own Service is gone", func() error {
+		err := w.c.Get(w.ctx(), client.ObjectKey{Namespace: w.ns, Name: "its"}, &corev1.Service{})
+		if err == nil {
+			return errors.New("it is still there")
+		}
+		return client.IgnoreNotFound(err)
+	})
+	for _, name := range []string{"ours", "bystander"} { // so that the world can end
+		w.edit(name, func(s *corev1.Service) { s.Finalizers = nil })
+	}
 }
 
 // The promise as it is worded: at most six status writes in 30 s.

@@ -32,23 +32,37 @@ type plugin struct {
 
 func (w *world) plugin() *plugin {
 	w.Helper()
-	if err := buildPlugin(); err != nil {
+	folder, err := builtPlugin.get()
+	if err != nil {
 		w.Fatal(err)
 	}
-	return &plugin{world: w, folder: pluginFolder}
+	return &plugin{world: w, folder: folder}
 }
 
-// pluginFolder is where the plugin is, once it is built; run makes and removes it.
-var pluginFolder string
+// pluginBuild has the plugin built once for all tests that use it.
+type pluginBuild struct {
+	once   sync.Once
+	folder string
+	err    error
+}
 
-var buildPlugin = sync.OnceValue(func() error {
-	build := exec.Command("go", "build", "-o", filepath.Join(pluginFolder, "kubectl-fairlead"), "./cmd/kubectl-fairlead")
-	build.Dir = lab.Root()
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the plugin: %w\n%s", err, out)
-	}
-	return nil
-})
+var builtPlugin pluginBuild
+
+func (b *pluginBuild) get() (folder string, err error) {
+	b.once.Do(func() {
+		if b.folder, b.err = os.MkdirTemp("", "kubectl-fairlead-"); b.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-o", filepath.Join(b.folder, "kubectl-fairlead"), "./cmd/kubectl-fairlead")
+		build.Dir = lab.Root()
+		if out, err := build.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("building the plugin: %w\n%s", err, out)
+		}
+	})
+	return b.folder, b.err
+}
+
+func (b *pluginBuild) remove() { os.RemoveAll(b.folder) }
 
 // ran is what a command wrote, and its exit code.
 type ran struct {

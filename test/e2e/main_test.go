@@ -23,12 +23,6 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	ctx := context.Background()
-	var err error
-	if pluginFolder, err = os.MkdirTemp("", "fairlead-plugin-"); err != nil {
-		fmt.Fprintln(os.Stderr, "making a folder for the plugin:", err)
-		return 1
-	}
-	defer os.RemoveAll(pluginFolder)
 	say := testbed.NewProgress(os.Stdout)
 	cluster, err := testbed.Up(ctx, testbed.Config{Name: clusterName(), Nodes: 3, Progress: say})
 	if err != nil {
@@ -36,6 +30,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer cluster.Down()
+	defer builtPlugin.remove()
 	if shared, err = lab.New(cluster); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

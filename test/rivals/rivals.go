@@ -51,7 +51,8 @@ func (f *Fight) Stop() {
 	f.done.Wait()
 }
 
-// Start lets the rival work on a Service until Stop, or until the context ends.
+// Start lets the rival work on a Service until Stop, or until the context ends. Without
+// a name it works on all Services of the namespace.
 func (r Rival) Start(ctx context.Context, c kubernetes.Interface, name types.NamespacedName) *Fight {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &Fight{cancel: cancel}
@@ -75,9 +76,11 @@ func rest(ctx context.Context) {
 // follow watches the Service and acts on each event, with an error after which
 // the watch is opened again.
 func (r Rival) follow(ctx context.Context, c kubernetes.Interface, name types.NamespacedName, f *Fight) error {
-	w, err := c.CoreV1().Services(name.Namespace).Watch(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("metadata.name", name.Name).String(),
-	})
+	var options metav1.ListOptions
+	if name.Name != "" {
+		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", name.Name).String()
+	}
+	w, err := c.CoreV1().Services(name.Namespace).Watch(ctx, options)
 	if err != nil {
 		return fmt.Errorf("watching %s: %w", name, err)
 	}

@@ -19,8 +19,7 @@ import (
 // there: it reads the status and sends the whole Service back as a merge patch
 // that bears the resourceVersion of its read, as chisel-operator does.
 func Chisel(address string) Rival {
-	const manager = "chisel-operator"
-	return Rival{Name: "chisel", Manager: manager, Status: true, act: func(ctx context.Context, c kubernetes.Interface, svc *corev1.Service) (bool, error) {
+	return Rival{Name: "chisel", Manager: chiselManager, Status: true, act: func(ctx context.Context, c kubernetes.Interface, svc *corev1.Service) (bool, error) {
 		api := c.CoreV1().Services(svc.Namespace)
 		read, err := api.Get(ctx, svc.Name, metav1.GetOptions{})
 		if err != nil {
@@ -32,7 +31,7 @@ func Chisel(address string) Rival {
 		if err != nil {
 			return false, fmt.Errorf("encoding the patch: %w", err)
 		}
-		_, err = api.Patch(ctx, svc.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: manager, FieldValidation: "Strict"}, "status")
+		_, err = api.Patch(ctx, svc.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: chiselManager, FieldValidation: "Strict"}, "status")
 		return true, err
 	}}
 }
