@@ -22,11 +22,15 @@ const stillBuilding = 15 * time.Second
 // ten minutes on two cores when nothing is built yet and no time when everything is. Programs appear in the cache by
 // rename, so an interrupted build leaves nothing that is taken for good; concurrent builds wait for each other.
 func Build(ctx context.Context, say Progress) (Binaries, error) {
+	return build(ctx, say, components...)
+}
+
+func build(ctx context.Context, say Progress, list ...component) (Binaries, error) {
 	cache, err := cacheDir(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	bins, err := binaries(cache)
+	bins, err := binaries(cache, list...)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +47,7 @@ func Build(ctx context.Context, say Progress) (Binaries, error) {
 	defer unlock()
 	dropUnfinished(cache)
 	b := builder{cache: cache, say: say, began: time.Now(), total: len(missing(bins))}
-	for _, c := range components {
+	for _, c := range list {
 		if err := b.component(ctx, c, bins); err != nil {
 			return nil, err
 		}

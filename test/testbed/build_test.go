@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,7 @@ func TestKeysDependOnWhatIsBuilt(t *testing.T) {
 func TestVersionsArePinned(t *testing.T) {
 	exact := regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 	names := map[string]bool{}
-	for _, c := range components {
+	for _, c := range append(slices.Clone(components), metallb) {
 		if (c.Module == "") != (c.Version == "") || (c.Module != "" && !exact.MatchString(c.Version)) {
 			t.Errorf("%s: module %q at version %q", c.Name, c.Module, c.Version)
 		}
@@ -134,7 +135,7 @@ func TestBuildLeavesNothingHalfMade(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "kubelet") || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("the error must name the program and the reason: %v", err)
 	}
-	bins, err := binaries(filepath.Join(dir, "cache", "testbed"))
+	bins, err := binaries(filepath.Join(dir, "cache", "testbed"), components...)
 	if err != nil {
 		t.Fatal(err)
 	}

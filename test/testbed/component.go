@@ -59,10 +59,10 @@ func (c component) key() (string, error) {
 // Binaries maps the name of each program that the testbed built to its path.
 type Binaries map[string]string
 
-// binaries lists where each program belongs in the cache, built or not.
-func binaries(cache string) (Binaries, error) {
+// binaries lists where each program of these components belongs in the cache, built or not.
+func binaries(cache string, list ...component) (Binaries, error) {
 	out := Binaries{}
-	for _, c := range components {
+	for _, c := range list {
 		key, err := c.key()
 		if err != nil {
 			return nil, err

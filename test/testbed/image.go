@@ -15,18 +15,21 @@ import (
 	"github.com/fairlead/fairlead/release/envoyimage"
 )
 
-// builtIn are the images that every node gets, by the program that is in each.
-var builtIn = []struct{ Reference, Program string }{
+// programOf is an image and the program that is in it.
+type programOf struct{ Reference, Program string }
+
+// builtIn are the images that every node gets.
+var builtIn = []programOf{
 	{PauseImage, "pause"},
 	{CoreDNSImage, "coredns"},
 	{EchoImage, "echo-basic"},
 	{echoNextImage, "echo-basic"},
 }
 
-// writeImages puts the built-in images into one archive, so that one import brings them all to a node.
-func writeImages(bins Binaries, path string) error {
+// writeImages puts images into one archive, so that one import brings them all to a node.
+func writeImages(bins Binaries, list []programOf, path string) error {
 	images := map[name.Reference]v1.Image{}
-	for _, b := range builtIn {
+	for _, b := range list {
 		ref, err := name.NewTag(b.Reference)
 		if err != nil {
 			return fmt.Errorf("image reference %s: %w", b.Reference, err)

@@ -20,7 +20,7 @@ func TestImagesAreReadBack(t *testing.T) {
 		}
 	}
 	archive := filepath.Join(dir, "images", "all.tar")
-	if err := writeImages(bins, archive); err != nil {
+	if err := writeImages(bins, builtIn, archive); err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range builtIn {

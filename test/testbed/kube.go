@@ -187,7 +187,7 @@ func createNodes(ctx context.Context, client kubernetes.Interface, hosts []host)
 
 func (c *Cluster) loadBuiltIn(ctx context.Context) error {
 	archive := filepath.Join(c.layout.images(), "builtin.tar")
-	if err := writeImages(c.state.Bins, archive); err != nil {
+	if err := writeImages(c.state.Bins, builtIn, archive); err != nil {
 		return err
 	}
 	for _, n := range c.Nodes() {
