@@ -1,0 +1,270 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/test/chart"
+	"github.com/fairlead/fairlead/test/lab"
+	"github.com/fairlead/fairlead/test/metallb"
+	"github.com/fairlead/fairlead/test/testbed"
+)
+
+// incumbent is a cluster that a real MetalLB serves, beside a Fairlead that serves
+// only Services of its own class.
+type incumbent struct {
+	*world
+	plugin *plugin
+	// has is what MetalLB gave each Service.
+	has map[string][]netip.Addr
+}
+
+// beside leaves Services without a class to another controller.
+func beside() chart.Values {
+	values := defaultValues()
+	values["services"] = chart.Values{"defaultClass": false}
+	return values
+}
+
+func (w *world) incumbent(objects ...client.Object) *incumbent {
+	w.Helper()
+	w.install(beside())
+	w.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if w.Failed() {
+			w.dumpMetalLB(ctx)
+		}
+		if err := metallb.Remove(ctx, w.Lab); err != nil {
+			w.Error(err)
+		}
+		w.forget(ctx)
+	})
+	start := time.Now()
+	if err := metallb.Install(w.ctx, w.Lab); err != nil {
+		w.Fatal(err)
+	}
+	w.Logf("MetalLB %s ready after %s", testbed.MetalLBVersion, time.Since(start).Round(time.Millisecond))
+	w.apply(objects...)
+	return &incumbent{world: w, plugin: w.plugin(), has: map[string][]netip.Addr{}}
+}
+
+// forget removes what was imported.
+func (w *world) forget(ctx context.Context) {
+	for _, o := range []client.Object{
+		&v1alpha1.L2Advertisement{}, &v1alpha1.BGPAdvertisement{}, &v1alpha1.BGPPeer{}, &v1alpha1.IPAddressPool{},
+	} {
+		if err := w.Client.DeleteAllOf(ctx, o); err != nil {
+			w.Errorf("removing %T: %v", o, err)
+		}
+	}
+}
+
+func (w *world) dumpMetalLB(ctx context.Context) {
+	for _, args := range [][]string{
+		{"get", "pods", "-n", metallb.Namespace, "-o", "wide"},
+		{"logs", "-n", metallb.Namespace, "-l", "component=controller", "--tail=30", "--prefix"},
+		{"logs", "-n", metallb.Namespace, "-l", "component=speaker", "--tail=30", "--prefix"},
+	} {
+		out, err := w.Cluster.Kubectl(ctx, args...)
+		w.Logf("kubectl %v: %v\n%s", args, err, out)
+	}
+}
+
+// ways is every way in which a Service asks MetalLB for addresses.
+var ways = []func(n int) []func(*corev1.Service){
+	func(int) []func(*corev1.Service) { return nil },
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.LoadBalancerIP(fmt.Sprint("172.30.0.", 190+n))}
+	},
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.io/loadBalancerIPs", fmt.Sprint("172.30.0.", 200+n))}
+	},
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.universe.tf/loadBalancerIPs", fmt.Sprint("172.30.0.", 210+n))}
+	},
+	func(int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.io/address-pool", "named")}
+	},
+	func(int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.universe.tf/address-pool", "named")}
+	},
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.io/allow-shared-ip", fmt.Sprint("key-", n/2)), lab.Port(int32(80 + n%2))}
+	},
+	func(int) []func(*corev1.Service) { return []func(*corev1.Service){lab.DualStack} },
+	func(int) []func(*corev1.Service) { return []func(*corev1.Service){lab.Local} },
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.DualStack, lab.Annotate("metallb.io/loadBalancerIPs", fmt.Sprintf("172.30.0.%d,fd00:30::%x", 180+n, 0x200+n))}
+	},
+}
+
+// waysPools are the pools of MetalLB for all of that.
+func waysPools() []client.Object {
+	return []client.Object{
+		metallb.Pool("public", true, "172.30.0.100-172.30.0.179", "fd00:30::100-fd00:30::1ff"),
+		metallb.Pool("pinned", false, "172.30.0.180-172.30.0.219", "fd00:30::200-fd00:30::20f"),
+		metallb.Pool("named", false, "172.30.0.220-172.30.0.249"),
+		metallb.L2Advertisement("lan"),
+	}
+}
+
+// services makes so many Services, in all ways, and waits until MetalLB has served
+// each and all answer.
+func (i *incumbent) services(count int) {
+	i.Helper()
+	i.backend("echo", 3)
+	for n := range count {
+		i.apply(lab.LoadBalancer(i.namespace, fmt.Sprintf("s%03d", n), "echo", ways[n%len(ways)](n/len(ways))...))
+	}
+	i.await("MetalLB to serve all Services", func(ctx context.Context) error {
+		all, err := i.shown(ctx)
+		if err != nil {
+			return err
+		}
+		for name, list := range all {
+			if len(list) == 0 {
+				return fmt.Errorf("%s has no address", name)
+			}
+		}
+		i.has = all
+		return nil
+	})
+}
+
+// shown is what the statuses of the Services show.
+func (i *incumbent) shown(ctx context.Context) (map[string][]netip.Addr, error) {
+	var list corev1.ServiceList
+	if err := i.Client.List(ctx, &list, client.InNamespace(i.namespace)); err != nil {
+		return nil, err
+	}
+	out := map[string][]netip.Addr{}
+	for n := range list.Items {
+		out[list.Items[n].Name] = lab.Addresses(&list.Items[n])
+	}
+	return out, nil
+}
+
+// unchanged says that every Service shows what MetalLB gave it.
+func (i *incumbent) unchanged(after string) {
+	i.Helper()
+	all, err := i.shown(i.ctx)
+	if err != nil {
+		i.Fatal(err)
+	}
+	for name, had := range i.has {
+		if !slices.Equal(all[name], had) {
+			i.Errorf("after %s, %s has %v; it had %v", after, name, all[name], had)
+		}
+	}
+}
+
+// targets are the sockets at which the Services are asked for.
+func (i *incumbent) targets() []netip.AddrPort {
+	i.Helper()
+	var list corev1.ServiceList
+	if err := i.Client.List(i.ctx, &list, client.InNamespace(i.namespace)); err != nil {
+		i.Fatal(err)
+	}
+	var out []netip.AddrPort
+	for n := range list.Items {
+		for _, a := range lab.Addresses(&list.Items[n]) {
+			out = append(out, netip.AddrPortFrom(a, uint16(list.Items[n].Spec.Ports[0].Port)))
+		}
+	}
+	return out
+}
+
+// traffic is new connections to all Services, and the steps during which they came.
+type traffic struct {
+	*world
+	probes map[netip.AddrPort]*lab.Probe
+	steps  []step
+}
+
+type step struct {
+	name       string
+	start, end time.Time
+}
+
+func (i *incumbent) traffic(every time.Duration) *traffic {
+	i.Helper()
+	t := &traffic{world: i.world, probes: map[netip.AddrPort]*lab.Probe{}}
+	for _, target := range i.targets() {
+		i.answers(target.Addr(), target.Port())
+	}
+	for _, target := range i.targets() {
+		t.probes[target] = i.StartProbe(i.ctx, testbed.Client, target.Addr(), target.Port(), every, probeTimeout)
+	}
+	return t
+}
+
+// during does a step.
+func (t *traffic) during(name string, f func()) {
+	t.Helper()
+	s := step{name: name, start: time.Now()}
+	f()
+	s.end = time.Now()
+	t.steps = append(t.steps, s)
+}
+
+// lost ends the traffic, tells what failed in each step, and returns how much did.
+func (t *traffic) lost() (lost int) {
+	t.Helper()
+	var said []string
+	tries := map[netip.AddrPort][]lab.Try{}
+	for target, p := range t.probes {
+		tries[target] = p.Stop()
+	}
+	for n, s := range t.steps {
+		end := s.end
+		if n+1 < len(t.steps) {
+			end = t.steps[n+1].start
+		}
+		all, failed, broken := 0, 0, 0
+		for target, list := range tries {
+			in := slices.DeleteFunc(slices.Clone(list), func(y lab.Try) bool { return y.Start.Before(s.start) || !y.Start.Before(end) })
+			all, failed, broken = all+len(in), failed+len(lab.Failed(in)), broken+len(lab.Broken(in))
+			for _, y := range lab.Failed(in) {
+				t.Logf("%s, %s after its begin: %s failed after %s (connected: %t): %v", s.name, y.Start.Sub(s.start).Round(time.Millisecond), target, y.Took.Round(time.Millisecond), y.Connected, y.Err)
+			}
+		}
+		lost += failed
+		said = append(said, fmt.Sprintf("%s: %.1fs, %d new connections, %d failed (%d when established)", s.name, s.end.Sub(s.start).Seconds(), all, failed, broken))
+	}
+	t.Attr("measured", strings.Join(said, "; "))
+	return lost
+}
+
+// The audit names a real MetalLB and what it is made of, the import gives pools under
+// which every Service keeps its address, whichever way it asked.
+func TestRealMetalLBAudited(t *testing.T) {
+	w := newWorld(t)
+	i := w.incumbent(waysPools()...)
+	i.services(100)
+	for _, target := range i.targets() {
+		i.answers(target.Addr(), target.Port())
+	}
+	t.Log(slices.Sorted(maps.Keys(i.has))[:3], i.has)
+	got := i.plugin.fairlead(w.ctx, "audit")
+	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+	got = i.plugin.fairlead(w.ctx, "import", "metallb", "-o", "wide")
+	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+	got = i.plugin.fairlead(w.ctx, "import", "metallb", "--apply")
+	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+	got = i.plugin.fairlead(w.ctx, "audit")
+	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+	i.unchanged("audit and import")
+}
