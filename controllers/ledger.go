@@ -106,6 +106,15 @@ func (l *Ledger) Held(k allocator.Key) []netip.Addr {
 	return l.books.Held(k)
 }
 
+// Adopted tells whether an address is being taken over from another controller, which
+// may have it back.
+func (l *Ledger) Adopted(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.rows[a]
+	return r != nil && r.object != nil && r.object.Annotations[v1alpha1.AnnotationAdopted] != ""
+}
+
 // settle decides and writes until both agree.
 func (l *Ledger) settle(ctx context.Context, k allocator.Key, decide func() allocator.Decision) (allocator.Decision, error) {
 	for range deciding {

@@ -175,6 +175,33 @@ func TestOtherClassesAreNotTouched(t *testing.T) {
 	w.addressIs("192.0.2.15", v1alpha1.AddressRetained)
 }
 
+// A Service that goes back to the controller that it was adopted from keeps its
+// address in the status, and in the ledger the address stays reserved for it. One
+// that was never adopted loses what we gave it.
+func TestAdoptedServicesGoBackWithTheirAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.pool("public", nil, "192.0.2.10-192.0.2.20")
+	kept := &v1alpha1.Address{
+		ObjectMeta: metav1.ObjectMeta{Name: "192.0.2.15", Annotations: map[string]string{v1alpha1.AnnotationAdopted: "metallb"}},
+		Spec:       v1alpha1.AddressSpec{Address: "192.0.2.15", ReservedFor: &v1alpha1.HolderReference{Kind: "Service", Namespace: w.ns, Name: "adopted"}},
+	}
+	if err := w.c.Create(w.ctx(), kept); err != nil {
+		t.Fatal(err)
+	}
+	w.service("adopted")
+	w.statusIs("adopted", "controller", "192.0.2.15")
+	r := w.start()
+	w.addressIs("192.0.2.15", v1alpha1.AddressBound, "adopted")
+	w.service("given")
+	given := w.has("given", "192.0.2.10")
+	r.stop()
+	w.start(func(o *Options, _ *manager.Options) { o.Service.Default = false })
+	w.addressIs("192.0.2.15", v1alpha1.AddressReserved)
+	w.addressIs(given.Status.LoadBalancer.Ingress[0].IP, v1alpha1.AddressRetained)
+	w.has("given")
+	w.has("adopted", "192.0.2.15")
+}
+
 func TestRecreatedServiceGetsItsAddressBack(t *testing.T) {
 	w := newWorld(t)
 	w.pool("public", nil, "192.0.2.10-192.0.2.20")

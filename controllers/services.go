@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -156,10 +157,15 @@ func (s *shell) release(ctx context.Context, k allocator.Key) error {
 }
 
 // disown takes our entries out of the status of a Service that is not ours, then
-// releases what it had.
+// releases what it had. Where the Service goes back to the controller that it was
+// adopted from, the addresses stay in its status: that one goes by them.
 func (s *shell) disown(ctx context.Context, svc *corev1.Service) (time.Time, error) {
 	name, key := client.ObjectKeyFromObject(svc), service.KeyOf(svc)
-	out := service.Clear(svc, s.ledger.Held(key), s.contests.get(name), s.Clock.Now())
+	held := s.ledger.Held(key)
+	if service.Ours(svc, service.Config{Default: true}) {
+		held = slices.DeleteFunc(slices.Clone(held), s.ledger.Adopted)
+	}
+	out := service.Clear(svc, held, s.contests.get(name), s.Clock.Now())
 	if out.Changed && !out.Write {
 		// The status shows the address still: nobody else may have it yet.
 		s.contests.put(name, out.Contest)

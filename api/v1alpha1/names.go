@@ -33,6 +33,20 @@ const (
 	// of the Gateways that it serves, with the name of the fleet's own Service.
 	LabelFleet = "fairlead.dev/fleet"
 
+	// LabelAnnouncesBGP is on nodes that announce by BGP while a cluster is taken over
+	// from another controller, which leaves them out. kubectl fairlead adopt sets it,
+	// and takes it off in the end.
+	LabelAnnouncesBGP = "fairlead.dev/announces-bgp"
+	// LabelAnnouncesLayer2 is the same for layer 2.
+	LabelAnnouncesLayer2 = "fairlead.dev/announces-layer2"
+	// AnnotationAdopted is on what was made when a cluster was taken over from another
+	// controller, whose name is its value, until that is over. A Service that ceases to
+	// be Fairlead's keeps such an Address in its status: it is the other's again.
+	AnnotationAdopted = "fairlead.dev/adopted"
+	// AnnotationReplicas remembers how many replicas a Deployment had before it was
+	// stopped.
+	AnnotationReplicas = "fairlead.dev/replicas"
+
 	// FieldManager is the name under which the controller writes.
 	FieldManager = "fairlead"
 	// AddressFinalizer keeps an Address while somebody holds it.

@@ -224,6 +224,30 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
 }
 
+// PartOf says which part of a controller, known by its name in a Report, runs an
+// image: "controller"; empty: none.
+func PartOf(controller, image string) string {
+	for _, k := range everyController() {
+		if k.name == controller {
+			return k.partOf(image)
+		}
+	}
+	return ""
+}
+
+// Of finds the controller whose configuration a source is; nil: there is nothing of it.
+func (r *Report) Of(source imports.Source) *Controller {
+	for i := range r.Controllers {
+		if r.Controllers[i].source == source {
+			return &r.Controllers[i]
+		}
+	}
+	return nil
+}
+
+// ClassWay is how the controller is made to leave Services without a class alone.
+func (c *Controller) ClassWay() string { return c.classWay }
+
 func (k *known) partOf(image string) string {
 	for _, p := range k.parts {
 		if p.image.MatchString(image) {

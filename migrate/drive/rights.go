@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/migrate/plan"
 )
@@ -16,15 +17,19 @@ type Right struct {
 	Verb     string `json:"verb"`
 	Group    string `json:"group,omitempty"`
 	Resource string `json:"resource"`
-	// Name is empty where none is known to the API server yet.
+	// Namespace is empty for what is in none.
 	Namespace string `json:"namespace"`
-	Name      string `json:"name,omitempty"`
+	// Name is empty where none is known to the API server yet.
+	Name string `json:"name,omitempty"`
 }
 
 func (r Right) String() string {
 	out := r.Verb + " " + schema.GroupResource{Group: r.Group, Resource: r.Resource}.String()
 	if r.Name != "" {
 		out += " " + r.Name
+	}
+	if r.Namespace == "" {
+		return out
 	}
 	return out + " in namespace " + r.Namespace
 }
@@ -38,7 +43,7 @@ func (d *Driver) Missing(ctx context.Context, p *plan.Plan, cleanup bool) ([]Rig
 	}
 	var out []Right
 	for _, r := range needs {
-		ok, err := d.may(ctx, r)
+		ok, err := r.Given(ctx, d.client)
 		if err != nil {
 			return nil, err
 		}
@@ -91,15 +96,15 @@ func (d *Driver) needs(p *plan.Plan, cleanup bool) ([]Right, error) {
 	return out, nil
 }
 
-// may asks the API server whether the caller has a right.
-func (d *Driver) may(ctx context.Context, r Right) (bool, error) {
+// Given asks the API server whether the caller has the right.
+func (r Right) Given(ctx context.Context, c client.Client) (bool, error) {
 	review := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
 		"spec": map[string]any{"resourceAttributes": map[string]any{
 			"verb": r.Verb, "group": r.Group, "resource": r.Resource, "namespace": r.Namespace, "name": r.Name,
 		}},
 	}}
-	if err := d.client.Create(ctx, review); err != nil {
+	if err := c.Create(ctx, review); err != nil {
 		return false, fmt.Errorf("asking for the right to %s: %w", r, err)
 	}
 	allowed, _, err := unstructured.NestedBool(review.Object, "status", "allowed")

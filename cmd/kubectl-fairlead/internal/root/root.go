@@ -11,6 +11,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/addresses"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/adopting"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/annotating"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/announcers"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/auditing"
@@ -47,6 +48,7 @@ func commands(env *kube.Env) []*cobra.Command {
 		peers.Command(env),
 		auditing.Command(env),
 		importing.Command(env),
+		adopting.Command(env),
 		annotating.Command(env),
 		migrate.Command(env),
 		version.Command(env),

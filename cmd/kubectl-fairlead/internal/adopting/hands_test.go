@@ -1,0 +1,336 @@
+package adopting
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/controllers"
+	"github.com/fairlead/fairlead/service"
+)
+
+// hands do what a cluster does by itself: pods of Deployments come and go, Fairlead's
+// controller (the real one) runs as its Deployment says, and the speakers of both
+// controllers say what they announce.
+type hands struct {
+	t   *testing.T
+	cfg *rest.Config
+	c   client.Client
+
+	mu sync.Mutex
+	// deaf: Fairlead's speakers have no session.
+	deaf bool
+	// stop ends Fairlead's controller, which runs as the default or not.
+	stop func()
+	as   string
+	// moved are Services whose status was ever another than at the start.
+	moved []string
+	first map[string]string
+}
+
+// work lets the hands work until the end of the test.
+func work(t *testing.T, cfg *rest.Config, c client.Client) *hands {
+	h := &hands{t: t, cfg: cfg, c: c, stop: func() {}, first: map[string]string{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; {
+			if err := h.round(ctx); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+				t.Errorf("the cluster: %v", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+		h.stop()
+	})
+	t.Cleanup(func() { cancel(); all.Wait() })
+	return h
+}
+
+func (h *hands) round(ctx context.Context) error {
+	for _, do := range []func(context.Context) error{h.watch, h.deployments, h.metallb, h.sessions, h.speakers} {
+		if err := do(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch remembers each Service whose addresses change.
+func (h *hands) watch(ctx context.Context) error {
+	var list corev1.ServiceList
+	if err := h.c.List(ctx, &list); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range list.Items {
+		name := list.Items[i].Namespace + "/" + list.Items[i].Name
+		now := fmt.Sprint(service.Shown(&list.Items[i]))
+		if before, ok := h.first[name]; ok && before != now {
+			h.moved = append(h.moved, name+" from "+before+" to "+now)
+		} else {
+			h.first[name] = now
+		}
+	}
+	return nil
+}
+
+func (h *hands) deployments(ctx context.Context) error {
+	var list appsv1.DeploymentList
+	if err := h.c.List(ctx, &list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		d := &list.Items[i]
+		if strings.Contains(d.Spec.Template.Spec.Containers[0].Image, "fairlead") {
+			h.fairlead(d.Spec.Template.Spec.Containers[0].Args[0])
+		}
+		n := ptr.Deref(d.Spec.Replicas, 1)
+		want := appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n}
+		if d.Status.ObservedGeneration == want.ObservedGeneration && d.Status.ReadyReplicas == n {
+			continue
+		}
+		d.Status = want
+		if err := h.c.Status().Update(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fairlead runs the controller with a flag.
+func (h *hands) fairlead(flag string) {
+	if h.as == flag {
+		return
+	}
+	h.stop()
+	h.as = flag
+	scheme, err := controllers.Scheme()
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	m := controllers.ManagerOptions(scheme)
+	m.Metrics = metricsserver.Options{BindAddress: "0"}
+	m.Controller.SkipNameValidation = ptr.To(true)
+	mgr, err := manager.New(controllers.Unlimited(h.cfg), m)
+	if err == nil {
+		err = controllers.Add(mgr, controllers.Options{Service: service.Config{Default: flag == "--default-class=true"}, Settle: time.Hour})
+	}
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	h.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("Fairlead's controller: %v", err)
+		}
+		h.stop = func() {}
+	}
+}
+
+func selects(o *unstructured.Unstructured, node *corev1.Node) bool {
+	list, _, _ := unstructured.NestedSlice(o.Object, "spec", "nodeSelectors")
+	return len(list) == 0 || slices.ContainsFunc(list, func(v any) bool {
+		var s metav1.LabelSelector
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(v.(map[string]any), &s); err != nil {
+			return false
+		}
+		sel, err := metav1.LabelSelectorAsSelector(&s)
+		return err == nil && sel.Matches(labels.Set(node.Labels))
+	})
+}
+
+func (h *hands) list(ctx context.Context, group, version, kind string) ([]unstructured.Unstructured, error) {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: version, Kind: kind + "List"})
+	err := h.c.List(ctx, list)
+	return list.Items, err
+}
+
+func (h *hands) nodes(ctx context.Context) ([]corev1.Node, error) {
+	var list corev1.NodeList
+	err := h.c.List(ctx, &list)
+	return list.Items, err
+}
+
+// selected are the nodes that one of the objects of a kind selects.
+func (h *hands) selected(ctx context.Context, group, version, kind string) ([]string, error) {
+	nodes, err := h.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := h.list(ctx, group, version, kind)
+	var out []string
+	for i := range nodes {
+		if slices.ContainsFunc(objects, func(o unstructured.Unstructured) bool { return selects(&o, &nodes[i]) }) {
+			out = append(out, nodes[i].Name)
+		}
+	}
+	return out, err
+}
+
+// metallb says what MetalLB's speakers announce: all nodes that a peer selects by
+// BGP, and one that the L2Advertisement selects on layer 2.
+func (h *hands) metallb(ctx context.Context) error {
+	var daemons appsv1.DaemonSetList
+	if err := h.c.List(ctx, &daemons); err != nil {
+		return err
+	}
+	by, err1 := h.selected(ctx, "metallb.io", "v1beta2", "BGPPeer")
+	on, err2 := h.selected(ctx, "metallb.io", "v1beta1", "L2Advertisement")
+	if err1 != nil || err2 != nil {
+		return fmt.Errorf("%w, %w", err1, err2)
+	}
+	if len(daemons.Items) == 0 {
+		by, on = nil, nil
+	}
+	if err := h.say(ctx, "ServiceBGPStatus", by); err != nil {
+		return err
+	}
+	return h.say(ctx, "ServiceL2Status", on[:min(len(on), 1)])
+}
+
+// say keeps one object of MetalLB for each node.
+func (h *hands) say(ctx context.Context, kind string, nodes []string) error {
+	have, err := h.list(ctx, "metallb.io", "v1beta1", kind)
+	if err != nil {
+		return err
+	}
+	for i := range have {
+		if node := have[i].GetLabels()["metallb.io/node"]; !slices.Contains(nodes, node) {
+			if err := h.c.Delete(ctx, &have[i]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, n := range nodes {
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(schema.GroupVersionKind{Group: "metallb.io", Version: "v1beta1", Kind: kind})
+		o.SetNamespace("metallb-system")
+		o.SetName("of-" + n)
+		o.SetLabels(map[string]string{"metallb.io/node": n})
+		if err := h.c.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessions are those of Fairlead's speakers.
+func (h *hands) sessions(ctx context.Context) error {
+	nodes, err := h.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	var peers v1alpha1.BGPPeerList
+	if err := h.c.List(ctx, &peers); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	state := v1alpha1.SessionEstablished
+	if h.deaf {
+		state = v1alpha1.SessionActive
+	}
+	h.mu.Unlock()
+	for i := range nodes {
+		var want *v1alpha1.SpeakerBGP
+		for j := range peers.Items {
+			p, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&peers.Items[j])
+			if err != nil {
+				return err
+			}
+			if selects(&unstructured.Unstructured{Object: p}, &nodes[i]) {
+				want = &v1alpha1.SpeakerBGP{Sessions: []v1alpha1.SpeakerSession{{Peer: peers.Items[j].Name, State: state, Since: metav1.Unix(1000, 0)}}}
+			}
+		}
+		s := &v1alpha1.SpeakerStatus{ObjectMeta: metav1.ObjectMeta{Name: nodes[i].Name}}
+		if err := h.c.Get(ctx, client.ObjectKeyFromObject(s), s); apierrors.IsNotFound(err) {
+			err = h.c.Create(ctx, s)
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+		if fmt.Sprint(s.Status.BGP != nil && s.Status.BGP.Sessions[0].State == state) == fmt.Sprint(want != nil) && (want != nil) == (s.Status.BGP != nil) {
+			continue
+		}
+		s.Status.BGP = want
+		if err := h.c.Status().Update(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// speakers let the first node that Fairlead's L2Advertisement selects answer for all
+// addresses, once MetalLB's have let them go.
+func (h *hands) speakers(ctx context.Context) error {
+	var ledger v1alpha1.AddressList
+	if err := h.c.List(ctx, &ledger); err != nil {
+		return err
+	}
+	on, err := h.selected(ctx, v1alpha1.GroupVersion.Group, "v1alpha1", "L2Advertisement")
+	if err != nil {
+		return err
+	}
+	theirs, err := h.list(ctx, "metallb.io", "v1beta1", "ServiceL2Status")
+	if err != nil {
+		return err
+	}
+	for i := range ledger.Items {
+		a := &ledger.Items[i]
+		up := len(on) > 0 && len(theirs) == 0 && a.Spec.State == v1alpha1.AddressBound
+		if up == (a.Status.Layer2 != nil) {
+			continue
+		}
+		c := metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionFalse, Reason: "NoEligibleNode", Message: "No node is selected."}
+		if a.Status.Layer2 = nil; up {
+			a.Status.Layer2 = &v1alpha1.Layer2Announcement{Node: on[0], Since: metav1.Unix(1000, 0)}
+			c = metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionTrue, Reason: "Layer2", Message: on[0] + " answers."}
+		}
+		meta.SetStatusCondition(&a.Status.Conditions, c)
+		if err := h.c.Status().Update(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// helm sets whether Fairlead is the default, as the command asks people to.
+func (h *hands) helm(on bool) {
+	h.t.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: "fairlead-controller"}}
+	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":["--default-class=%t"]}]`, on)
+	if err := h.c.Patch(h.t.Context(), d, client.RawPatch("application/json-patch+json", []byte(patch))); err != nil {
+		h.t.Fatal(err)
+	}
+}

@@ -1,0 +1,328 @@
+package adopting
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/golden"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/test/apiserver"
+)
+
+// api is the API server of these tests; nil where there is none.
+var api *envtest.Environment
+
+func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
+	more := apiserver.Options{GatewayAPI: "standard", CRDs: []string{filepath.Join("testdata", "crds.yaml")}}
+	os.Exit(apiserver.Main(m, more, func(env *envtest.Environment) { api = env }))
+}
+
+// shell runs the command as a user.
+type shell struct {
+	t   *testing.T
+	cfg *rest.Config
+	c   client.Client
+}
+
+func newShell(t *testing.T, cfg *rest.Config) *shell {
+	t.Helper()
+	scheme, err := kube.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &shell{t: t, cfg: cfg, c: c}
+}
+
+// run gives what the command prints, on stdout and then on stderr, and its exit code.
+func (s *shell) run(args ...string) (string, int) {
+	s.t.Helper()
+	var o, e bytes.Buffer
+	env := kube.NewEnv(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &o, ErrOut: &e}, time.Now)
+	env.Connect = func() (client.Client, error) { return s.c, nil }
+	c := Command(env)
+	env.AddFlags(c.Flags())
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.SetArgs(append([]string{"metallb", "--pause=200ms"}, args...))
+	err := c.ExecuteContext(s.t.Context())
+	if err != nil && !exit.Said(err) {
+		fmt.Fprintln(&e, "Error:", err)
+	}
+	out := "$ kubectl fairlead adopt metallb " + strings.Join(args, " ") + "\n" + o.String() + e.String()
+	s.t.Log("\n" + out)
+	return out, exit.Code(err)
+}
+
+// does runs the command, and wants an exit code.
+func (s *shell) does(code int, args ...string) string {
+	s.t.Helper()
+	out, got := s.run(args...)
+	if got != code {
+		s.t.Fatalf("%v ends with %d, want %d", args, got, code)
+	}
+	return out
+}
+
+// sees compares what the command shows with a golden file.
+func (s *shell) sees(name string, code int, args ...string) {
+	s.t.Helper()
+	golden.Text(s.t, name+".txt", s.does(code, args...))
+}
+
+// inhabit makes the cluster of testdata.
+func inhabit(t *testing.T, c client.Client) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := imports.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range objects {
+		o := &objects[i]
+		status := o.Object["status"]
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatalf("creating %s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+		if status == nil {
+			continue
+		}
+		o.Object["status"] = status
+		if err := c.Status().Update(t.Context(), o, client.FieldOwner("controller")); err != nil {
+			t.Fatalf("writing the status of %s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+	}
+}
+
+// theirs are the specs of MetalLB's objects.
+func (h *hands) theirs() map[string]any {
+	out := map[string]any{}
+	for kind, version := range map[string]string{"IPAddressPool": "v1beta1", "L2Advertisement": "v1beta1", "BGPAdvertisement": "v1beta1", "BGPPeer": "v1beta2"} {
+		list, err := h.list(h.t.Context(), "metallb.io", version, kind)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for i := range list {
+			out[kind+" "+list[i].GetName()] = list[i].Object["spec"]
+		}
+	}
+	return out
+}
+
+// traces are what an adoption leaves behind.
+func (h *hands) traces(ctx context.Context) []string {
+	var out []string
+	nodes, err := h.nodes(ctx)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for i := range nodes {
+		for key := range nodes[i].Labels {
+			if strings.HasPrefix(key, "fairlead.dev/") {
+				out = append(out, nodes[i].Name+" "+key)
+			}
+		}
+	}
+	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "Address"} {
+		list, err := h.list(ctx, v1alpha1.GroupVersion.Group, "v1alpha1", kind)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for i := range list {
+			o := &list[i]
+			selectors, _, _ := unstructured.NestedSlice(o.Object, "spec", "nodeSelectors")
+			_, reserved, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "reservedFor")
+			if len(o.GetAnnotations()) > 0 || reserved || strings.Contains(fmt.Sprint(selectors), "fairlead.dev/") {
+				out = append(out, kind+" "+o.GetName())
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (h *hands) none(kind string) {
+	h.t.Helper()
+	list, err := h.list(h.t.Context(), v1alpha1.GroupVersion.Group, "v1alpha1", kind)
+	if err != nil || len(list) > 0 {
+		h.t.Errorf("%d of kind %s are left (%v)", len(list), kind, err)
+	}
+}
+
+// wantUnmoved checks that no Service ever showed another address.
+func (h *hands) wantUnmoved() {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.moved) > 0 {
+		h.t.Errorf("addresses changed: %s", strings.Join(h.moved, "; "))
+	}
+}
+
+// From MetalLB to Fairlead step by step, all the way back, and forth again to the
+// end. No Service ever shows another address.
+func TestThereAndBack(t *testing.T) {
+	if api == nil {
+		t.Skip(apiserver.Missing)
+	}
+	s := newShell(t, api.Config)
+	inhabit(t, s.c)
+	h := work(t, api.Config, s.c)
+	before := h.theirs()
+
+	s.lacksRights()
+	s.sees("1-before", exit.Wrong)
+	s.speaksToPrograms()
+	s.does(exit.Fine, "--apply")
+	s.sees("2-books", exit.Wrong)
+	s.does(exit.Fine, "--apply")
+	s.sees("3-pools", exit.Wrong)
+	out := s.does(exit.Wrong, "--apply", "--timeout=2s")
+	if !strings.Contains(out, "helm upgrade fairlead CHART -n fairlead-system --reset-then-reuse-values --set services.defaultClass=true") {
+		t.Errorf("it does not say how to make Fairlead the default")
+	}
+	h.wantUnmoved()
+	h.helm(true)
+	s.does(exit.Fine, "--apply")
+	s.sees("4-decided", exit.Wrong)
+	s.refuses(h)
+	s.does(exit.Fine, "--apply")
+	s.sees("5-announced", exit.Wrong)
+	h.wantUnmoved()
+
+	s.does(exit.Fine, "--undo", "--apply")
+	s.sees("6-undo", exit.Wrong, "--undo")
+	s.does(exit.Wrong, "--undo", "--apply", "--timeout=2s")
+	h.helm(false)
+	s.does(exit.Fine, "--undo", "--all", "--apply")
+	s.sees("7-back", exit.Fine, "--undo")
+	h.wantUnmoved()
+	if diff := cmp.Diff(before, h.theirs()); diff != "" {
+		t.Errorf("MetalLB's objects are not as before (-before +now):\n%s", diff)
+	}
+	if left := h.traces(t.Context()); len(left) > 0 {
+		t.Errorf("traces are left: %v", left)
+	}
+	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "Address"} {
+		h.none(kind)
+	}
+
+	s.does(exit.Wrong, "--all", "--apply", "--timeout=2s")
+	h.helm(true)
+	s.does(exit.Fine, "--all", "--apply", "--remove")
+	s.sees("8-end", exit.Fine)
+	h.wantUnmoved()
+	if left := h.traces(t.Context()); len(left) > 0 {
+		t.Errorf("traces are left: %v", left)
+	}
+	var daemons appsv1.DaemonSetList
+	if err := s.c.List(t.Context(), &daemons); err != nil || len(daemons.Items) > 0 {
+		t.Errorf("%d DaemonSets are left (%v)", len(daemons.Items), err)
+	}
+}
+
+// as runs the command as somebody who may do some things.
+func (s *shell) as(user string, rules ...rbacv1.PolicyRule) *shell {
+	s.t.Helper()
+	if len(rules) > 0 {
+		m := metav1.ObjectMeta{Name: user}
+		role := &rbacv1.ClusterRole{ObjectMeta: m, Rules: rules}
+		binding := &rbacv1.ClusterRoleBinding{
+			ObjectMeta: m, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		}
+		c, err := client.New(s.cfg, client.Options{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, o := range []client.Object{role, binding} {
+			if err := c.Create(s.t.Context(), o); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	cfg := rest.CopyConfig(s.cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: user}
+	return newShell(s.t, cfg)
+}
+
+// lacksRights is somebody who may not read, and somebody who may not write: both are
+// told of it, and nothing is written.
+func (s *shell) lacksRights() {
+	s.t.Helper()
+	out := s.as("stranger").does(exit.Failed, "--apply")
+	for _, right := range []string{"list services", "list addresses.fairlead.dev", "list deployments.apps", "list l2advertisements.metallb.io"} {
+		if !strings.Contains(out, right) {
+			s.t.Errorf("the stranger is not told of the right to %s", right)
+		}
+	}
+	reader := s.as("reader", rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list"}})
+	if out := reader.does(exit.Failed, "--apply"); !strings.Contains(out, "create addresses.fairlead.dev") {
+		s.t.Errorf("the reader is not told of the right to write")
+	}
+	(&hands{t: s.t, c: s.c}).none("Address")
+}
+
+// speaksToPrograms: JSON has each step, and what is written next.
+func (s *shell) speaksToPrograms() {
+	s.t.Helper()
+	out := s.does(exit.Wrong, "-o", "json")
+	_, doc, _ := strings.Cut(out, "\n")
+	var v struct {
+		Steps  []struct{ Step, State string }
+		Next   string
+		Writes []Write
+	}
+	if err := json.Unmarshal([]byte(doc), &v); err != nil || len(v.Steps) != 6 || v.Steps[0].State != "Next" || v.Next != "Books" || len(v.Writes) != 4 {
+		s.t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// refuses lets the sessions of Fairlead fail: the node goes back.
+func (s *shell) refuses(h *hands) {
+	s.t.Helper()
+	h.mu.Lock()
+	h.deaf = true
+	h.mu.Unlock()
+	out := s.does(exit.Wrong, "--apply", "--timeout=2s")
+	if !strings.Contains(out, "the BGP session of node2 with peer tor: Active") || !strings.Contains(out, "was taken back") {
+		s.t.Errorf("it does not say what failed")
+	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node2"}}
+	if err := s.c.Get(s.t.Context(), client.ObjectKeyFromObject(node), node); err != nil || len(node.Labels) != 1 {
+		s.t.Errorf("node2 has %v (%v)", node.Labels, err)
+	}
+	h.mu.Lock()
+	h.deaf = false
+	h.mu.Unlock()
+}

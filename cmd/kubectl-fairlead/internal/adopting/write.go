@@ -1,0 +1,104 @@
+package adopting
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/migrate/adopt"
+	"github.com/fairlead/fairlead/migrate/drive"
+)
+
+const owner = client.FieldOwner("kubectl-fairlead")
+
+// write does what a move is to write, in its order, and gives what it has done.
+func write(ctx context.Context, c client.Client, list []adopt.Write) ([]adopt.Write, error) {
+	var done []adopt.Write
+	for _, w := range list {
+		if err := one(ctx, c, w); err != nil {
+			return done, err
+		}
+		done = append(done, w)
+	}
+	return done, nil
+}
+
+func one(ctx context.Context, c client.Client, w adopt.Write) error {
+	o := w.Object()
+	var err error
+	switch {
+	case w.Before == nil:
+		err = c.Create(ctx, w.After.DeepCopy(), owner)
+	case w.After == nil:
+		err = client.IgnoreNotFound(c.Delete(ctx, w.Before.DeepCopy()))
+	case o.GetKind() == "Node":
+		// Kubelets write Nodes all the time, and only a label of ours is changed.
+		err = c.Patch(ctx, w.After.DeepCopy(), client.MergeFrom(w.Before), owner)
+	default:
+		err = c.Patch(ctx, w.After.DeepCopy(), client.MergeFromWithOptions(w.Before, client.MergeFromWithOptimisticLock{}), owner)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s %s: %w", o.GetKind(), client.ObjectKeyFromObject(o), err)
+	}
+	return nil
+}
+
+// passes tells whether an error is one that a second look may mend: somebody else was
+// faster, or a webhook does not answer yet.
+func passes(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || unanswered(err)
+}
+
+// unanswered tells whether a webhook of somebody did not answer.
+func unanswered(err error) bool {
+	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
+}
+
+// missing are the rights for some writes that the caller lacks.
+func missing(ctx context.Context, c client.Client, list []adopt.Write) ([]drive.Right, error) {
+	var needs, out []drive.Right
+	for _, w := range list {
+		r, err := rightFor(c, w)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(needs, r) {
+			needs = append(needs, r)
+		}
+	}
+	for _, r := range needs {
+		ok, err := r.Given(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// rightFor is the right for a write, for all objects of a kind in a namespace.
+func rightFor(c client.Client, w adopt.Write) (drive.Right, error) {
+	o, verb := w.Object(), "patch"
+	switch {
+	case w.Before == nil:
+		verb = "create"
+	case w.After == nil:
+		verb = "delete"
+	}
+	gvk := o.GroupVersionKind()
+	m, err := c.RESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) {
+		return drive.Right{}, fmt.Errorf("the cluster does not serve %s: %w", gvk.Kind, err)
+	}
+	if err != nil {
+		return drive.Right{}, fmt.Errorf("finding the resource of %s: %w", gvk.Kind, err)
+	}
+	return drive.Right{Verb: verb, Group: gvk.Group, Resource: m.Resource.Resource, Namespace: o.GetNamespace()}, nil
+}

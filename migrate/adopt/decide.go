@@ -1,0 +1,158 @@
+package adopt
+
+import (
+	"fmt"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/imports"
+)
+
+// decided tells whether Fairlead is the one that gives addresses now, or is about to
+// be: then what several share is not set aside any more.
+func (a *adoption) decided() bool { return a.isDefault() || a.deciding() }
+
+// deciding tells whether the step was begun.
+func (a *adoption) deciding() bool { return a.stoppedByUs() || len(a.leaveOut(false)) > 0 }
+
+func (a *adoption) stoppedByUs() bool {
+	for _, d := range a.theirs.deciders {
+		if d.Annotations[v1alpha1.AnnotationReplicas] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// decide is the step after which Fairlead gives addresses, and the other does not.
+func (a *adoption) decide() Step {
+	s := Step{Name: Decide, What: "Fairlead gives addresses instead of " + a.name + ", which goes on announcing"}
+	s.begun = !a.ended && a.deciding()
+	s.Forth = a.decideForth()
+	s.Back = a.decideBack()
+	return s
+}
+
+func (a *adoption) decideForth() Move {
+	var m Move
+	switch {
+	case a.ended:
+		m.Done = true
+		return m
+	case a.fairlead == nil:
+		m.Stop = append(m.Stop, "Fairlead's controller is not installed. Install the chart with services.defaultClass=false: helm install fairlead CHART -n fairlead-system --create-namespace --set services.defaultClass=false.")
+		return m
+	case !a.isDefault() && !runs(a.fairlead):
+		m.Stop = append(m.Stop, fmt.Sprintf("Fairlead's controller does not run: kubectl get deployment -n %s %s.", a.fairlead.Namespace, a.fairlead.Name))
+		return m
+	}
+	if m.Stop = a.rivals(); len(m.Stop) > 0 {
+		return m
+	}
+	m.Writes = a.decideWrites()
+	if len(m.Writes) > 0 {
+		return m
+	}
+	switch strayed := a.strayed(); {
+	case a.theyDecide() && a.Source == imports.MetalLB:
+		m.Waits = []string{"its controller's pods to end"}
+	case a.theyDecide():
+		c := a.audit.Of(a.Source)
+		m.Waits = []string{fmt.Sprintf("%s to leave Services without a class alone, by %s", a.name, c.ClassWay())}
+	case !a.isDefault():
+		m.Waits = []string{"you to make Fairlead the default: " + a.helm(true)}
+	case !runs(a.fairlead):
+		m.Waits = []string{"Fairlead's controller to run with services.defaultClass=true"}
+	case len(strayed) > 0:
+		m.Stop = strayed
+	case len(a.unheld()) > 0:
+		m.Waits = a.unheld()
+	default:
+		m.Writes = a.mark()
+		m.Done = len(m.Writes) == 0
+	}
+	return m
+}
+
+// decideWrites are done at once: their objects leave labelled nodes out while their
+// webhook still runs, what was set aside becomes free for those who share it, and
+// then their controller stops.
+func (a *adoption) decideWrites() []Write {
+	out := a.leaveOut(true)
+	for i := range a.wanted {
+		if o := a.entry(a.wanted[i].address); o != nil && setAside(o) && len(a.wanted[i].services) > 1 {
+			out = append(out, remove(ours(o, "Address")))
+		}
+	}
+	return append(out, a.stop()...)
+}
+
+// found is behind the other's name on an Address that an adoption has not made: what a
+// person reserved stays so.
+const found = ", found"
+
+// mark annotates Addresses that Fairlead has entered itself, so that they can be given
+// back.
+func (a *adoption) mark() []Write {
+	var out []Write
+	for i := range a.wanted {
+		if o := a.entry(a.wanted[i].address); o != nil && o.Annotations[v1alpha1.AnnotationAdopted] == "" {
+			u := ours(o, "Address")
+			out = change(out, u, annotated(u, v1alpha1.AnnotationAdopted, string(a.Source)+found))
+		}
+	}
+	return out
+}
+
+func (a *adoption) decideBack() Move {
+	var m Move
+	again, running, aside := a.startAgain(), true, a.setAsideAgain()
+	for _, d := range a.theirs.deciders {
+		running = running && runs(d)
+	}
+	switch {
+	case a.isDefault() && len(a.mark()) > 0:
+		m.Writes = a.mark()
+	case a.isDefault():
+		m.Waits = []string{"you to let Fairlead serve only its own Services: " + a.helm(false)}
+	case a.fairlead != nil && !runs(a.fairlead):
+		m.Waits = []string{"Fairlead's controller to run with services.defaultClass=false"}
+	case a.holding() != "":
+		m.Waits = []string{a.holding()}
+	case len(aside) > 0:
+		m.Writes = aside
+	case len(again) > 0:
+		m.Writes = again
+	case len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB && len(a.leaveOut(false)) > 0:
+		m.Stop = []string{"The Deployment of MetalLB's controller is gone. Install it again, and its webhook with it, before its objects can be changed."}
+	case !running:
+		m.Waits = []string{"its controller to run"}
+	default:
+		m.Writes = a.leaveOut(false)
+		m.Done = len(m.Writes) == 0
+	}
+	return m
+}
+
+// setAsideAgain sets addresses that several share aside, as before the step.
+func (a *adoption) setAsideAgain() []Write {
+	var out []Write
+	for i := range a.wanted {
+		if len(a.wanted[i].services) > 1 {
+			w, _ := a.reserve(&a.wanted[i])
+			out = append(out, w...)
+		}
+	}
+	return out
+}
+
+// holding says which address Fairlead still holds for a Service that it is to give
+// back.
+func (a *adoption) holding() string {
+	for i := range a.wanted {
+		r := &a.wanted[i]
+		if o := a.entry(r.address); o != nil && len(o.Spec.Holders) > 0 {
+			return fmt.Sprintf("Fairlead to let %s of %s go", r.address, r.words())
+		}
+	}
+	return ""
+}

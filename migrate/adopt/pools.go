@@ -1,0 +1,196 @@
+package adopt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/pools"
+)
+
+// pools is the step that makes pools, advertisements and peers, announcing nothing.
+func (a *adoption) pools() Step {
+	s := Step{Name: Pools}
+	live := a.live()
+	var missing []Write
+	for _, o := range a.made.Objects() {
+		want := ours(o, o.GetObjectKind().GroupVersionKind().Kind)
+		if there := named(live, want); there == nil {
+			missing = append(missing, create(annotated(want, v1alpha1.AnnotationAdopted, string(a.Source))))
+		}
+	}
+	s.Forth.Writes = missing
+	for _, o := range live {
+		mine := o.GetAnnotations()[v1alpha1.AnnotationAdopted] == string(a.Source)
+		bound := boundHere(o)
+		s.begun = s.begun || mine || bound
+		switch {
+		case mine:
+			s.Back.Writes = append([]Write{remove(o)}, s.Back.Writes...)
+		case bound:
+			s.Back.Writes = change(s.Back.Writes, o, loosened(o, true))
+		}
+		if a.isMade(o) && announcesHere(o) {
+			s.Forth.Writes = change(s.Forth.Writes, o, tied(o, true))
+		}
+	}
+	s.Back.Done = len(s.Back.Writes) == 0
+	s.Forth.Done = a.ended || len(s.Forth.Writes) == 0
+	s.What = a.counts()
+	if !s.Forth.Done {
+		s.Forth.Stop = slices.Concat(a.overlaps(), a.loud(), a.rivals())
+	}
+	return s
+}
+
+// shareAcross lets namespaces share addresses of pools that are imported, where they
+// do: the other controller knows no such limit.
+func (a *adoption) shareAcross() {
+	for i := range a.made.Pools {
+		p := &a.made.Pools[i]
+		read, _ := pools.Read(p)
+		set := pools.Addresses([]allocator.Pool{read})
+		if slices.ContainsFunc(a.wanted, func(r reservation) bool { return r.across() && set.Contains(r.address) }) {
+			p.Spec.Sharing = v1alpha1.SharingAcrossNamespaces
+			if !slices.ContainsFunc(a.Pools, func(o v1alpha1.IPAddressPool) bool { return o.Name == p.Name }) {
+				a.across = append(a.across, p.Name)
+			}
+		}
+	}
+}
+
+// counts say what there is to be.
+func (a *adoption) counts() string {
+	n := map[string]int{}
+	var kinds []string
+	for _, o := range a.made.Objects() {
+		k := o.GetObjectKind().GroupVersionKind().Kind
+		if n[k]++; n[k] == 1 {
+			kinds = append(kinds, k)
+		}
+	}
+	slices.Sort(kinds)
+	parts := make([]string, 0, len(kinds))
+	for _, k := range kinds {
+		parts = append(parts, count(n[k], k))
+	}
+	if len(parts) == 0 {
+		return "nothing that an import would make"
+	}
+	return strings.Join(parts, ", ") + ", which announce from labelled nodes only"
+}
+
+// live are Fairlead's objects of the kinds that an import makes.
+func (a *adoption) live() []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for i := range a.Communities {
+		out = append(out, ours(&a.Communities[i], "Community"))
+	}
+	for i := range a.Profiles {
+		out = append(out, ours(&a.Profiles[i], "BFDProfile"))
+	}
+	for i := range a.Peers {
+		out = append(out, ours(&a.Peers[i], "BGPPeer"))
+	}
+	for i := range a.Pools {
+		out = append(out, ours(&a.Pools[i], "IPAddressPool"))
+	}
+	for i := range a.BGPAdvertisements {
+		out = append(out, ours(&a.BGPAdvertisements[i], "BGPAdvertisement"))
+	}
+	for i := range a.L2Advertisements {
+		out = append(out, ours(&a.L2Advertisements[i], "L2Advertisement"))
+	}
+	return out
+}
+
+func named(list []*unstructured.Unstructured, o *unstructured.Unstructured) *unstructured.Unstructured {
+	for _, l := range list {
+		if l.GetKind() == o.GetKind() && l.GetName() == o.GetName() {
+			return l
+		}
+	}
+	return nil
+}
+
+func (a *adoption) isMade(o *unstructured.Unstructured) bool {
+	for _, m := range a.made.Objects() {
+		if m.GetObjectKind().GroupVersionKind().Kind == o.GetKind() && ours(m, o.GetKind()).GetName() == o.GetName() {
+			return true
+		}
+	}
+	return false
+}
+
+// announcesHere tells whether an object of ours says from which nodes it announces.
+func announcesHere(o *unstructured.Unstructured) bool {
+	return slices.Contains([]string{"L2Advertisement", "BGPAdvertisement", "BGPPeer"}, o.GetKind())
+}
+
+func boundHere(o *unstructured.Unstructured) bool {
+	return announcesHere(o) && bondOf(o.GetKind(), true).holds(selectorsOf(o))
+}
+
+// overlaps tells of pools that have addresses in common.
+func (a *adoption) overlaps() []string {
+	var list []allocator.Pool
+	for _, o := range pools.ByAge(a.Pools) {
+		p, _ := pools.Read(&o)
+		list = append(list, p)
+	}
+	for i := range a.made.Pools {
+		if p, _ := pools.Read(&a.made.Pools[i]); !slices.ContainsFunc(list, func(o allocator.Pool) bool { return o.Name == p.Name }) {
+			list = append(list, p)
+		}
+	}
+	var out []string
+	for _, p := range allocator.New().SetPools(list) {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// loud tells of advertisements that would announce the addresses from all nodes at
+// once.
+func (a *adoption) loud() []string {
+	var out []string
+	for i := range a.L2Advertisements {
+		o := &a.L2Advertisements[i]
+		if u := ours(o, "L2Advertisement"); !a.isMade(u) && !boundHere(u) && a.selects(o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors) {
+			out = append(out, "L2Advertisement "+o.Name)
+		}
+	}
+	for i := range a.BGPAdvertisements {
+		o := &a.BGPAdvertisements[i]
+		if u := ours(o, "BGPAdvertisement"); !a.isMade(u) && !boundHere(u) && a.selects(o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors) {
+			out = append(out, "BGPAdvertisement "+o.Name)
+		}
+	}
+	for i, name := range out {
+		out[i] = fmt.Sprintf("%s of Fairlead selects a pool that is imported, and would announce its addresses while %s still does. Let it name its own pools in spec.ipAddressPools, or delete it.", name, a.name)
+	}
+	return out
+}
+
+// selects tells whether an advertisement is for one of the pools that are imported.
+func (a *adoption) selects(list []string, selectors []metav1.LabelSelector) bool {
+	return slices.ContainsFunc(a.made.Pools, func(p v1alpha1.IPAddressPool) bool {
+		if len(list)+len(selectors) == 0 || slices.Contains(list, p.Name) {
+			return true
+		}
+		return len(selectors) > 0 && matches(selectors, p.Labels)
+	})
+}
+
+// rivals tells when both controllers serve Services without a class.
+func (a *adoption) rivals() []string {
+	if !a.isDefault() || !a.goOn() {
+		return nil
+	}
+	return []string{fmt.Sprintf("Fairlead and %s both serve Services without a class, and overwrite each other's statuses. Let Fairlead serve only its own until step %s: %s.", a.name, Decide, a.helm(false))}
+}
