@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/test/chart"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/metallb"
+	"github.com/fairlead/fairlead/test/routers"
 	"github.com/fairlead/fairlead/test/testbed"
 )
 
@@ -70,6 +70,13 @@ func (w *world) forget(ctx context.Context) {
 			w.Errorf("removing %T: %v", o, err)
 		}
 	}
+	for _, node := range w.Cluster.Nodes() {
+		for _, label := range []string{v1alpha1.LabelAnnouncesLayer2, v1alpha1.LabelAnnouncesBGP} {
+			if _, err := w.Cluster.Kubectl(ctx, "label", "node", node, label+"-"); err != nil {
+				w.Error(err)
+			}
+		}
+	}
 }
 
 func (w *world) dumpMetalLB(ctx context.Context) {
@@ -111,6 +118,8 @@ var ways = []func(n int) []func(*corev1.Service){
 	},
 }
 
+func everyWay(n int) []func(*corev1.Service) { return ways[n%len(ways)](n / len(ways)) }
+
 // waysPools are the pools of MetalLB for all of that.
 func waysPools() []client.Object {
 	return []client.Object{
@@ -123,11 +132,11 @@ func waysPools() []client.Object {
 
 // services makes so many Services, in all ways, and waits until MetalLB has served
 // each and all answer.
-func (i *incumbent) services(count int) {
+func (i *incumbent) services(count int, ask func(n int) []func(*corev1.Service)) {
 	i.Helper()
 	i.backend("echo", 3)
 	for n := range count {
-		i.apply(lab.LoadBalancer(i.namespace, fmt.Sprintf("s%03d", n), "echo", ways[n%len(ways)](n/len(ways))...))
+		i.apply(lab.LoadBalancer(i.namespace, fmt.Sprintf("s%03d", n), "echo", ask(n)...))
 	}
 	i.await("MetalLB to serve all Services", func(ctx context.Context) error {
 		all, err := i.shown(ctx)
@@ -248,23 +257,115 @@ func (t *traffic) lost() (lost int) {
 	return lost
 }
 
+// metalLB is what the audit calls the controller of this test.
+const metalLB = "MetalLB 0.16.1: controller, speaker (3 of 3 ready)"
+
 // The audit names a real MetalLB and what it is made of, the import gives pools under
 // which every Service keeps its address, whichever way it asked.
 func TestRealMetalLBAudited(t *testing.T) {
 	w := newWorld(t)
 	i := w.incumbent(waysPools()...)
-	i.services(100)
+	i.services(100, everyWay)
 	for _, target := range i.targets() {
 		i.answers(target.Addr(), target.Port())
 	}
-	t.Log(slices.Sorted(maps.Keys(i.has))[:3], i.has)
-	got := i.plugin.fairlead(w.ctx, "audit")
-	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
-	got = i.plugin.fairlead(w.ctx, "import", "metallb", "-o", "wide")
-	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
-	got = i.plugin.fairlead(w.ctx, "import", "metallb", "--apply")
-	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
-	got = i.plugin.fairlead(w.ctx, "audit")
-	t.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+	i.plugin.says(0, []string{
+		"Found: " + metalLB + ", 3 IPAddressPool, 1 L2Advertisement, takes Services without a class.\n", "Found: Fairlead",
+		"pools as kubectl fairlead import makes them (metallb)", "0 of 100 Services would change.",
+	}, "audit")
+	imported := []string{"3 IPAddressPool, 1 L2Advertisement.", "0 lost, 0 to do", "100 of 100 Services with an address keep it."}
+	i.plugin.says(0, append(imported, "Nothing was written"), "import", "metallb")
+	i.plugin.says(0, append(imported, "4 objects of fairlead.dev written."), "import", "metallb", "--apply")
+	i.plugin.says(0, []string{"Fairlead's own pools", "0 of 100 Services would change."}, "audit")
 	i.unchanged("audit and import")
+}
+
+// does takes a step of the adoption, or one back.
+func (i *incumbent) does(code int, args ...string) ran {
+	i.Helper()
+	got := i.plugin.fairlead(i.ctx, append([]string{"adopt", "metallb", "--apply"}, args...)...)
+	i.Logf("$ kubectl fairlead adopt metallb --apply %s\n%s%s(exit code %d)", strings.Join(args, " "), got.out, got.errs, got.code)
+	if got.code != code {
+		i.Fatalf("kubectl fairlead adopt metallb --apply %s ends with %d; want %d", strings.Join(args, " "), got.code, code)
+	}
+	i.unchanged(strings.Join(args, " "))
+	return got
+}
+
+// decides has the one give addresses from now on that did not: the command says that
+// Helm is to be asked, and goes on when that is done.
+func (i *incumbent) decides(values chart.Values, args ...string) {
+	i.Helper()
+	if got := i.does(1, append(args, "--timeout=3s")...); !strings.Contains(got.out+got.errs, "helm upgrade") {
+		i.Error("it does not say how Helm is to be asked")
+	}
+	if err := i.Install(i.ctx, values); err != nil {
+		i.Fatal(err)
+	}
+	i.does(0, args...)
+}
+
+// A cluster is taken over from a real MetalLB under load, back, and again, to the end:
+// no address changes and no new connection fails.
+func TestAdoptMetalLB(t *testing.T) {
+	w := newWorld(t)
+	i := w.incumbent(waysPools()...)
+	i.services(100, everyWay)
+	tr := i.traffic(500 * time.Millisecond)
+	i.forth(tr)
+	tr.during("Announce, back", func() { i.does(0, "--undo") })
+	tr.during("Decide, back", func() { i.decides(beside(), "--undo") })
+	tr.during("Books and Pools, back", func() { i.does(0, "--undo", "--all") })
+	i.forth(tr)
+	i.end(tr)
+	if lost := tr.lost(); lost > 0 {
+		t.Errorf("%d connections failed", lost)
+	}
+}
+
+// The same where routers have the addresses by BGP.
+func TestAdoptMetalLBByBGP(t *testing.T) {
+	w := newWorld(t)
+	w.far("203.0.113.0/24")
+	router := routers.StartFRR(onHost{w, testbed.Router}, lab.FRRConfig(0))
+	i := w.incumbent(metallb.Pool("routed", true, "203.0.113.0/26"), metallb.BGPPeer("tor"), metallb.BGPAdvertisement("tor", "routed"))
+	i.services(20, func(n int) []func(*corev1.Service) {
+		switch n % 4 {
+		case 0:
+			return []func(*corev1.Service){lab.LoadBalancerIP(fmt.Sprint("203.0.113.", 40+n))}
+		case 1:
+			return []func(*corev1.Service){lab.Local}
+		}
+		return nil
+	})
+	for _, target := range i.targets() {
+		w.paths(router, target.Addr(), 3)
+	}
+	tr := i.traffic(100 * time.Millisecond)
+	i.forth(tr)
+	i.end(tr)
+	if lost := tr.lost(); lost > 0 {
+		t.Errorf("%d connections failed", lost)
+	}
+}
+
+// forth goes on until Fairlead announces.
+func (i *incumbent) forth(tr *traffic) {
+	i.Helper()
+	tr.during("Books", func() { i.does(0) })
+	tr.during("Pools", func() { i.does(0) })
+	tr.during("Decide", func() { i.decides(defaultValues()) })
+	tr.during("Announce", func() { i.does(0) })
+}
+
+// end removes MetalLB, and looks at what is left.
+func (i *incumbent) end(tr *traffic) {
+	i.Helper()
+	tr.during("End", func() { i.does(0, "--remove") })
+	tr.during("after", func() {
+		i.plugin.says(0, []string{"All is done."}, "adopt", "metallb")
+		got := i.plugin.fairlead(i.ctx, "audit")
+		i.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+		i.plugin.says(0, []string{"Nothing is wrong: "}, "status")
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/test/lab"
+	"github.com/fairlead/fairlead/test/testbed"
 )
 
 // Where the manifest installs MetalLB, and what it calls its workloads.
@@ -27,7 +28,10 @@ const patience = 2 * time.Minute
 // Install installs MetalLB on a lab and waits until its controller, its speakers and
 // the webhook for its objects serve.
 func Install(ctx context.Context, l *lab.Lab) error {
-	manifest, err := l.Cluster.LoadMetalLB(ctx)
+	if err := l.Cluster.LoadMetalLB(ctx); err != nil {
+		return err
+	}
+	manifest, err := testbed.MetalLBManifest(ctx)
 	if err != nil {
 		return err
 	}
@@ -40,7 +44,7 @@ func Install(ctx context.Context, l *lab.Lab) error {
 // Remove takes out all that the manifest installs, and with its kinds the objects
 // that configure it.
 func Remove(ctx context.Context, l *lab.Lab) error {
-	manifest, err := l.Cluster.LoadMetalLB(ctx)
+	manifest, err := testbed.MetalLBManifest(ctx)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func TestVersionsArePinned(t *testing.T) {
 			t.Errorf("nothing builds %s", name)
 		}
 	}
-	for _, i := range builtIn {
+	for _, i := range append(slices.Clone(builtIn), metallbImages...) {
 		if !names[i.Program] {
 			t.Errorf("nothing builds %s for the image %s", i.Program, i.Reference)
 		}
