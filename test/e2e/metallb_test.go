@@ -8,10 +8,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -229,8 +233,10 @@ func (t *traffic) during(name string, f func()) {
 	t.steps = append(t.steps, s)
 }
 
-// lost ends the traffic, tells what failed in each step, and returns how much did.
-func (t *traffic) lost() (lost int) {
+// lost ends the traffic and tells what failed in each step. No new connection may;
+// those that are established break where their address moves to a node that does not
+// know them.
+func (t *traffic) lost() {
 	t.Helper()
 	var said []string
 	tries := map[netip.AddrPort][]lab.Try{}
@@ -250,34 +256,29 @@ func (t *traffic) lost() (lost int) {
 				t.Logf("%s, %s after its begin: %s failed after %s (connected: %t): %v", s.name, y.Start.Sub(s.start).Round(time.Millisecond), target, y.Took.Round(time.Millisecond), y.Connected, y.Err)
 			}
 		}
-		lost += failed
+		if failed > broken {
+			t.Errorf("%s: %d of %d new connections failed", s.name, failed-broken, all)
+		}
 		said = append(said, fmt.Sprintf("%s: %.1fs, %d new connections, %d failed (%d when established)", s.name, s.end.Sub(s.start).Seconds(), all, failed, broken))
 	}
 	t.Attr("measured", strings.Join(said, "; "))
-	return lost
 }
 
 // metalLB is what the audit calls the controller of this test.
 const metalLB = "MetalLB 0.16.1: controller, speaker (3 of 3 ready)"
 
-// The audit names a real MetalLB and what it is made of, the import gives pools under
-// which every Service keeps its address, whichever way it asked.
-func TestRealMetalLBAudited(t *testing.T) {
-	w := newWorld(t)
-	i := w.incumbent(waysPools()...)
-	i.services(100, everyWay)
-	for _, target := range i.targets() {
-		i.answers(target.Addr(), target.Port())
-	}
+// audited says that the audit names a real MetalLB and what it is made of, and that
+// the import gives pools under which every Service keeps its address, whichever way it
+// asked.
+func (i *incumbent) audited() {
+	i.Helper()
 	i.plugin.says(0, []string{
-		"Found: " + metalLB + ", 3 IPAddressPool, 1 L2Advertisement, takes Services without a class.\n", "Found: Fairlead",
-		"pools as kubectl fairlead import makes them (metallb)", "0 of 100 Services would change.",
+		"Found: MetalLB 0.16.1: controller, speaker (3 of 3 ready), 3 IPAddressPool, 1 L2Advertisement, takes Services without a class.\n",
+		"Found: Fairlead", "pools as kubectl fairlead import makes them (metallb)", "0 of 100 Services would change.",
 	}, "audit")
-	imported := []string{"3 IPAddressPool, 1 L2Advertisement.", "0 lost, 0 to do", "100 of 100 Services with an address keep it."}
-	i.plugin.says(0, append(imported, "Nothing was written"), "import", "metallb")
-	i.plugin.says(0, append(imported, "4 objects of fairlead.dev written."), "import", "metallb", "--apply")
-	i.plugin.says(0, []string{"Fairlead's own pools", "0 of 100 Services would change."}, "audit")
-	i.unchanged("audit and import")
+	i.plugin.says(0, []string{
+		"3 IPAddressPool, 1 L2Advertisement.", "0 lost, 0 to do", "100 of 100 Services with an address keep it.", "Nothing was written",
+	}, "import", "metallb")
 }
 
 // does takes a step of the adoption, or one back.
@@ -296,13 +297,76 @@ func (i *incumbent) does(code int, args ...string) ran {
 // Helm is to be asked, and goes on when that is done.
 func (i *incumbent) decides(values chart.Values, args ...string) {
 	i.Helper()
-	if got := i.does(1, append(args, "--timeout=3s")...); !strings.Contains(got.out+got.errs, "helm upgrade") {
-		i.Error("it does not say how Helm is to be asked")
-	}
-	if err := i.Install(i.ctx, values); err != nil {
+	asked := &awaited{words: "helm upgrade", said: make(chan struct{})}
+	i.plugin.tee = asked
+	defer func() { i.plugin.tee = nil }()
+	installed := make(chan error, 1)
+	go func() {
+		select {
+		case <-asked.said:
+			installed <- i.Install(i.ctx, values)
+		case <-i.ctx.Done():
+			installed <- i.ctx.Err()
+		}
+	}()
+	i.does(0, args...)
+	if err := <-installed; err != nil {
 		i.Fatal(err)
 	}
-	i.does(0, args...)
+}
+
+// awaited tells when words were written.
+type awaited struct {
+	words string
+	text  strings.Builder
+	said  chan struct{}
+	once  sync.Once
+}
+
+func (a *awaited) Write(b []byte) (int, error) {
+	a.text.Write(b)
+	if strings.Contains(a.text.String(), a.words) {
+		a.once.Do(func() { close(a.said) })
+	}
+	return len(b), nil
+}
+
+// watching notes every status of the Services that does not show what MetalLB gave:
+// also one that is put right at once, for which kube-proxy has no address meanwhile.
+func (i *incumbent) watching() {
+	i.Helper()
+	clients, err := kubernetes.NewForConfig(i.Config)
+	if err != nil {
+		i.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(i.ctx)
+	w, err := clients.CoreV1().Services(i.namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		i.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for e := range w.ResultChan() {
+			if svc, ok := e.Object.(*corev1.Service); ok && e.Type == watch.Modified && !slices.Equal(lab.Addresses(svc), i.has[svc.Name]) {
+				i.Errorf("%s: %s shows %v; it had %v: %s", time.Now().Format(time.TimeOnly), svc.Name, svc.Status.LoadBalancer.Ingress, i.has[svc.Name], lastWriter(svc))
+			}
+		}
+	})
+	i.Cleanup(func() {
+		w.Stop()
+		cancel()
+		done.Wait()
+	})
+}
+
+func lastWriter(svc *corev1.Service) string {
+	var last metav1.ManagedFieldsEntry
+	for _, f := range svc.ManagedFields {
+		if f.Subresource == "status" && f.Time != nil && (last.Time == nil || !f.Time.Before(last.Time)) {
+			last = f
+		}
+	}
+	return last.Manager
 }
 
 // A cluster is taken over from a real MetalLB under load, back, and again, to the end:
@@ -311,16 +375,16 @@ func TestAdoptMetalLB(t *testing.T) {
 	w := newWorld(t)
 	i := w.incumbent(waysPools()...)
 	i.services(100, everyWay)
+	i.audited()
 	tr := i.traffic(500 * time.Millisecond)
+	i.watching()
 	i.forth(tr)
 	tr.during("Announce, back", func() { i.does(0, "--undo") })
 	tr.during("Decide, back", func() { i.decides(beside(), "--undo") })
 	tr.during("Books and Pools, back", func() { i.does(0, "--undo", "--all") })
 	i.forth(tr)
 	i.end(tr)
-	if lost := tr.lost(); lost > 0 {
-		t.Errorf("%d connections failed", lost)
-	}
+	tr.lost()
 }
 
 // The same where routers have the addresses by BGP.
@@ -342,11 +406,10 @@ func TestAdoptMetalLBByBGP(t *testing.T) {
 		w.paths(router, target.Addr(), 3)
 	}
 	tr := i.traffic(100 * time.Millisecond)
+	i.watching()
 	i.forth(tr)
 	i.end(tr)
-	if lost := tr.lost(); lost > 0 {
-		t.Errorf("%d connections failed", lost)
-	}
+	tr.lost()
 }
 
 // forth goes on until Fairlead announces.
@@ -364,8 +427,10 @@ func (i *incumbent) end(tr *traffic) {
 	tr.during("End", func() { i.does(0, "--remove") })
 	tr.during("after", func() {
 		i.plugin.says(0, []string{"All is done."}, "adopt", "metallb")
-		got := i.plugin.fairlead(i.ctx, "audit")
-		i.Logf("%s%s(exit code %d)", got.out, got.errs, got.code)
+		// Its kinds are left to the administrator, and the audit says so.
+		i.plugin.says(1, []string{
+			"Found: MetalLB: ", "only 9 kinds, no workload.", "takes Services without a class", "MEND: There are 9 kinds of MetalLB and nothing that serves them.", "0 of ",
+		}, "audit")
 		i.plugin.says(0, []string{"Nothing is wrong: "}, "status")
 	})
 }
