@@ -21,6 +21,7 @@ func TestDependencies(t *testing.T) {
 		{"migrate/forecast", append(clients, module+"controllers", module+"announcer", module+"migrate/imports"), false},
 		{"migrate/annotations", append(clients, module+"controllers", module+"announcer", module+"migrate/imports"), false},
 		{"migrate/audit", append(clients, module+"controllers", module+"announcer"), false},
+		{"migrate/adopt", append(clients, module+"controllers", module+"announcer/l2", module+"announcer/agent", module+"announcer/bgp", module+"migrate/drive"), false},
 		{"pools", append(clients, module+"controllers", module+"service", module+"announcer"), false},
 		{"service", append(clients, module+"controllers", module+"announcer"), false},
 		{"migrate/takeover/tell", append(clients, module+"controllers", module+"announcer", module+"service", module+"gateway", module+"allocator", module+"api/v1alpha1"), false},

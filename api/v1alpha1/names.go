@@ -43,9 +43,6 @@ const (
 	// controller, whose name is its value, until that is over. A Service that ceases to
 	// be Fairlead's keeps such an Address in its status: it is the other's again.
 	AnnotationAdopted = "fairlead.dev/adopted"
-	// AnnotationReplicas remembers how many replicas a Deployment had before it was
-	// stopped.
-	AnnotationReplicas = "fairlead.dev/replicas"
 
 	// FieldManager is the name under which the controller writes.
 	FieldManager = "fairlead"

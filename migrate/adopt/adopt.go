@@ -110,6 +110,8 @@ type Move struct {
 	Stop []string
 	// Settle: others must have seen the writes before those that follow.
 	Settle bool
+	// Together: the writes are done at the same time, in no order.
+	Together bool
 	// Fragile: what was written is taken back if it has not the effect in time.
 	Fragile bool
 }
@@ -166,12 +168,13 @@ func Of(s Snapshot, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Peer: a.name, Notes: a.notes()}
+	r := &Report{Peer: a.name}
 	if why := a.absent(); why != "" {
 		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}}}
 		return r, nil
 	}
 	r.Steps = []Step{a.books(), a.pools(), a.compare(), a.decide(), a.announce(), a.end()}
+	r.Notes = a.notes()
 	turn := true
 	for i := range r.Steps {
 		r.Steps[i].settle(turn)

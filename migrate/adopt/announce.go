@@ -135,6 +135,7 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 			return m
 		}
 		if len(rest) > 0 {
+			m.Settle = true // routers have the new routes before the next node's old ones go
 			m.Says = "node " + rest[0].Name + " announces by BGP for Fairlead"
 			m.Writes = []Write{label(rest[0], v1alpha1.LabelAnnouncesBGP, true)}
 			return m
@@ -144,6 +145,8 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 		for _, n := range rest {
 			m.Writes = append(m.Writes, label(n, v1alpha1.LabelAnnouncesLayer2, true))
 		}
+		// Were they changed one by one, the other would move addresses to those that are left.
+		m.Together = true
 		m.Says = count(len(rest), "node") + " announce on layer 2 for Fairlead"
 		return m
 	}
@@ -257,6 +260,7 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 		for _, n := range slices.Backward(labelled) {
 			m.Writes = append(m.Writes, label(n, v1alpha1.LabelAnnouncesLayer2, false))
 		}
+		m.Together = true
 		m.Says = count(len(labelled), "node") + " announce on layer 2 for " + a.name
 		return m
 	}

@@ -16,7 +16,7 @@ func (a *adoption) deciding() bool { return a.stoppedByUs() || len(a.leaveOut(fa
 
 func (a *adoption) stoppedByUs() bool {
 	for _, d := range a.theirs.deciders {
-		if d.Annotations[v1alpha1.AnnotationReplicas] != "" {
+		if d.Annotations[replicas] != "" {
 			return true
 		}
 	}

@@ -29,8 +29,8 @@
 //	          for `helm upgrade ... --set services.defaultClass=true`, which it prints and never does itself, and
 //	          until every address is Bound in the ledger.
 //	Announce  BGP: one node after the other is labelled; MetalLB's speaker lets its sessions go, and those of
-//	          Fairlead must be Established before the next node. Then layer 2, on all nodes at once. What does
-//	          not come up within --timeout is taken back.
+//	          Fairlead must be Established, and --pause be over, before the next node. Then layer 2, on all
+//	          nodes at once. What does not come up within --timeout is taken back.
 //	End       Waits until MetalLB's workloads are gone (helm uninstall, kubectl delete, or --remove). Then
 //	          selectors, labels, reservations and annotations of adopt are taken off. The
 //	          CustomResourceDefinitions of the other are never deleted.

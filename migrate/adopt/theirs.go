@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
-	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/audit"
 	"github.com/fairlead/fairlead/migrate/imports"
 )
@@ -108,6 +107,10 @@ func (a *adoption) helm(on bool) string {
 	return fmt.Sprintf("helm upgrade %s CHART -n %s --reset-then-reuse-values --set services.defaultClass=%t", release, namespace, on)
 }
 
+// replicas is the annotation that remembers how many replicas a Deployment had before
+// it was stopped.
+const replicas = "fairlead.dev/replicas"
+
 // stop scales the other's controller to zero.
 func (a *adoption) stop() []Write {
 	var out []Write
@@ -116,7 +119,7 @@ func (a *adoption) stop() []Write {
 			continue
 		}
 		before := generic(d, "apps/v1", "Deployment")
-		after := annotated(before, v1alpha1.AnnotationReplicas, fmt.Sprint(ptr.Deref(d.Spec.Replicas, 1)))
+		after := annotated(before, replicas, fmt.Sprint(ptr.Deref(d.Spec.Replicas, 1)))
 		out = append(out, Write{before, scaled(after, 0)})
 	}
 	return out
@@ -127,11 +130,11 @@ func (a *adoption) startAgain() []Write {
 	var out []Write
 	for _, d := range a.theirs.deciders {
 		n := int64(0)
-		if _, err := fmt.Sscan(d.Annotations[v1alpha1.AnnotationReplicas], &n); err != nil || n < 1 {
+		if _, err := fmt.Sscan(d.Annotations[replicas], &n); err != nil || n < 1 {
 			continue
 		}
 		before := generic(d, "apps/v1", "Deployment")
-		out = append(out, Write{before, scaled(annotated(before, v1alpha1.AnnotationReplicas, ""), n)})
+		out = append(out, Write{before, scaled(annotated(before, replicas, ""), n)})
 	}
 	return out
 }

@@ -58,7 +58,7 @@ func Command(env *kube.Env) *cobra.Command {
 	set.BoolVar(&f.undo, "undo", false, "Take the last step that was begun back")
 	set.BoolVar(&f.remove, "remove", false, "In step End, delete the other controller's Deployment and DaemonSet")
 	set.DurationVar(&f.timeout, "timeout", 5*time.Minute, "How long the check of a step, or of a node, may take to hold")
-	set.DurationVar(&f.pause, "pause", 10*time.Second, "How long to wait where others must have seen a change, and nothing tells that they have")
+	set.DurationVar(&f.pause, "pause", 10*time.Second, "How long others get to see a change where nothing tells that they have: routers after each node, speakers in step End")
 	return c
 }
 

@@ -65,21 +65,20 @@ func (r *runner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(reader.Gaps()) > 0 {
+		return r.env.End(reader, false) // what is not seen would be taken for what is not there
+	}
+	if r.flags.apply {
+		return r.apply(ctx)
+	}
 	v, err := newView(report, r.flags)
 	if err != nil {
 		return err
 	}
-	if !r.flags.apply || len(reader.Gaps()) > 0 {
-		v.applied = false
-		if err := r.env.Print(v); err != nil {
-			return err
-		}
-		if len(reader.Gaps()) > 0 {
-			return r.env.End(reader, false)
-		}
-		return r.env.End(reader, v.Next != "")
+	if err := r.env.Print(v); err != nil {
+		return err
 	}
-	return r.apply(ctx)
+	return r.env.End(reader, v.Next != "")
 }
 
 // apply does one step, or all of them, and shows how far it has come.
@@ -198,16 +197,16 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 		}
 		return fmt.Errorf("step %s was not written, since these rights are missing:\n%s\nask an administrator for them", d.name, strings.Join(words, "\n"))
 	}
-	done, err := write(ctx, d.client, m.Writes)
+	done, err := write(ctx, d.client, m.Writes, m.Together)
 	if len(done) > 0 {
 		says := m.Says
 		if says == "" || len(done) < len(m.Writes) {
-			says = "wrote " + summary(done)
+			says = summary(done)
 		}
 		d.say(says)
-		d.last, d.told, d.failed = nil, nil, nil
-		if m.Fragile {
-			d.last = done
+		d.told, d.failed = nil, nil
+		if d.last = done; !m.Fragile {
+			d.last = nil
 		}
 		d.deadline.Reset(d.flags.timeout)
 	}
@@ -253,10 +252,10 @@ func (d *doing) pass(ctx context.Context, waits []string) error {
 	for _, w := range slices.Backward(d.last) {
 		inverse = append(inverse, w.Inverse())
 	}
-	if _, err := write(ctx, d.client, inverse); err != nil {
+	if _, err := write(ctx, d.client, inverse, len(inverse) > 1); err != nil {
 		return fmt.Errorf("%s And it could not be taken back: %w", why, err)
 	}
-	return stuckError(why + " So " + summary(inverse) + " was taken back, and the other controller announces there as before.")
+	return stuckError(why + " So what was written last was taken back (" + summary(inverse) + "), and the other controller announces there as before.")
 }
 
 func (d *doing) sleep(ctx context.Context, t time.Duration) error {
@@ -280,19 +279,30 @@ func (d *doing) say(text string) {
 	fmt.Fprintf(d.env.Streams.Out, "%-14s %6.1f s  %s\n", name, d.env.Now().Sub(d.begun).Seconds(), text)
 }
 
-// most is how many names a line of progress has room for.
+// most is how many objects a line of progress has room for.
 const most = 4
 
+// summary says what was created, changed and deleted, in its order.
 func summary(list []adopt.Write) string {
-	var out []string
+	var out strings.Builder
+	last := ""
 	for i, w := range list {
 		if i == most && len(list) > most+1 {
-			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+			fmt.Fprintf(&out, " and %d more", len(list)-most)
+			break
 		}
-		o := w.Object()
-		out = append(out, o.GetKind()+" "+o.GetName())
+		switch does := strings.ToLower(doesOf(w)); {
+		case i == 0:
+			out.WriteString(does + "d ")
+		case does != last:
+			out.WriteString("; " + does + "d ")
+		default:
+			out.WriteString(", ")
+		}
+		last = strings.ToLower(doesOf(w))
+		out.WriteString(w.Object().GetKind() + " " + w.Object().GetName())
 	}
-	return strings.Join(out, ", ")
+	return out.String()
 }
 
 func shorten(list []string) string {

@@ -50,14 +50,7 @@ func newView(r *adopt.Report, f *flags) (*View, error) {
 	var out strings.Builder
 	for _, w := range move.Writes {
 		o := w.Object()
-		does := "Change"
-		switch {
-		case w.Before == nil:
-			does = "Create"
-		case w.After == nil:
-			does = "Delete"
-		}
-		v.Writes = append(v.Writes, Write{o.GetKind(), o.GetNamespace(), o.GetName(), does})
+		v.Writes = append(v.Writes, Write{o.GetKind(), o.GetNamespace(), o.GetName(), doesOf(w)})
 		text, err := difference(w)
 		if err != nil {
 			return nil, err
@@ -66,6 +59,16 @@ func newView(r *adopt.Report, f *flags) (*View, error) {
 	}
 	v.diff = out.String()
 	return v, nil
+}
+
+func doesOf(w adopt.Write) string {
+	switch {
+	case w.Before == nil:
+		return "Create"
+	case w.After == nil:
+		return "Delete"
+	}
+	return "Change"
 }
 
 // chosen is the step that is to be done, or taken back, and its move.

@@ -2,9 +2,11 @@ package adopting
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,9 +18,24 @@ import (
 
 const owner = client.FieldOwner("kubectl-fairlead")
 
-// write does what a move is to write, in its order, and gives what it has done.
-func write(ctx context.Context, c client.Client, list []adopt.Write) ([]adopt.Write, error) {
+// write does what is to be written, in its order or all together, and gives what it has
+// done.
+func write(ctx context.Context, c client.Client, list []adopt.Write, together bool) ([]adopt.Write, error) {
 	var done []adopt.Write
+	if together {
+		errs := make([]error, len(list))
+		var all sync.WaitGroup
+		for i, w := range list {
+			all.Go(func() { errs[i] = one(ctx, c, w) })
+		}
+		all.Wait()
+		for i, w := range list {
+			if errs[i] == nil {
+				done = append(done, w)
+			}
+		}
+		return done, errors.Join(errs...)
+	}
 	for _, w := range list {
 		if err := one(ctx, c, w); err != nil {
 			return done, err
