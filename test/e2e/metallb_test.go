@@ -429,7 +429,7 @@ func (i *incumbent) end(tr *traffic) {
 		i.plugin.says(0, []string{"All is done."}, "adopt", "metallb")
 		// Its kinds are left to the administrator, and the audit says so.
 		i.plugin.says(1, []string{
-			"Found: MetalLB: ", "only 9 kinds, no workload.", "takes Services without a class", "MEND: There are 9 kinds of MetalLB and nothing that serves them.", "0 of ",
+			"Found: MetalLB: ", "only 9 kinds, no workload.", "takes Services without a class", "MEND: There are 9 kinds of MetalLB and nothing that serves them.", "   Fairlead   same", "0 of ",
 		}, "audit")
 		i.plugin.says(0, []string{"Nothing is wrong: "}, "status")
 	})
