@@ -15,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/pools"
@@ -77,7 +78,8 @@ type Service struct {
 	Namespace string   `json:"namespace"`
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses,omitempty"`
-	// WrittenBy is who wrote them: a controller, or a manager of fields.
+	// WrittenBy is who gives them: Fairlead where its ledger has them, else who wrote
+	// the status, a controller or a manager of fields.
 	WrittenBy string `json:"writtenBy,omitempty"`
 	// AskedBy are the places of what is asked for.
 	AskedBy []string         `json:"askedBy,omitempty"`
@@ -88,7 +90,7 @@ type Service struct {
 
 // Of reports on a cluster.
 func Of(s Snapshot) *Report {
-	a := &audit{Snapshot: s, report: &Report{}}
+	a := &audit{Snapshot: s, report: &Report{}, holdings: holdings(s.Ledger)}
 	a.report.Controllers = controllersIn(&s)
 	a.report.Gateways = gatewaysIn(&s)
 	a.choosePools()
@@ -102,7 +104,8 @@ func Of(s Snapshot) *Report {
 
 type audit struct {
 	Snapshot
-	report *Report
+	report   *Report
+	holdings map[holding]bool
 }
 
 func (a *audit) find(what, fix string) {
@@ -168,10 +171,15 @@ func (a *audit) services() {
 	}
 }
 
-// writer names who wrote the addresses of a Service.
+// writer names who gives a Service its addresses: Fairlead where its ledger has them
+// for it, also where the status still is as the one before has written it, and else
+// who wrote the status.
 func (a *audit) writer(svc *corev1.Service) string {
 	if len(svc.Status.LoadBalancer.Ingress) == 0 {
 		return ""
+	}
+	if a.inLedger(svc) {
+		return "Fairlead"
 	}
 	manager := service.StatusWriter(svc)
 	for _, c := range a.report.Controllers {
@@ -180,6 +188,29 @@ func (a *audit) writer(svc *corev1.Service) string {
 		}
 	}
 	return manager
+}
+
+// holding is a Service and an Address that the ledger has for it.
+type holding struct{ namespace, name, address string }
+
+func holdings(ledger []v1alpha1.Address) map[holding]bool {
+	out := map[holding]bool{}
+	for i := range ledger {
+		for _, h := range ledger[i].Spec.Holders {
+			if h.Kind == service.KindService {
+				out[holding{h.Namespace, h.Name, ledger[i].Name}] = true
+			}
+		}
+	}
+	return out
+}
+
+// inLedger tells whether the ledger has for a Service all that it shows.
+func (a *audit) inLedger(svc *corev1.Service) bool {
+	shown := service.Shown(svc)
+	return len(shown) > 0 && !slices.ContainsFunc(shown, func(x netip.Addr) bool {
+		return !a.holdings[holding{svc.Namespace, svc.Name, v1alpha1.AddressName(x)}]
+	})
 }
 
 // rivals tells of controllers that all take Services without a class.

@@ -162,6 +162,31 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// After an adoption the statuses are still as the other controller wrote them, and the
+// ledger has the addresses: they are Fairlead's.
+func TestServicesOfTheLedger(t *testing.T) {
+	entry := func(address string, holders ...string) v1alpha1.Address {
+		a := v1alpha1.Address{ObjectMeta: metav1.ObjectMeta{Name: address}, Spec: v1alpha1.AddressSpec{Address: address}}
+		for _, h := range holders {
+			a.Spec.Holders = append(a.Spec.Holders, v1alpha1.AddressHolder{HolderReference: v1alpha1.HolderReference{Kind: "Service", Namespace: "shop", Name: h}})
+		}
+		return a
+	}
+	both := lb("both", "192.0.2.2", "controller")
+	both.Status.LoadBalancer.Ingress = append(both.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: "192.0.2.3"})
+	r := Of(snapshot(func(s *Snapshot) {
+		s.Pools = []v1alpha1.IPAddressPool{ours("public", "192.0.2.0/28")}
+		s.Services = []corev1.Service{lb("adopted", "192.0.2.1", "controller"), both, lb("reserved", "192.0.2.4", "controller")}
+		s.Ledger = []v1alpha1.Address{entry("192.0.2.1", "adopted"), entry("192.0.2.2", "both"), entry("192.0.2.4")}
+	}))
+	want := map[string]string{"adopted": "Fairlead", "both": "MetalLB", "reserved": "MetalLB"}
+	for _, got := range r.Services {
+		if got.WrittenBy != want[got.Name] {
+			t.Errorf("%s is %s's, want %s", got.Name, got.WrittenBy, want[got.Name])
+		}
+	}
+}
+
 func TestControllers(t *testing.T) {
 	for image, want := range map[string]string{
 		"quay.io/metallb/controller:v0.16.1":                  "MetalLB 0.16.1",

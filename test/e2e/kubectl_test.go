@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -28,6 +29,8 @@ import (
 type plugin struct {
 	*world
 	folder string
+	// tee gets what commands write while they run.
+	tee io.Writer
 }
 
 func (w *world) plugin() *plugin {
@@ -77,6 +80,9 @@ func (p *plugin) fairlead(ctx context.Context, args ...string) ran {
 	c.Env = append(os.Environ(), "KUBECONFIG="+p.Cluster.Kubeconfig(), "PATH="+p.folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
+	if p.tee != nil {
+		c.Stdout = io.MultiWriter(&out, p.tee)
+	}
 	err := c.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

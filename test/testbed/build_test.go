@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,7 @@ func TestKeysDependOnWhatIsBuilt(t *testing.T) {
 func TestVersionsArePinned(t *testing.T) {
 	exact := regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 	names := map[string]bool{}
-	for _, c := range components {
+	for _, c := range append(slices.Clone(components), metallb, envoyGateway) {
 		if (c.Module == "") != (c.Version == "") || (c.Module != "" && !exact.MatchString(c.Version)) {
 			t.Errorf("%s: module %q at version %q", c.Name, c.Module, c.Version)
 		}
@@ -52,7 +53,7 @@ func TestVersionsArePinned(t *testing.T) {
 			t.Errorf("nothing builds %s", name)
 		}
 	}
-	for _, i := range builtIn {
+	for _, i := range append(slices.Clone(builtIn), metallbImages...) {
 		if !names[i.Program] {
 			t.Errorf("nothing builds %s for the image %s", i.Program, i.Reference)
 		}

@@ -10,6 +10,7 @@ const (
 	corednsVersion    = "v1.15.0"
 	echoVersion       = "v0.1.0"
 	gatewayAPIVersion = "v1.7.0" // Envoy's version is release/envoyimage's
+	metallbVersion    = "v0.16.1"
 )
 
 // References of the images that every node of a cluster has.
@@ -97,5 +98,14 @@ var components = []component{
 	{
 		Name: "apiproxy", LDFlags: "-s -w",
 		Source: "_src/apiproxy/main.go", Programs: []program{{"apiproxy", "."}},
+	},
+}
+
+// metallb is built when a test asks for it.
+var metallb = component{
+	Name: "metallb", Module: "go.universe.tf/metallb", Version: metallbVersion, LDFlags: "-s -w",
+	Programs: []program{
+		{"controller", "go.universe.tf/metallb/controller"},
+		{"speaker", "go.universe.tf/metallb/speaker"},
 	},
 }
