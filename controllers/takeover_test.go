@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/migrate/takeover"
@@ -506,6 +507,28 @@ func TestTakeoverBack(t *testing.T) {
 	if got := w.gateway().Status.Addresses; len(got) > 0 {
 		t.Errorf("the Gateway has %+v", got)
 	}
+}
+
+// When the Gateway goes, the Service that handed over to it asks again. The pool keeps the
+// address for the Gateway for a while.
+func TestTakeoverEndsWithTheGateway(t *testing.T) {
+	w := newTakeoverWorld(t, hasty)
+	r := w.run()
+	w.giver()
+	w.has("web", pinnedVIP)
+	w.create(w.newGateway("other", w.class)) // for which a fleet runs
+	w.envoys()
+	w.taker()
+	w.stands("Done")
+	w.served("edge")
+	w.edit("web", func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationHandover) })
+	w.settled(r)
+	if err := w.c.Delete(w.ctx(), w.gateway()); err != nil {
+		t.Fatal(err)
+	}
+	w.condition("web", service.ConditionAddress, metav1.ConditionFalse, string(allocator.AddressRetained))
+	w.edit("web", annotate(v1alpha1.AnnotationAddresses, "192.0.2.3"))
+	w.has("web", "192.0.2.3")
 }
 
 // A Service of another class takes over from a Service, and a Gateway from a Gateway.
