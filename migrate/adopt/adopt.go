@@ -249,10 +249,22 @@ var names = map[imports.Source]string{
 
 // absent says why there is nothing to adopt from; empty: there is something.
 func (a *adoption) absent() string {
-	if a.theirs.there() || a.made.Read > 0 || a.audit.Of(a.Source) != nil {
+	if a.theirs.there() || a.made.Read > 0 || a.audit.Of(a.Source) != nil || a.underway() {
 		return ""
 	}
 	return fmt.Sprintf("There is nothing of %s in this cluster: no workload and no object of its kinds. See what there is: kubectl fairlead audit.", a.name)
+}
+
+// underway tells whether there are traces of an adoption that was begun.
+func (a *adoption) underway() bool {
+	if slices.ContainsFunc(a.Ledger, func(o v1alpha1.Address) bool {
+		return o.Annotations[v1alpha1.AnnotationAdopted] == string(a.Source)
+	}) {
+		return true
+	}
+	return slices.ContainsFunc(a.live(), func(o *unstructured.Unstructured) bool {
+		return boundHere(o) || o.GetAnnotations()[v1alpha1.AnnotationAdopted] == string(a.Source)
+	})
 }
 
 // foretell asks the allocator what would become of each Service.

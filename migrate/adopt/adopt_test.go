@@ -225,6 +225,23 @@ func TestOthers(t *testing.T) {
 	w.add("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: allocator, namespace: purelb}\nspec: {template: {spec: {containers: [{name: a, image: \"ghcr.io/purelb/purelb/allocator:v0.12\"}]}}}\nstatus: {readyReplicas: 1, replicas: 1, updatedReplicas: 1}\n",
 		"apiVersion: fairlead.dev/v1alpha1\nkind: IPAddressPool\nmetadata: {name: public}\nspec: {addresses: [172.30.0.100-172.30.0.110], sharing: AcrossNamespaces}\n")
 	compare(t, "purelb", w.to(Decide))
+	w.write(w.report().Current().Forth.Writes)
+	compare(t, "purelb-deciding", w.report())
+	w.drop("purelb/allocator")
+	compare(t, "purelb-removed", w.report())
+}
+
+// Of a controller that is the network too, it cannot be seen whether it lets go: the
+// command says what to do, and goes no further.
+func TestNetworks(t *testing.T) {
+	w := newWorld(t)
+	w.drop("metallb")
+	w.options.Source = imports.Cilium
+	w.add("apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: cilium, namespace: kube-system}\nspec: {template: {spec: {containers: [{name: agent, image: \"quay.io/cilium/cilium:v1.19.0\"}]}}}\nstatus: {numberReady: 3, desiredNumberScheduled: 3, currentNumberScheduled: 3, numberMisscheduled: 0}\n",
+		"apiVersion: cilium.io/v2\nkind: CiliumLoadBalancerIPPool\nmetadata: {name: public}\nspec: {blocks: [{start: 172.30.0.100, stop: 172.30.0.110}]}\n")
+	compare(t, "cilium", w.to(Pools))
+	w.write(w.report().Current().Forth.Writes)
+	compare(t, "cilium-decide", w.report())
 }
 
 func selectorGen() *rapid.Generator[metav1.LabelSelector] {

@@ -9,7 +9,12 @@ import (
 
 // decided tells whether Fairlead is the one that gives addresses now, or is about to
 // be: then what several share is not set aside any more.
-func (a *adoption) decided() bool { return a.isDefault() || a.deciding() }
+func (a *adoption) decided() bool {
+	if a.Source != imports.MetalLB {
+		return a.isDefault() || a.network() || !a.goOn()
+	}
+	return a.isDefault() || a.deciding()
+}
 
 // deciding tells whether the step was begun.
 func (a *adoption) deciding() bool { return a.stoppedByUs() || len(a.leaveOut(false)) > 0 }
@@ -26,7 +31,7 @@ func (a *adoption) stoppedByUs() bool {
 // decide is the step after which Fairlead gives addresses, and the other does not.
 func (a *adoption) decide() Step {
 	s := Step{Name: Decide, What: "Fairlead gives addresses instead of " + a.name + ", which goes on announcing"}
-	s.begun = !a.ended && a.deciding()
+	s.begun = !a.ended && (a.deciding() || a.isDefault() && a.underway())
 	s.Forth = a.decideForth()
 	s.Back = a.decideBack()
 	return s
@@ -45,7 +50,7 @@ func (a *adoption) decideForth() Move {
 		m.Stop = append(m.Stop, fmt.Sprintf("Fairlead's controller does not run: kubectl get deployment -n %s %s.", a.fairlead.Namespace, a.fairlead.Name))
 		return m
 	}
-	if m.Stop = a.rivals(); len(m.Stop) > 0 {
+	if m.Stop = append(a.rivals(), a.unseen()...); len(m.Stop) > 0 {
 		return m
 	}
 	m.Writes = a.decideWrites()
@@ -56,8 +61,7 @@ func (a *adoption) decideForth() Move {
 	case a.theyDecide() && a.Source == imports.MetalLB:
 		m.Waits = []string{"its controller's pods to end"}
 	case a.theyDecide():
-		c := a.audit.Of(a.Source)
-		m.Waits = []string{fmt.Sprintf("%s to leave Services without a class alone, by %s", a.name, c.ClassWay())}
+		m.Waits = []string{fmt.Sprintf("%s to leave Services without a class alone, by %s, or to be removed", a.name, a.classWay())}
 	case !a.isDefault():
 		m.Waits = []string{"you to make Fairlead the default: " + a.helm(true)}
 	case !runs(a.fairlead):
@@ -67,10 +71,37 @@ func (a *adoption) decideForth() Move {
 	case len(a.unheld()) > 0:
 		m.Waits = a.unheld()
 	default:
-		m.Writes = a.mark()
+		m.Writes = append(a.mark(), a.confirm(string(a.Source))...)
 		m.Done = len(m.Writes) == 0
 	}
 	return m
+}
+
+// unseen says what a cluster does not show of controllers that are its network too.
+func (a *adoption) unseen() []string {
+	if !a.network() {
+		return nil
+	}
+	return []string{fmt.Sprintf("The cluster does not show whether %s leaves Services without a class alone, so the rest is yours. Make it do so (%s), then %s. %s Then let nodes announce: kubectl label nodes --all %s=true %s=true.",
+		a.name, a.classWay(), a.helm(true), a.instructions(), v1alpha1.LabelAnnouncesLayer2, v1alpha1.LabelAnnouncesBGP)}
+}
+
+func (a *adoption) classWay() string {
+	if c := a.audit.Of(a.Source); c != nil {
+		return c.ClassWay()
+	}
+	return "by its class"
+}
+
+// confirm notes on the other's controller that the check of the step held, so that the
+// step does not end unseen; by nobody: it takes that back.
+func (a *adoption) confirm(by string) []Write {
+	var out []Write
+	for _, d := range a.theirs.deciders {
+		before := generic(d, "apps/v1", "Deployment")
+		out = change(out, before, annotated(before, v1alpha1.AnnotationAdopted, by))
+	}
+	return out
 }
 
 // decideWrites are done at once: their objects leave labelled nodes out while their
@@ -78,6 +109,9 @@ func (a *adoption) decideForth() Move {
 // then their controller stops.
 func (a *adoption) decideWrites() []Write {
 	out := a.leaveOut(true)
+	if a.Source != imports.MetalLB && a.goOn() {
+		return out // nobody knows when it lets go
+	}
 	for i := range a.wanted {
 		if o := a.entry(a.wanted[i].address); o != nil && setAside(o) && len(a.wanted[i].services) > 1 {
 			out = append(out, remove(ours(o, "Address")))
@@ -127,7 +161,7 @@ func (a *adoption) decideBack() Move {
 	case !running:
 		m.Waits = []string{"its controller to run"}
 	default:
-		m.Writes = a.leaveOut(false)
+		m.Writes = append(a.leaveOut(false), a.confirm("")...)
 		m.Done = len(m.Writes) == 0
 	}
 	return m

@@ -27,13 +27,19 @@
 //	Decide    MetalLB's L2Advertisements, BGPAdvertisements and BGPPeers leave out nodes with those labels (no
 //	          node has them yet), its controller goes to 0 replicas; its speakers go on announcing. Then it waits
 //	          for `helm upgrade ... --set services.defaultClass=true`, which it prints and never does itself, and
-//	          until every address is Bound in the ledger.
+//	          until every address is Bound in the ledger. When that comes true while the command does not run,
+//	          the next --apply sees that it holds, and ends the step: it never ends by itself.
 //	Announce  BGP: one node after the other is labelled; MetalLB's speaker lets its sessions go, and those of
 //	          Fairlead must be Established, and --pause be over, before the next node. Then layer 2, on all
 //	          nodes at once. What does not come up within --timeout is taken back.
 //	End       Waits until MetalLB's workloads are gone (helm uninstall, kubectl delete, or --remove). Then
 //	          selectors, labels, reservations and annotations of adopt are taken off. The
 //	          CustomResourceDefinitions of the other are never deleted.
+//
+// Of the others, kube-vip, PureLB and OpenELB have to be told to leave Services without a
+// class alone, or to be removed, by hand: Decide says how, and waits for it. Cilium and
+// Calico do not show whether they do: there the command ends with Decide, and says what
+// to do by hand.
 //
 // MetalLB's objects are changed before its controller stops, since that serves the
 // webhook which admits changes of them; on the way back its controller is started

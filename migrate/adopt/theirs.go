@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/audit"
 	"github.com/fairlead/fairlead/migrate/imports"
 )
@@ -40,7 +41,7 @@ func (a *adoption) findWorkloads() {
 		}
 	}
 	if c := a.audit.Of(a.Source); c != nil && a.Source != imports.MetalLB {
-		a.theirs.others = c.Running && !a.network()
+		a.theirs.others = c.Running && (!a.network() || c.TakesClassless)
 	}
 }
 
@@ -134,7 +135,8 @@ func (a *adoption) startAgain() []Write {
 			continue
 		}
 		before := generic(d, "apps/v1", "Deployment")
-		out = append(out, Write{before, scaled(annotated(before, replicas, ""), n)})
+		after := annotated(annotated(before, replicas, ""), v1alpha1.AnnotationAdopted, "")
+		out = append(out, Write{before, scaled(after, n)})
 	}
 	return out
 }

@@ -98,7 +98,7 @@ func (w *world) snapshot() Snapshot {
 			s.CRDs = append(s.CRDs, o.GetName())
 		case strings.HasPrefix(o.GetKind(), "Service") && o.GroupVersionKind().Group == metallbGroup:
 			s.Announcing = append(s.Announcing, *o)
-		case o.GroupVersionKind().Group == metallbGroup:
+		case o.GroupVersionKind().Group == metallbGroup, o.GroupVersionKind().Group == "cilium.io":
 			s.Foreign = append(s.Foreign, *o)
 		}
 	}

@@ -115,7 +115,7 @@ func (r *runner) close(ctx context.Context, err error) error {
 	if again != nil {
 		return again
 	}
-	v.diff, v.Waits = "", nil
+	v.diff, v.Waits, v.Stops = "", nil, nil
 	if !r.env.Format.ForPrograms() {
 		fmt.Fprintln(r.env.Streams.Out)
 	}

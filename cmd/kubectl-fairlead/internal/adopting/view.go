@@ -22,6 +22,8 @@ type View struct {
 	// Writes are what it writes first, and Waits what it waits for.
 	Writes []Write  `json:"writes,omitempty"`
 	Waits  []string `json:"waits,omitempty"`
+	// Stops say why the step cannot be taken back.
+	Stops []string `json:"stops,omitempty"`
 
 	diff string
 	// applied: something was written, or would have been.
@@ -44,6 +46,9 @@ func newView(r *adopt.Report, f *flags) (*View, error) {
 		return v, nil
 	}
 	v.Next, v.Waits = step.Name, move.Waits
+	if f.undo {
+		v.Stops = move.Stop
+	}
 	if step.State == adopt.Blocked && !f.undo {
 		return v, nil
 	}
@@ -123,6 +128,9 @@ func (v *View) Write(w io.Writer, wide bool) error {
 		for _, why := range v.Steps[i].Why {
 			fmt.Fprintf(&out, "\n%s is blocked: %s", v.Steps[i].Name, why)
 		}
+	}
+	for _, why := range v.Stops {
+		fmt.Fprintf(&out, "\n%s cannot be taken back: %s", v.Next, why)
 	}
 	for _, n := range v.Notes {
 		if wide || v.Steps[0].State != adopt.Done {
