@@ -257,6 +257,7 @@ func (t *traffic) lost() {
 			}
 		}
 		if failed > broken {
+			t.lookFor(tries)
 			t.Errorf("%s: %d of %d new connections failed", s.name, failed-broken, all)
 		}
 		said = append(said, fmt.Sprintf("%s: %.1fs, %d new connections, %d failed (%d when established)", s.name, s.end.Sub(s.start).Seconds(), all, failed, broken))
@@ -266,6 +267,19 @@ func (t *traffic) lost() {
 
 // metalLB is what the audit calls the controller of this test.
 const metalLB = "MetalLB 0.16.1: controller, speaker (3 of 3 ready)"
+
+// lookFor shows what the nodes remember of connections that were not made.
+func (t *traffic) lookFor(tries map[netip.AddrPort][]lab.Try) {
+	for target, list := range tries {
+		if len(lab.Failed(list)) == len(lab.Broken(list)) {
+			continue
+		}
+		for _, node := range t.Cluster.Nodes() {
+			out, err := t.Cluster.Exec(t.ctx, node, "conntrack", "-L", "-d", target.Addr().String())
+			t.Logf("%s of %s: %v\n%s", node, target, err, out)
+		}
+	}
+}
 
 // audited says that the audit names a real MetalLB and what it is made of, and that
 // the import gives pools under which every Service keeps its address, whichever way it
@@ -284,6 +298,7 @@ func (i *incumbent) audited() {
 // does takes a step of the adoption, or one back.
 func (i *incumbent) does(code int, args ...string) ran {
 	i.Helper()
+	args = append(args, "--pause=3s")
 	got := i.plugin.fairlead(i.ctx, append([]string{"adopt", "metallb", "--apply"}, args...)...)
 	i.Logf("$ kubectl fairlead adopt metallb --apply %s\n%s%s(exit code %d)", strings.Join(args, " "), got.out, got.errs, got.code)
 	if got.code != code {
