@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +20,7 @@ import (
 
 func compare(t *testing.T, name string, r *Report) {
 	t.Helper()
-	golden.Compare(t, filepath.Join("testdata", name+".txt"), words(r))
+	golden.Compare(t, filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".txt"), words(r))
 }
 
 // Each stage of a way that nothing stands in.

@@ -265,9 +265,6 @@ func (t *traffic) lost() {
 	t.Attr("measured", strings.Join(said, "; "))
 }
 
-// metalLB is what the audit calls the controller of this test.
-const metalLB = "MetalLB 0.16.1: controller, speaker (3 of 3 ready)"
-
 // lookFor shows what the nodes remember of connections that were not made.
 func (t *traffic) lookFor(tries map[netip.AddrPort][]lab.Try) {
 	for target, list := range tries {
