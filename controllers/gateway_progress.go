@@ -142,8 +142,12 @@ func (g *gateways) giveUp(ctx context.Context, s *serving) error {
 }
 
 // lost is what comes of an error: what somebody else changed at the same time is
-// looked at again soon.
+// looked at again soon. In a namespace that is being removed nothing can be created,
+// and the removal of the Gateway is the next that is heard of it.
 func (g *gateways) lost(err error) (reconcile.Result, error) {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return reconcile.Result{}, nil
+	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
 		return reconcile.Result{RequeueAfter: conflictPause}, nil
 	}
