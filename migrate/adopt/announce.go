@@ -332,7 +332,9 @@ func (a *adoption) endForth() Move {
 		return m
 	}
 	if !a.ended {
-		m.Waits = append([]string{"Fairlead to hold every address"}, a.unheld()...)
+		if m.Waits = a.unheld(); len(m.Waits) == 0 {
+			m.Waits = []string{"Fairlead to be the default: " + a.helm(true)}
+		}
 		return m
 	}
 	for _, o := range a.live() {

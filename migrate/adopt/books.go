@@ -203,7 +203,7 @@ func (a *adoption) unheld() []string {
 			if o == nil || !slices.ContainsFunc(o.Spec.Holders, func(h v1alpha1.AddressHolder) bool {
 				return h.HolderReference == ref && h.State != v1alpha1.AddressPending
 			}) {
-				out = append(out, fmt.Sprintf("%s is not held by %s yet", r.address, s))
+				out = append(out, fmt.Sprintf("the ledger to have %s as that of %s", r.address, s))
 			}
 		}
 	}
