@@ -208,7 +208,7 @@ func restartAPIServer(t *testing.T, c *Cluster, client kubernetes.Interface) {
 func loadImage(t *testing.T, c *Cluster) {
 	dir := t.TempDir()
 	docker := filepath.Join(dir, "images.tar")
-	must(t, writeImages(c.state.Bins, docker))
+	must(t, writeImages(c.state.Bins, builtIn, docker))
 	must(t, c.Load(t.Context(), docker))
 	const reference = "testbed.local/two-architectures:v1"
 	oci := filepath.Join(dir, "oci.tar")
