@@ -160,7 +160,7 @@ type takeovers struct {
 // alternate has the Gateway take over, then the Service, and so on.
 func (p *pair) alternate(ctx context.Context, s sideways, what string) (*takeovers, error) {
 	seen := &takeovers{what: what}
-	n := p.pick(20, 2)
+	n := p.pick(10, 2)
 	for i := range n {
 		if err := p.once(ctx, s, i%2 == 0, seen); err != nil {
 			return seen, fmt.Errorf("takeover %d of %d: %w", i+1, n, err)

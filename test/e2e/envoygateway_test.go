@@ -56,7 +56,7 @@ logging: {level: {default: info}}
 // class get addresses of our pools, those that they ask for or any, are announced, and
 // answer, as Gateways of ours do; audit names it; and what goes is free again.
 func TestEnvoyGatewayOnOurAddresses(t *testing.T) {
-	needsEnvoyGateway(t)
+	builds(t, shared.Cluster.BuildEnvoyGateway)
 	w := newWorld(t, "172.30.0.180-172.30.0.189", "fd00:30::180-fd00:30::189")
 	shop := w.namespace + "-shop" // which our pool does not admit: it need not
 	w.alsoNamespace(shop)
@@ -109,28 +109,19 @@ func TestEnvoyGatewayOnOurAddresses(t *testing.T) {
 	w.answers(ours, 80)
 }
 
-// needsEnvoyGateway skips a test where Envoy Gateway is not built, unless it is asked for.
-func needsEnvoyGateway(t *testing.T) {
-	t.Helper()
-	built, err := testbed.EnvoyGatewayBuilt()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !built && os.Getenv("FAIRLEAD_WITH_ENVOY_GATEWAY") == "" {
-		t.Skipf("Envoy Gateway %s is not built here, which takes minutes: set FAIRLEAD_WITH_ENVOY_GATEWAY=1 to have it built", testbed.EnvoyGatewayVersion)
-	}
-}
-
 // areFree waits until nobody has the addresses, and sees that nobody answers for them.
 func (w *world) areFree(addresses ...netip.Addr) {
 	w.Helper()
 	for _, a := range addresses {
 		w.await(a.String()+" to be free", func(ctx context.Context) error {
 			o, err := w.address(ctx, a)
-			if apierrors.IsNotFound(err) {
+			switch {
+			case apierrors.IsNotFound(err):
 				return nil
+			case err != nil:
+				return err
 			}
-			return fmt.Errorf("the ledger has %+v (%v)", o.Spec, err)
+			return fmt.Errorf("the ledger has %+v", o.Spec)
 		})
 		if macs, err := w.whoHas(w.ctx, a); err != nil || len(macs) > 0 {
 			w.Errorf("%v answer for %s still (%v)", macs, a, err)

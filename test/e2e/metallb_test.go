@@ -384,6 +384,7 @@ func lastWriter(svc *corev1.Service) string {
 // A cluster is taken over from a real MetalLB under load, back, and again, to the end:
 // no address changes and no new connection fails.
 func TestAdoptMetalLB(t *testing.T) {
+	builds(t, shared.Cluster.BuildMetalLB)
 	w := newWorld(t)
 	i := w.incumbent(waysPools()...)
 	i.services(100, everyWay)
@@ -401,6 +402,7 @@ func TestAdoptMetalLB(t *testing.T) {
 
 // The same where routers have the addresses by BGP.
 func TestAdoptMetalLBByBGP(t *testing.T) {
+	builds(t, shared.Cluster.BuildMetalLB)
 	w := newWorld(t)
 	w.far("203.0.113.0/24")
 	router := routers.StartFRR(onHost{w, testbed.Router}, lab.FRRConfig(0))

@@ -51,6 +51,16 @@ func newWorld(t *testing.T, addresses ...string) *world {
 	return w
 }
 
+// builds has a program of others built before the time of a test's world begins: the first time it takes minutes.
+func builds(t *testing.T, build func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	if err := build(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (w *world) ownPool(name string, addresses ...string) *v1alpha1.IPAddressPool {
 	p := lab.Pool(name, addresses...)
 	p.Labels = map[string]string{"world": w.namespace}

@@ -18,28 +18,6 @@ func TestEnvoyGatewayIsPinned(t *testing.T) {
 	}
 }
 
-func TestEnvoyGatewayBuiltLooksIntoTheCache(t *testing.T) {
-	cache := t.TempDir()
-	t.Setenv("FAIRLEAD_CACHE", cache)
-	if built, err := EnvoyGatewayBuilt(); err != nil || built {
-		t.Fatalf("in an empty cache it is built: %v, %v", built, err)
-	}
-	bins, err := binaries(filepath.Join(cache, "testbed"), envoyGateway)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := bins["envoy-gateway"]
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if built, err := EnvoyGatewayBuilt(); err != nil || !built {
-		t.Errorf("it is not found: %v, %v", built, err)
-	}
-}
-
 func TestEnvoyGatewayCRDsAreFreedOfTheirTemplate(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := envoyGatewayCRDs(dir); err == nil {
