@@ -110,7 +110,7 @@ func difference(w adopt.Write) (string, error) {
 	if ns := o.GetNamespace(); ns != "" {
 		name = o.GetKind() + " " + ns + "/" + o.GetName()
 	}
-	return strings.TrimSuffix(diff.Unified(name, before, after), "\n") + "\n", nil
+	return diff.Unified(name, before, after), nil
 }
 
 // Write shows the steps, what stands in the way, and what would be written.

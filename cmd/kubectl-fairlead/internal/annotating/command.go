@@ -296,9 +296,7 @@ func (a *Annotations) Write(w io.Writer, _ bool) error {
 	}
 	var s strings.Builder
 	for _, d := range a.diffs {
-		if d != "" {
-			s.WriteString(strings.TrimSuffix(d, "\n") + "\n")
-		}
+		s.WriteString(d)
 	}
 	changed, refused := 0, 0
 	for i := range a.Services {

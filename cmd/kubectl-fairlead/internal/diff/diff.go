@@ -11,8 +11,8 @@ import (
 // context is how many lines around a change are shown.
 const context = 3
 
-// Unified is the difference between two texts, as diff -u writes it; empty where
-// there is none. Both have the same name.
+// Unified is the difference between two texts, as diff -u writes it: lines that each
+// have their end; empty where there is none. Both have the same name.
 func Unified(name, before, after string) string {
 	if before == after {
 		return ""
@@ -26,7 +26,8 @@ func Unified(name, before, after string) string {
 	return text
 }
 
-// lines keeps the end of each line. A last line without one gets it.
+// lines keeps the end of each line, so that each is written as one. A last line without
+// one gets it.
 func lines(s string) []string {
 	if s == "" {
 		return nil
@@ -34,5 +35,6 @@ func lines(s string) []string {
 	if !strings.HasSuffix(s, "\n") {
 		s += "\n"
 	}
-	return strings.SplitAfter(strings.TrimSuffix(s, "\n"), "\n")
+	all := strings.SplitAfter(s, "\n")
+	return all[:len(all)-1] // what is behind the last end is nothing
 }

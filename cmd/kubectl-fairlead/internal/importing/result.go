@@ -202,7 +202,7 @@ func (i *Import) summary(w io.Writer, applied bool) {
 			open++
 		}
 		if o := &i.objects[n]; o.diff != "" {
-			fmt.Fprint(w, strings.TrimSuffix(o.diff, "\n")+"\n")
+			fmt.Fprint(w, o.diff)
 		}
 		if i.objects[n].written {
 			written++
