@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,9 +42,14 @@ func (d *Driver) Missing(ctx context.Context, p *plan.Plan, cleanup bool) ([]Rig
 	if err != nil {
 		return nil, err
 	}
+	return Lacking(ctx, d.client, needs)
+}
+
+// Lacking are those of some rights that the caller has not.
+func Lacking(ctx context.Context, c client.Client, needs []Right) ([]Right, error) {
 	var out []Right
 	for _, r := range needs {
-		ok, err := r.Given(ctx, d.client)
+		ok, err := r.given(ctx, c)
 		if err != nil {
 			return nil, err
 		}
@@ -57,14 +63,13 @@ func (d *Driver) Missing(ctx context.Context, p *plan.Plan, cleanup bool) ([]Rig
 func (d *Driver) needs(p *plan.Plan, cleanup bool) ([]Right, error) {
 	var out []Right
 	add := func(gvk schema.GroupVersionKind, namespace, name string, verbs ...string) error {
-		m, err := d.client.RESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
-		if err != nil {
-			return fmt.Errorf("the cluster does not serve %s: %w", gvk.Kind, err)
-		}
 		for _, v := range verbs {
-			r := Right{Verb: v, Group: gvk.Group, Resource: m.Resource.Resource, Namespace: namespace, Name: name}
-			if v == "create" {
-				r.Name = ""
+			r, err := RightTo(d.client, v, gvk, namespace)
+			if err != nil {
+				return err
+			}
+			if v != "create" {
+				r.Name = name
 			}
 			if !slices.Contains(out, r) {
 				out = append(out, r)
@@ -96,8 +101,20 @@ func (d *Driver) needs(p *plan.Plan, cleanup bool) ([]Right, error) {
 	return out, nil
 }
 
-// Given asks the API server whether the caller has the right.
-func (r Right) Given(ctx context.Context, c client.Client) (bool, error) {
+// RightTo is the right to do something with all objects of a kind in a namespace.
+func RightTo(c client.Client, verb string, gvk schema.GroupVersionKind, namespace string) (Right, error) {
+	m, err := c.RESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) {
+		return Right{}, fmt.Errorf("the cluster does not serve %s: %w", gvk.Kind, err)
+	}
+	if err != nil {
+		return Right{}, fmt.Errorf("finding the resource of %s: %w", gvk.Kind, err)
+	}
+	return Right{Verb: verb, Group: gvk.Group, Resource: m.Resource.Resource, Namespace: namespace}, nil
+}
+
+// given asks the API server whether the caller has the right.
+func (r Right) given(ctx context.Context, c client.Client) (bool, error) {
 	review := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
 		"spec": map[string]any{"resourceAttributes": map[string]any{

@@ -16,7 +16,7 @@ const (
 	PortsDrop = takeover.PortsDrop
 )
 
-// FieldManager is who writes the objects of a Plan.
+// FieldManager is the name under which the plugin writes, the objects of a Plan among others.
 const FieldManager = "kubectl-fairlead"
 
 // Kind is the kind of a holder.

@@ -9,14 +9,14 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/migrate/adopt"
 	"github.com/fairlead/fairlead/migrate/drive"
+	"github.com/fairlead/fairlead/migrate/plan"
 )
 
-const owner = client.FieldOwner("kubectl-fairlead")
+const owner = client.FieldOwner(plan.FieldManager)
 
 // write does what is to be written, in its order or all together, and gives what it has
 // done.
@@ -78,7 +78,7 @@ func unanswered(err error) bool {
 
 // missing are the rights for some writes that the caller lacks.
 func missing(ctx context.Context, c client.Client, list []adopt.Write) ([]drive.Right, error) {
-	var needs, out []drive.Right
+	var needs []drive.Right
 	for _, w := range list {
 		r, err := rightFor(c, w)
 		if err != nil {
@@ -88,16 +88,7 @@ func missing(ctx context.Context, c client.Client, list []adopt.Write) ([]drive.
 			needs = append(needs, r)
 		}
 	}
-	for _, r := range needs {
-		ok, err := r.Given(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			out = append(out, r)
-		}
-	}
-	return out, nil
+	return drive.Lacking(ctx, c, needs)
 }
 
 // rightFor is the right for a write, for all objects of a kind in a namespace.
@@ -109,13 +100,5 @@ func rightFor(c client.Client, w adopt.Write) (drive.Right, error) {
 	case w.After == nil:
 		verb = "delete"
 	}
-	gvk := o.GroupVersionKind()
-	m, err := c.RESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
-	if meta.IsNoMatchError(err) {
-		return drive.Right{}, fmt.Errorf("the cluster does not serve %s: %w", gvk.Kind, err)
-	}
-	if err != nil {
-		return drive.Right{}, fmt.Errorf("finding the resource of %s: %w", gvk.Kind, err)
-	}
-	return drive.Right{Verb: verb, Group: gvk.Group, Resource: m.Resource.Resource, Namespace: o.GetNamespace()}, nil
+	return drive.RightTo(c, verb, o.GroupVersionKind(), o.GetNamespace())
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/migrate/annotations"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/migrate/plan"
 	"github.com/fairlead/fairlead/pools"
 	"github.com/fairlead/fairlead/service"
 )
@@ -244,15 +245,12 @@ func write(ctx context.Context, env *kube.Env, todo []*annotations.Rewritten) er
 			return err
 		}
 		o := w.Service.DeepCopy()
-		if err := c.Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(manager)); err != nil {
+		if err := c.Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(plan.FieldManager)); err != nil {
 			return fmt.Errorf("rewriting Service %s/%s: %w. %d of %d Services are rewritten; run the command again when this is mended", o.Namespace, o.Name, err, i, len(todo))
 		}
 	}
 	return nil
 }
-
-// manager is the name under which the plugin writes.
-const manager = "kubectl-fairlead"
 
 // Annotations is what becomes of Services.
 type Annotations struct {
