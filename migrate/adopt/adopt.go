@@ -210,6 +210,10 @@ type adoption struct {
 	// those that let namespaces share.
 	made   *imports.Result
 	across []string
+	// imported are the objects of made, live those of these kinds that there are, and
+	// entries the ledger by name.
+	imported, live []*unstructured.Unstructured
+	entries        map[string]*v1alpha1.Address
 	// outcomes are by pools as they are or would be, and the ledger without what was set
 	// aside for several.
 	outcomes []forecast.Outcome
@@ -232,10 +236,17 @@ func newAdoption(s Snapshot, o Options) (*adoption, error) {
 	}
 	bindImported(made)
 	a.made = made
+	a.live, a.entries = liveIn(&s), map[string]*v1alpha1.Address{}
+	for i := range a.Ledger {
+		a.entries[a.Ledger[i].Name] = &a.Ledger[i]
+	}
 	a.audit = audit.Of(s.Snapshot)
 	a.findWorkloads()
 	a.wanted = a.reservations()
 	a.shareAcross()
+	for _, o := range made.Objects() {
+		a.imported = append(a.imported, ours(o, o.GetObjectKind().GroupVersionKind().Kind))
+	}
 	a.foretell()
 	a.ended = !a.theirs.there() && a.isDefault() && len(a.Pools) > 0 && len(a.unheld()) == 0
 	return a, nil
@@ -262,7 +273,7 @@ func (a *adoption) underway() bool {
 	}) {
 		return true
 	}
-	return slices.ContainsFunc(a.live(), func(o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(a.live, func(o *unstructured.Unstructured) bool {
 		return boundHere(o) || o.GetAnnotations()[v1alpha1.AnnotationAdopted] == string(a.Source)
 	})
 }

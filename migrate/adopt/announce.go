@@ -337,7 +337,7 @@ func (a *adoption) endForth() Move {
 		}
 		return m
 	}
-	for _, o := range a.live() {
+	for _, o := range a.live {
 		if announcesHere(o) {
 			m.Writes = change(m.Writes, o, loosened(o, true))
 		}
@@ -359,7 +359,7 @@ func (a *adoption) sweep() []Write {
 		before := generic(&a.Nodes[i], "v1", "Node")
 		out = change(out, before, labelled(labelled(before, v1alpha1.LabelAnnouncesBGP, false), v1alpha1.LabelAnnouncesLayer2, false))
 	}
-	for _, o := range a.live() {
+	for _, o := range a.live {
 		if o.GetAnnotations()[v1alpha1.AnnotationAdopted] == string(a.Source) {
 			out = change(out, o, annotated(o, v1alpha1.AnnotationAdopted, ""))
 		}
@@ -401,7 +401,7 @@ func (a *adoption) endBack() Move {
 	if m.Settle = len(m.Writes) > 0; m.Settle {
 		return m
 	}
-	for _, o := range a.live() {
+	for _, o := range a.live {
 		if a.isMade(o) {
 			after := annotated(o, v1alpha1.AnnotationAdopted, string(a.Source))
 			if announcesHere(o) {

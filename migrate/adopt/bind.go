@@ -101,10 +101,7 @@ const metallbGroup = "metallb.io"
 
 // announces tells whether an object of MetalLB says from which nodes it announces.
 func announces(o *unstructured.Unstructured) bool {
-	if o.GroupVersionKind().Group != metallbGroup {
-		return false
-	}
-	return slices.Contains([]string{"L2Advertisement", "BGPAdvertisement", "BGPPeer"}, o.GetKind())
+	return o.GroupVersionKind().Group == metallbGroup && announcesHere(o)
 }
 
 // selectorsOf are the node selectors of an object. Those that are none are dropped:

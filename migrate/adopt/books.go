@@ -88,13 +88,7 @@ func setAside(o *v1alpha1.Address) bool {
 }
 
 func (a *adoption) entry(x netip.Addr) *v1alpha1.Address {
-	name := v1alpha1.AddressName(x)
-	for i := range a.Ledger {
-		if a.Ledger[i].Name == name {
-			return &a.Ledger[i]
-		}
-	}
-	return nil
+	return a.entries[v1alpha1.AddressName(x)]
 }
 
 // books is the step that enters addresses into the ledger.

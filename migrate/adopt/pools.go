@@ -16,16 +16,12 @@ import (
 // pools is the step that makes pools, advertisements and peers, announcing nothing.
 func (a *adoption) pools() Step {
 	s := Step{Name: Pools}
-	live := a.live()
-	var missing []Write
-	for _, o := range a.made.Objects() {
-		want := ours(o, o.GetObjectKind().GroupVersionKind().Kind)
-		if there := named(live, want); there == nil {
-			missing = append(missing, create(annotated(want, v1alpha1.AnnotationAdopted, string(a.Source))))
+	for _, want := range a.imported {
+		if !named(a.live, want) {
+			s.Forth.Writes = append(s.Forth.Writes, create(annotated(want, v1alpha1.AnnotationAdopted, string(a.Source))))
 		}
 	}
-	s.Forth.Writes = missing
-	for _, o := range live {
+	for _, o := range a.live {
 		mine := o.GetAnnotations()[v1alpha1.AnnotationAdopted] == string(a.Source)
 		bound := boundHere(o)
 		s.begun = s.begun || mine || bound
@@ -68,8 +64,8 @@ func (a *adoption) shareAcross() {
 func (a *adoption) counts() string {
 	n := map[string]int{}
 	var kinds []string
-	for _, o := range a.made.Objects() {
-		k := o.GetObjectKind().GroupVersionKind().Kind
+	for _, o := range a.imported {
+		k := o.GetKind()
 		if n[k]++; n[k] == 1 {
 			kinds = append(kinds, k)
 		}
@@ -85,49 +81,42 @@ func (a *adoption) counts() string {
 	return strings.Join(parts, ", ") + ", which announce from labelled nodes only"
 }
 
-// live are Fairlead's objects of the kinds that an import makes.
-func (a *adoption) live() []*unstructured.Unstructured {
+// liveIn are Fairlead's objects of the kinds that an import makes.
+func liveIn(s *Snapshot) []*unstructured.Unstructured {
 	var out []*unstructured.Unstructured
-	for i := range a.Communities {
-		out = append(out, ours(&a.Communities[i], "Community"))
+	for i := range s.Communities {
+		out = append(out, ours(&s.Communities[i], "Community"))
 	}
-	for i := range a.Profiles {
-		out = append(out, ours(&a.Profiles[i], "BFDProfile"))
+	for i := range s.Profiles {
+		out = append(out, ours(&s.Profiles[i], "BFDProfile"))
 	}
-	for i := range a.Peers {
-		out = append(out, ours(&a.Peers[i], "BGPPeer"))
+	for i := range s.Peers {
+		out = append(out, ours(&s.Peers[i], "BGPPeer"))
 	}
-	for i := range a.Pools {
-		out = append(out, ours(&a.Pools[i], "IPAddressPool"))
+	for i := range s.Pools {
+		out = append(out, ours(&s.Pools[i], "IPAddressPool"))
 	}
-	for i := range a.BGPAdvertisements {
-		out = append(out, ours(&a.BGPAdvertisements[i], "BGPAdvertisement"))
+	for i := range s.BGPAdvertisements {
+		out = append(out, ours(&s.BGPAdvertisements[i], "BGPAdvertisement"))
 	}
-	for i := range a.L2Advertisements {
-		out = append(out, ours(&a.L2Advertisements[i], "L2Advertisement"))
+	for i := range s.L2Advertisements {
+		out = append(out, ours(&s.L2Advertisements[i], "L2Advertisement"))
 	}
 	return out
 }
 
-func named(list []*unstructured.Unstructured, o *unstructured.Unstructured) *unstructured.Unstructured {
-	for _, l := range list {
-		if l.GetKind() == o.GetKind() && l.GetName() == o.GetName() {
-			return l
-		}
-	}
-	return nil
+// named tells whether a list has an object of this kind and name.
+func named(list []*unstructured.Unstructured, o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(list, func(l *unstructured.Unstructured) bool {
+		return l.GetKind() == o.GetKind() && l.GetName() == o.GetName()
+	})
 }
 
-func (a *adoption) isMade(o *unstructured.Unstructured) bool {
-	for _, m := range a.made.Objects() {
-		if m.GetObjectKind().GroupVersionKind().Kind == o.GetKind() && ours(m, o.GetKind()).GetName() == o.GetName() {
-			return true
-		}
-	}
-	return false
-}
+// isMade tells whether an import makes this object.
+func (a *adoption) isMade(o *unstructured.Unstructured) bool { return named(a.imported, o) }
 
 // announcesHere tells whether an object of ours says from which nodes it announces.
+// MetalLB's kinds have the same names.
 func announcesHere(o *unstructured.Unstructured) bool {
 	return slices.Contains([]string{"L2Advertisement", "BGPAdvertisement", "BGPPeer"}, o.GetKind())
 }
