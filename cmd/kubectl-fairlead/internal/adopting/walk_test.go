@@ -28,8 +28,8 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/golden"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/inhabit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
-	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/test/apiserver"
 )
 
@@ -95,33 +95,6 @@ func (s *shell) does(code int, args ...string) string {
 func (s *shell) sees(name string, code int, args ...string) {
 	s.t.Helper()
 	golden.Text(s.t, name+".txt", s.does(code, args...))
-}
-
-// inhabit makes the cluster of testdata.
-func inhabit(t *testing.T, c client.Client) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := imports.Decode(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range objects {
-		o := &objects[i]
-		status := o.Object["status"]
-		if err := c.Create(t.Context(), o); err != nil {
-			t.Fatalf("creating %s %s: %v", o.GetKind(), o.GetName(), err)
-		}
-		if status == nil {
-			continue
-		}
-		o.Object["status"] = status
-		if err := c.Status().Update(t.Context(), o, client.FieldOwner("controller")); err != nil {
-			t.Fatalf("writing the status of %s %s: %v", o.GetKind(), o.GetName(), err)
-		}
-	}
 }
 
 // theirs are the specs of MetalLB's objects.
@@ -196,7 +169,7 @@ func TestThereAndBack(t *testing.T) {
 		t.Skip(apiserver.Missing)
 	}
 	s := newShell(t, api.Config)
-	inhabit(t, s.c)
+	inhabit.From(t, s.c, filepath.Join("testdata", "cluster.yaml"))
 	h := work(t, api.Config, s.c)
 	before := h.theirs()
 

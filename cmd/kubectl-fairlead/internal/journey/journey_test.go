@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/golden"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/inhabit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/root"
 	"github.com/fairlead/fairlead/migrate/imports"
@@ -70,33 +71,6 @@ func (s *shell) sees(name string, code int, args ...string) {
 	golden.Text(s.t, name+".txt", text)
 }
 
-// inhabit makes the cluster of testdata.
-func inhabit(t *testing.T, c client.Client) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := imports.Decode(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range objects {
-		o := &objects[i]
-		status := o.Object["status"]
-		if err := c.Create(t.Context(), o); err != nil {
-			t.Fatalf("creating %s %s: %v", o.GetKind(), o.GetName(), err)
-		}
-		if status == nil {
-			continue
-		}
-		o.Object["status"] = status
-		if err := c.Status().Update(t.Context(), o, client.FieldOwner("controller")); err != nil {
-			t.Fatalf("writing the status of %s %s: %v", o.GetKind(), o.GetName(), err)
-		}
-	}
-}
-
 func addresses(ctx context.Context, c client.Client) (map[string]string, error) {
 	var list corev1.ServiceList
 	if err := c.List(ctx, &list); err != nil {
@@ -121,7 +95,7 @@ func TestFromMetalLB(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inhabit(t, c)
+	inhabit.From(t, c, filepath.Join("testdata", "cluster.yaml"))
 	before, err := addresses(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
