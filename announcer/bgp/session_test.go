@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/announcer/community"
-
-	api "github.com/osrg/gobgp/v3/api"
 )
 
 func TestRoutesReachARouter(t *testing.T) {
@@ -36,5 +34,4 @@ func TestRoutesReachARouter(t *testing.T) {
 	if v.RoutesSent != 1 || v.RoutesWanted != 1 || v.PeerASN != 64513 || v.PeerRouterID != netip.MustParseAddr("192.0.2.250") {
 		t.Errorf("session: %+v", v)
 	}
-	_ = api.Peer{}
 }
