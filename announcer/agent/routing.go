@@ -30,6 +30,7 @@ type Router interface {
 	Leave()
 	Flush(ctx context.Context) error
 	Sessions() []bgp.Session
+	Parting() []string
 }
 
 const (
@@ -49,14 +50,15 @@ type routing struct {
 	waiting map[string]string
 	// drained are peers that are asked to prefer other nodes for all routes.
 	drained map[string]bool
-	// watched are the sessions that BFD was given.
-	watched []bfd.Session
+	// watched are the sessions that BFD was given, and watchedFor the peers of each.
+	watched    []bfd.Session
+	watchedFor map[string][]string
 	// watches is what BFD watches for whom; what BFD says is taken up beside the loop.
 	watches atomic.Pointer[map[string][]watcher]
 }
 
 func newRouting() *routing {
-	return &routing{table: announcer.NewBGPTable(), waiting: map[string]string{}, drained: map[string]bool{}}
+	return &routing{table: announcer.NewBGPTable(), waiting: map[string]string{}, drained: map[string]bool{}, watchedFor: map[string][]string{}}
 }
 
 // decideRoutes decides what we announce of an address by BGP. It adds the prefixes whose routes have changed, and says
@@ -244,7 +246,8 @@ func (a *Agent) takeSessions(events []bgp.Event) {
 		a.tellOfSession(ev)
 	}
 	if len(events) > 0 {
-		a.watchPeers() // the address of an unnumbered peer may be known now
+		// The address of an unnumbered peer may be known now, or a session closed that BFD watched to its end.
+		a.watchPeers()
 	}
 }
 

@@ -30,6 +30,7 @@ type fakeRouter struct {
 	sessions map[string]bgp.Session
 	downs    []string
 	ups      []string
+	parting  []string
 	left     bool
 }
 
@@ -52,6 +53,19 @@ func (f *fakeRouter) Set(p netip.Prefix, peers map[string]bgp.Attributes) error 
 	defer f.mu.Unlock()
 	f.routes[p] = peers
 	return nil
+}
+
+func (f *fakeRouter) Parting() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.parting
+}
+
+// parts sets whose sessions are not closed yet.
+func (f *fakeRouter) parts(peers ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.parting = peers
 }
 
 func (f *fakeRouter) Up(peer string) {
@@ -291,6 +305,61 @@ func TestBFDTakesSessionsDown(t *testing.T) {
 	if len(router.downs) != 1 || !strings.HasPrefix(router.downs[0], "r1: BFD: no packet") {
 		t.Errorf("taken down: %q", router.downs)
 	}
+}
+
+// A peer that is removed is watched until its session of BGP is closed: it must not take the end of BFD for the end of the
+// path. Another one at the same address is watched by its own session at once.
+func TestBFDEndsAfterBGP(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "fast"}})
+	watched := func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "fast" }
+	w.peer("gone", "192.0.2.1", watched)
+	w.peer("moved", "192.0.2.2", watched)
+	w.peer("stays", "192.0.2.3", watched)
+	_, router, watchdog := w.routing("node1")
+	awaitWatched := func(what string, want ...string) {
+		t.Helper()
+		w.await(fmt.Sprintf("%s: BFD with %q", what, want), func() bool {
+			var got []string
+			for _, s := range watchdog.watched() {
+				got = append(got, s.Name)
+			}
+			return slices.Equal(got, want)
+		})
+	}
+	awaitWatched("at first", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+	router.parts("gone", "moved")
+	if err := w.client.Delete(w.ctx, &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: "gone"}}); err != nil {
+		t.Fatal(err)
+	}
+	moved := &v1alpha1.BGPPeer{}
+	if err := w.client.Get(w.ctx, client.ObjectKey{Name: "moved"}, moved); err != nil {
+		t.Fatal(err)
+	}
+	moved.Spec.PeerAddress = "192.0.2.4"
+	if err := w.client.Update(w.ctx, moved); err != nil {
+		t.Fatal(err)
+	}
+	awaitWatched("with both sessions open", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+	watchdog.onEvent(bfd.Event{Session: "192.0.2.2", State: bfd.Down, Was: bfd.Up, Cause: bfd.CauseSilence})
+	if n := len(router.downs); n != 0 {
+		t.Errorf("what BFD says of the address that a peer had took down %q", router.downs)
+	}
+	closed := func(peer string) { router.onEvent(bgp.Event{Session: bgp.Session{Peer: peer, State: bgp.Connect}, Was: bgp.Connect}) }
+	router.parts("gone")
+	closed("moved")
+	awaitWatched("with one closed", "192.0.2.1", "192.0.2.3", "192.0.2.4")
+	router.parts()
+	closed("gone")
+	awaitWatched("with both closed", "192.0.2.3", "192.0.2.4")
+	router.parts("stays")
+	if err := w.client.Delete(w.ctx, &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: "stays"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "strict"}, Spec: v1alpha1.BFDProfileSpec{Strict: true}})
+	w.peer("follows", "192.0.2.3", func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "strict" })
+	w.await("for the one that follows to be let up", func() bool { return router.let("follows") > 0 })
+	awaitWatched("with another peer at the address", "192.0.2.3", "192.0.2.4")
 }
 
 // A strict profile holds sessions back until BFD sees the peer, and again when it does not any longer; other sessions may be

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,16 +18,33 @@ type Watchdog interface {
 	Sessions() []bfd.Status
 }
 
-// watchPeers has BFD watch the peers that have a profile. Peers with one address share a session of BFD; the profile of
-// the first by name counts.
+// watchPeers has BFD watch the peers that have a profile.
 func (a *Agent) watchPeers() {
 	if a.watchdog == nil {
 		return
 	}
 	r := a.loop.routing
+	want, users := a.watches()
+	r.watches.Store(&users)
+	want = append(want, r.unparted(want, a.router.Parting())...)
+	for name, of := range users {
+		r.watchedFor[name] = peersOf(of)
+	}
+	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
+	if !slices.Equal(want, r.watched) {
+		r.watched = want
+		a.tellWatchdog(want)
+	}
+	maps.DeleteFunc(r.watchedFor, func(name string, _ []string) bool { return !named(want, name) })
+	a.releaseSeen()
+}
+
+// watches are the sessions of BFD that the peers call for, and whom each is for. Peers with one address share a session; the
+// profile of the first by name counts.
+func (a *Agent) watches() (want []bfd.Session, users map[string][]watcher) {
+	r := a.loop.routing
 	remotes := a.remotes()
-	users := map[string][]watcher{}
-	var want []bfd.Session
+	users = map[string][]watcher{}
 	for i := range r.peers {
 		p := &r.peers[i]
 		if !p.Watched() {
@@ -45,13 +63,32 @@ func (a *Agent) watchPeers() {
 		}
 		users[s.Name] = append(users[s.Name], watcher{p.Name, p.Strict()})
 	}
-	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
-	r.watches.Store(&users)
-	if !slices.Equal(want, r.watched) {
-		r.watched = want
-		a.tellWatchdog(want)
+	return want, users
+}
+
+// unparted are the sessions of BFD that nothing calls for any more but whose peers' sessions of BGP are not closed yet. A peer
+// takes the end of BFD for the end of the path while the session of BGP stands, and BIRD then refuses us for a minute.
+func (r *routing) unparted(want []bfd.Session, parting []string) (out []bfd.Session) {
+	for _, s := range r.watched {
+		ends := slices.ContainsFunc(r.watchedFor[s.Name], func(peer string) bool { return slices.Contains(parting, peer) })
+		taken := slices.ContainsFunc(want, func(w bfd.Session) bool { return w.Peer == s.Peer })
+		if ends && !taken {
+			out = append(out, s)
+		}
 	}
-	a.releaseSeen()
+	return out
+}
+
+func named(sessions []bfd.Session, name string) bool {
+	return slices.ContainsFunc(sessions, func(s bfd.Session) bool { return s.Name == name })
+}
+
+func peersOf(watchers []watcher) []string {
+	out := make([]string, len(watchers))
+	for i, w := range watchers {
+		out[i] = w.peer
+	}
+	return out
 }
 
 // tellWatchdog hands BFD the sessions that it shall have.

@@ -217,7 +217,8 @@ type Session struct {
 	EstablishedCount uint64
 }
 
-// An Event tells that a session came up, went down, was held or released, or fails for another reason than before.
+// An Event tells that a session came up, went down, was held or released, fails for another reason than before, or has been
+// closed after SetPeers ended it.
 type Event struct {
 	// Session is how it stands now.
 	Session Session

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -29,6 +30,8 @@ type Engine struct {
 	// ctx is Run's; nil before Run, and sessions begin then.
 	ctx       context.Context
 	peers     map[string]*peering
+	// parting counts by peer the sessions that have been ended on purpose and may not be closed yet.
+	parting   map[string]int
 	refused   map[string]refusal
 	attrs     *pool
 	listeners []*listener
@@ -67,7 +70,7 @@ func New(cfg Config) *Engine {
 		cfg.OnEvent = func(Event) {}
 	}
 	cfg.Timings = cfg.Timings.withDefaults()
-	e := &Engine{cfg: cfg, peers: map[string]*peering{}, refused: map[string]refusal{}, attrs: newPool()}
+	e := &Engine{cfg: cfg, peers: map[string]*peering{}, parting: map[string]int{}, refused: map[string]refusal{}, attrs: newPool()}
 	e.out = outside{
 		clock: cfg.Clock, timings: cfg.Timings, dial: dial, beside: besides, emit: cfg.OnEvent,
 		discover: func(ctx context.Context, iface string) *discovery { return discover(ctx, cfg.Log, cfg.Clock, iface) },
@@ -221,8 +224,32 @@ func (e *Engine) remove(p *peering, f *fault) {
 		return
 	}
 	e.sign(p.peer, "")
-	e.work.Go(func() { <-p.done })
+	e.parting[p.peer.Name]++
+	e.work.Go(func() {
+		<-p.done
+		e.parted(p)
+	})
 	p.stop(f)
+}
+
+// parted takes note that a session which was removed has been closed.
+func (e *Engine) parted(p *peering) {
+	name := p.peer.Name
+	e.mu.Lock()
+	if e.parting[name]--; e.parting[name] == 0 {
+		delete(e.parting, name)
+	}
+	e.mu.Unlock()
+	s := p.session.snapshot()
+	e.cfg.OnEvent(Event{Session: s, Was: s.State})
+}
+
+// Parting are the names of the peers that had a session which SetPeers has ended and which is not closed yet: the peer may not
+// have been told so far. There is an event when it is closed.
+func (e *Engine) Parting() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.parting))
 }
 
 // replace ends a session and begins another one with the routes of the first. The new one begins when the old one has ended,

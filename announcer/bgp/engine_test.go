@@ -278,6 +278,35 @@ func TestChangesThatPeersAreToldOf(t *testing.T) {
 	}
 }
 
+// A session that SetPeers has ended is known to be parting until the peer has been told, and its end is an event.
+func TestPartingPeersAreKnown(t *testing.T) {
+	peer := newCrude(t, "127.0.0.1")
+	s := newSpeaker(t, Config{Timings: Timings{RetryMin: 10 * time.Millisecond, CloseWait: patience}})
+	s.sync([]Peer{peer.peer()}, nil)
+	l := peer.accept()
+	l.establish(90)
+	s.awaitUp("crude")
+	if p := s.Parting(); len(p) != 0 {
+		t.Errorf("parting while the session stands: %q", p)
+	}
+	s.sync(nil, nil)
+	if p := s.Parting(); !slices.Equal(p, []string{"crude"}) {
+		t.Errorf("parting before the peer has closed: %q", p)
+	}
+	if m := l.await(wire.BGP_MSG_NOTIFICATION); m == nil {
+		t.Error("the peer was not told")
+	}
+	events := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.events)
+	}
+	before := events()
+	l.conn.Close()
+	eventually(t, "nobody parting", func() bool { return len(s.Parting()) == 0 })
+	eventually(t, "an event", func() bool { return events() > before })
+}
+
 func TestStopsThatPeersAreToldOf(t *testing.T) {
 	for name, graceful := range map[string]bool{"no graceful restart": false, "graceful restart, but for good": true} {
 		t.Run(name, func(t *testing.T) {
