@@ -345,7 +345,9 @@ func TestBFDEndsAfterBGP(t *testing.T) {
 	if n := len(router.downs); n != 0 {
 		t.Errorf("what BFD says of the address that a peer had took down %q", router.downs)
 	}
-	closed := func(peer string) { router.onEvent(bgp.Event{Session: bgp.Session{Peer: peer, State: bgp.Connect}, Was: bgp.Connect}) }
+	closed := func(peer string) {
+		router.onEvent(bgp.Event{Session: bgp.Session{Peer: peer, State: bgp.Connect}, Was: bgp.Connect})
+	}
 	router.parts("gone")
 	closed("moved")
 	awaitWatched("with one closed", "192.0.2.1", "192.0.2.3", "192.0.2.4")

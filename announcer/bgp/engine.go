@@ -28,8 +28,8 @@ type Engine struct {
 
 	mu sync.Mutex
 	// ctx is Run's; nil before Run, and sessions begin then.
-	ctx       context.Context
-	peers     map[string]*peering
+	ctx   context.Context
+	peers map[string]*peering
 	// parting counts by peer the sessions that have been ended on purpose and may not be closed yet.
 	parting   map[string]int
 	refused   map[string]refusal
