@@ -11,24 +11,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/fairlead/fairlead/announcer/bgp/defaults"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
-// What a BGPPeer has that says nothing else.
-const (
-	// DefaultHoldTime is what RFC 4271, 10, suggests.
-	DefaultHoldTime = 90 * time.Second
-	// DefaultConnectTime is shorter than the two minutes of RFC 4271: routers
-	// that restart should have their routes back soon.
-	DefaultConnectTime = 10 * time.Second
-	// DefaultRestartTime is for how long peers keep routes by graceful restart.
-	DefaultRestartTime = 2 * time.Minute
-	// DefaultPrefixLimit is how many prefixes a peer may send.
-	DefaultPrefixLimit = 10000
-	defaultBGPPort     = 179
-	// holdRatio is how many keepalives fit into a hold time (RFC 4271, 4.4).
-	holdRatio = 3
-)
+// DefaultPrefixLimit is how many prefixes the peer of a BGPPeer may send that says
+// nothing else.
+const DefaultPrefixLimit = 10000
 
 // BGPObjects are all objects of the kinds of BGP.
 type BGPObjects struct {
@@ -89,10 +78,10 @@ func FromBGPPeer(in *v1alpha1.BGPPeer) (BGPPeer, error) {
 	out := BGPPeer{
 		Name: in.Name, Created: in.CreationTimestamp.Time,
 		MyASN: uint32(s.MyASN), PeerASN: uint32(s.PeerASN), LocalASN: uint32(s.LocalASN),
-		Interface: s.Interface, Port: defaultBGPPort, Password: Password(s.Password), BFDProfile: s.BFDProfile,
+		Interface: s.Interface, Port: defaults.Port, Password: Password(s.Password), BFDProfile: s.BFDProfile,
 		MultiHop: s.EBGPMultiHop, TTLSecurityHops: int(ptr.Deref(s.TTLSecurityHops, 0)),
 		PrefixLimit: int(ptr.Deref(s.PrefixLimit, DefaultPrefixLimit)), VRF: s.VRF, DualStack: s.DualStackAddressFamily,
-		ConnectTime: durationOr(s.ConnectTime, DefaultConnectTime),
+		ConnectTime: durationOr(s.ConnectTime, defaults.ConnectTime),
 	}
 	switch s.DynamicASN {
 	case v1alpha1.DynamicASNInternal:
@@ -127,7 +116,7 @@ func (p *BGPPeer) restart(s *v1alpha1.BGPPeerSpec) {
 		return
 	}
 	g := ptr.Deref(s.GracefulRestart, v1alpha1.GracefulRestart{})
-	p.RestartTime = durationOr(g.RestartTime, DefaultRestartTime)
+	p.RestartTime = durationOr(g.RestartTime, defaults.RestartTime)
 	p.LongLivedStaleTime = durationOr(g.LongLivedStaleTime, 0)
 }
 
@@ -143,11 +132,11 @@ func durationOr(d *metav1.Duration, otherwise time.Duration) time.Duration {
 func holdTimes(hold, keepalive *metav1.Duration) (h, k time.Duration) {
 	switch {
 	case hold == nil && keepalive == nil:
-		return DefaultHoldTime, DefaultHoldTime / holdRatio
+		return defaults.HoldTime, defaults.HoldTime / defaults.Keepalives
 	case hold == nil:
-		return holdRatio * keepalive.Duration, keepalive.Duration
+		return defaults.Keepalives * keepalive.Duration, keepalive.Duration
 	case keepalive == nil:
-		return hold.Duration, (hold.Duration / holdRatio).Truncate(time.Second)
+		return hold.Duration, (hold.Duration / defaults.Keepalives).Truncate(time.Second)
 	default:
 		return hold.Duration, keepalive.Duration
 	}

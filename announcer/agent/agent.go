@@ -283,6 +283,7 @@ func (a *Agent) begin(ctx context.Context) {
 	a.sync(ctx)
 	a.members.Serve()
 	a.ready.Store(true)
+	a.report()
 	a.cfg.Log.Info("Serving", "version", a.cfg.Version, "interfaces", interfaceNames(a.engine.Interfaces()), "speakers", a.members.Stats().Alive)
 }
 

@@ -245,7 +245,8 @@ func TestRoutesFollowTheLedger(t *testing.T) {
 	w.awaitRoutes(router, "")
 }
 
-// A peer whose password is not there yet is not tried, and is once it comes; the status says so.
+// A peer whose password is not there yet is not tried, and is once it comes; the status says so, and lists those that were
+// not reached yet.
 func TestPasswordsOfPeers(t *testing.T) {
 	w := newWorld(t, "node1")
 	w.peer("r1", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.PasswordSecret = &v1alpha1.PasswordSecretReference{Name: "r1"} })
@@ -257,7 +258,8 @@ func TestPasswordsOfPeers(t *testing.T) {
 	}
 	w.await("for the status to say so", func() bool {
 		s := w.sessions("node1")
-		return len(s) == 2 && s[0].State == v1alpha1.SessionIdle && strings.Contains(s[0].LastError.Message, "Secret r1")
+		return len(s) == 2 && s[0].State == v1alpha1.SessionIdle && strings.Contains(s[0].LastError.Message, "Secret r1") &&
+			s[1].State == v1alpha1.SessionActive && s[1].LastError == nil
 	})
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "passwords"}, Data: map[string][]byte{"r1": []byte("first")}}
 	w.create(secret)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +102,7 @@ func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.
 		out.State = v1alpha1.SessionIdle
 	}
 	switch {
-	case s.Refused:
+	case s.Refused, s.State == bgp.Idle && s.Why != "":
 		out.LastError = &v1alpha1.SpeakerError{Message: cut(s.Why, 1024), At: seconds(s.Since)}
 	case s.LastError != "":
 		out.LastError = &v1alpha1.SpeakerError{Message: cut(s.LastError, 1024), At: seconds(s.LastErrorAt)}
@@ -111,6 +112,32 @@ func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.
 
 func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
 
+// setSessions changes what the status should say of BGP. That a session stands
+// otherwise, or is there for the first time, is written early.
 func (w *selfWriter) setSessions(b *v1alpha1.SpeakerBGP) {
-	w.update(func(s *v1alpha1.SpeakerStatusStatus) { s.BGP = b })
+	before := map[string]stand{}
+	w.update(func(s *v1alpha1.SpeakerStatusStatus) {
+		before = standsOf(s.BGP)
+		s.BGP = b
+	})
+	if !maps.Equal(before, standsOf(b)) {
+		w.hurry()
+	}
+}
+
+// stand is how a session stands.
+type stand struct {
+	state v1alpha1.SessionState
+	bfd   string
+}
+
+// standsOf says how the sessions stand, by peer.
+func standsOf(b *v1alpha1.SpeakerBGP) map[string]stand {
+	out := map[string]stand{}
+	if b != nil {
+		for i := range b.Sessions {
+			out[b.Sessions[i].Peer] = stand{b.Sessions[i].State, b.Sessions[i].BFD}
+		}
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,13 @@ const (
 	selfEvery = 5 * time.Second
 	// selfRounds is how many times selfEvery a status that goes on changing waits.
 	selfRounds = 3
+	// selfSoon is how long a change is gathered that is told early: that a session
+	// stands otherwise, for which somebody may wait.
+	selfSoon = 300 * time.Millisecond
+	// selfBurst is how many writes may be early, one after the other. Each write
+	// counts, and one more may be early for each selfEvery that passes, so that
+	// sessions that come and go are told of at the common pace.
+	selfBurst = 4
 )
 
 // maxMissing is how many nodes without a speaker a SpeakerStatus names.
@@ -39,10 +47,13 @@ type selfWriter struct {
 	cfg     *Config
 	started metav1.Time
 	changed chan struct{}
+	// hurried says that the change is to be written early; early are the writes that may be.
+	hurried chan struct{}
+	early   *rate.Limiter
 
 	mu   sync.Mutex
 	want v1alpha1.SpeakerStatusStatus
-	// wrote is what the API server has, conditions apart; nil: not known.
+	// wrote is the substance of what the API server has; nil: not known.
 	wrote  *v1alpha1.SpeakerStatusStatus
 	errors map[string]v1alpha1.SpeakerError
 }
@@ -50,7 +61,8 @@ type selfWriter struct {
 func newSelfWriter(cfg *Config) *selfWriter {
 	started := metav1.NewTime(cfg.Clock.Now().Truncate(time.Second))
 	return &selfWriter{
-		cfg: cfg, started: started, changed: make(chan struct{}, 1), errors: map[string]v1alpha1.SpeakerError{},
+		cfg: cfg, started: started, changed: make(chan struct{}, 1), hurried: make(chan struct{}, 1),
+		early: rate.NewLimiter(rate.Every(selfEvery), selfBurst), errors: map[string]v1alpha1.SpeakerError{},
 		want: v1alpha1.SpeakerStatusStatus{Version: cfg.Version, Started: started},
 	}
 }
@@ -60,7 +72,7 @@ func (w *selfWriter) update(change func(s *v1alpha1.SpeakerStatusStatus)) {
 	w.mu.Lock()
 	before := *w.want.DeepCopy()
 	change(&w.want)
-	same := reflect.DeepEqual(before, w.want)
+	same := reflect.DeepEqual(before, w.want) || reflect.DeepEqual(substance(&before), substance(&w.want))
 	w.mu.Unlock()
 	if same {
 		return
@@ -152,13 +164,8 @@ func (w *selfWriter) awaitDue(ctx context.Context) bool {
 			return false
 		case <-w.changed:
 		}
-		for round := 0; round < selfRounds && w.known(); round++ {
-			if !w.sleep(ctx, selfEvery) {
-				return false
-			}
-			if !w.takeSignal() {
-				break
-			}
+		if !w.settle(ctx) {
+			return false
 		}
 		if w.due() {
 			return true
@@ -166,16 +173,42 @@ func (w *selfWriter) awaitDue(ctx context.Context) bool {
 	}
 }
 
-func (w *selfWriter) signal() {
+// settle waits until what changed has lasted, or for a moment only if it is to be
+// written early. It returns false when ctx has ended.
+func (w *selfWriter) settle(ctx context.Context) bool {
+	for round := 0; round < selfRounds && w.known(); round++ {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-w.hurried:
+			now := w.cfg.Clock.Now()
+			return w.sleep(ctx, max(selfSoon, w.early.ReserveN(now, 1).DelayFrom(now)))
+		case <-w.cfg.Clock.After(selfEvery):
+		}
+		if !lowered(w.changed) {
+			break
+		}
+	}
+	w.early.AllowN(w.cfg.Clock.Now(), 1)
+	return true
+}
+
+func (w *selfWriter) signal() { raise(w.changed) }
+
+// hurry has what changed written early.
+func (w *selfWriter) hurry() { raise(w.hurried) }
+
+func raise(flag chan struct{}) {
 	select {
-	case w.changed <- struct{}{}:
+	case flag <- struct{}{}:
 	default:
 	}
 }
 
-func (w *selfWriter) takeSignal() bool {
+// lowered lowers a flag, and returns whether it was raised.
+func lowered(flag chan struct{}) bool {
 	select {
-	case <-w.changed:
+	case <-flag:
 		return true
 	default:
 		return false
@@ -201,13 +234,21 @@ func (w *selfWriter) known() bool {
 func (w *selfWriter) due() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.wrote == nil || !reflect.DeepEqual(*w.wrote, unconditional(&w.want))
+	return w.wrote == nil || !reflect.DeepEqual(*w.wrote, substance(&w.want))
 }
 
-// unconditional is a status without its conditions, which follow from the rest.
-func unconditional(s *v1alpha1.SpeakerStatusStatus) v1alpha1.SpeakerStatusStatus {
+// substance is what of a status is worth a write: not its conditions, which follow
+// from the rest, and not that a peer which is not there was once more not reached.
+func substance(s *v1alpha1.SpeakerStatusStatus) v1alpha1.SpeakerStatusStatus {
 	out := *s.DeepCopy()
 	out.Conditions = nil
+	if out.BGP != nil {
+		for i := range out.BGP.Sessions {
+			if e := out.BGP.Sessions[i].LastError; e != nil {
+				e.At = metav1.Time{}
+			}
+		}
+	}
 	return out
 }
 
@@ -226,11 +267,12 @@ func ready(s *v1alpha1.SpeakerStatusStatus, started metav1.Time) metav1.Conditio
 }
 
 func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
+	lowered(w.hurried) // what hurried is in this write
 	w.mu.Lock()
 	status := *w.want.DeepCopy()
 	w.wrote = nil // a write that seems to fail may have arrived
 	w.mu.Unlock()
-	wrote := unconditional(&status)
+	wrote := substance(&status)
 	status.Conditions = []metav1.Condition{w.transition(ready(&status, w.started))}
 	name := metav1.ObjectMeta{Name: w.cfg.Node}
 	data, err := json.Marshal(map[string]any{

@@ -24,6 +24,7 @@ type selfLedger struct {
 	mu     sync.Mutex
 	broken bool
 	wrote  []v1alpha1.SpeakerStatusStatus
+	at     []time.Time
 }
 
 type selfClient struct {
@@ -50,7 +51,7 @@ func (c selfStatus) Patch(_ context.Context, o client.Object, p client.Patch, _ 
 	}
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
-	c.ledger.wrote = append(c.ledger.wrote, got.Status)
+	c.ledger.wrote, c.ledger.at = append(c.ledger.wrote, got.Status), append(c.ledger.at, time.Now())
 	if c.ledger.broken {
 		return errors.New("the connection broke")
 	}
@@ -64,6 +65,21 @@ func (l *selfLedger) writes() (n int, last string) {
 		last = l.wrote[n-1].Members.Summary
 	}
 	return n, last
+}
+
+// startSelfWriter lets a writer run until the test ends.
+func startSelfWriter(t *testing.T) (*selfWriter, *selfLedger) {
+	t.Helper()
+	l := &selfLedger{}
+	w := newSelfWriter(&Config{Log: logr.Discard(), Clock: clock.RealClock{}, Node: "node1", Client: selfClient{ledger: l}})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	w.start(ctx, &wg, &corev1.Node{})
+	return w, l
 }
 
 func TestSpeakerStatusIsWrittenWhenAChangeLasts(t *testing.T) {
@@ -110,13 +126,7 @@ func TestSpeakerStatusIsWrittenWhenAChangeLasts(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &selfLedger{}
-				w := newSelfWriter(&Config{Log: logr.Discard(), Clock: clock.RealClock{}, Node: "node1", Client: selfClient{ledger: l}})
-				ctx, cancel := context.WithCancel(t.Context())
-				var wg sync.WaitGroup
-				defer wg.Wait()
-				defer cancel()
-				w.start(ctx, &wg, &corev1.Node{})
+				w, l := startSelfWriter(t)
 				w.setWork(1, full)
 				time.Sleep(time.Minute)
 				if n, last := l.writes(); n != 1 || last != "3 of 3" {

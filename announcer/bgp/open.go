@@ -8,6 +8,8 @@ import (
 	"time"
 
 	wire "github.com/osrg/gobgp/v3/pkg/packet/bgp"
+
+	"github.com/fairlead/fairlead/announcer/bgp/defaults"
 )
 
 const (
@@ -210,7 +212,7 @@ func agree(p Peer, o open) (agreed, *fault) {
 	}
 	a.hold, a.keepalive = min(p.HoldTime, o.hold), p.KeepaliveTime
 	if a.hold < p.HoldTime {
-		a.keepalive = min(a.keepalive, a.hold/3)
+		a.keepalive = min(a.keepalive, a.hold/defaults.Keepalives)
 	}
 	return a, nil
 }

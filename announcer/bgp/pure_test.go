@@ -411,6 +411,27 @@ func TestTTLs(t *testing.T) {
 	}
 }
 
+func TestDefaultTimes(t *testing.T) {
+	for name, c := range map[string]struct{ p, want Peer }{
+		"nothing is said":        {Peer{}, Peer{HoldTime: 90 * time.Second, KeepaliveTime: 30 * time.Second, ConnectTime: 10 * time.Second}},
+		"a hold time":            {Peer{HoldTime: 9 * time.Second}, Peer{HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, ConnectTime: 10 * time.Second}},
+		"keepalives too far off": {Peer{HoldTime: 9 * time.Second, KeepaliveTime: 4 * time.Second}, Peer{HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, ConnectTime: 10 * time.Second}},
+		"no keepalives":          {Peer{HoldTime: -1, ConnectTime: time.Second}, Peer{ConnectTime: time.Second}},
+		"graceful restart": {
+			Peer{GracefulRestart: GracefulRestart{Enabled: true}},
+			Peer{
+				HoldTime: 90 * time.Second, KeepaliveTime: 30 * time.Second, ConnectTime: 10 * time.Second,
+				GracefulRestart: GracefulRestart{Enabled: true, RestartTime: 2 * time.Minute},
+			},
+		},
+	} {
+		c.want.Port, c.want.Families, c.want.PrefixLimit = 179, IPv6, DefaultPrefixLimit
+		if got := c.p.normal(netip.Addr{}); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
 func TestOpenMessages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := Peer{

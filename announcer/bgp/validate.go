@@ -5,17 +5,15 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/fairlead/fairlead/announcer/bgp/defaults"
 )
 
 const (
-	defaultPort        = 179
-	defaultHoldTime    = 90 * time.Second
-	minHoldTime        = 3 * time.Second
-	defaultConnectTime = 10 * time.Second
-	defaultRestartTime = 120 * time.Second
-	maxRestartTime     = 4095 * time.Second
-	maxLongLived       = (1<<24 - 1) * time.Second
-	maxPassword        = 80
+	minHoldTime    = 3 * time.Second
+	maxRestartTime = 4095 * time.Second
+	maxLongLived   = (1<<24 - 1) * time.Second
+	maxPassword    = 80
 )
 
 // sessionASN is the ASN that the peer knows us by.
@@ -53,25 +51,25 @@ func (p Peer) link() string {
 // normal fills in the defaults. A HoldTime of zero afterwards means none.
 func (p Peer) normal(routerID netip.Addr) Peer {
 	if p.Port == 0 {
-		p.Port = defaultPort
+		p.Port = defaults.Port
 	}
 	switch {
 	case p.HoldTime == 0:
-		p.HoldTime = defaultHoldTime
+		p.HoldTime = defaults.HoldTime
 	case p.HoldTime < 0:
 		p.HoldTime = 0
 	}
-	if p.KeepaliveTime <= 0 || p.KeepaliveTime > p.HoldTime/3 {
-		p.KeepaliveTime = p.HoldTime / 3
+	if p.KeepaliveTime <= 0 || p.KeepaliveTime > p.HoldTime/defaults.Keepalives {
+		p.KeepaliveTime = p.HoldTime / defaults.Keepalives
 	}
 	if p.ConnectTime == 0 {
-		p.ConnectTime = defaultConnectTime
+		p.ConnectTime = defaults.ConnectTime
 	}
 	if !p.RouterID.IsValid() {
 		p.RouterID = routerID
 	}
 	if p.GracefulRestart.Enabled && p.GracefulRestart.RestartTime == 0 {
-		p.GracefulRestart.RestartTime = defaultRestartTime
+		p.GracefulRestart.RestartTime = defaults.RestartTime
 	}
 	p.Address, p.Source = p.Address.Unmap(), p.Source.Unmap()
 	if p.Families == 0 {

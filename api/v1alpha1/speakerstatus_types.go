@@ -142,8 +142,9 @@ const (
 	SessionEstablished SessionState = "Established"
 )
 
-// SpeakerSession is the BGP session of a node with one peer. It is written when
-// its state changes; what counts up is in the metrics.
+// SpeakerSession is the BGP session of a node with one peer. It is written from
+// when the peer is to be spoken with, and soon when its state changes; what counts
+// up is in the metrics.
 type SpeakerSession struct {
 	// The name of the BGPPeer.
 	// +required
@@ -171,8 +172,9 @@ type SpeakerSession struct {
 	// How many prefixes are announced in the session.
 	// +optional
 	Announced int64 `json:"announced"`
-	// Why the session ended last, or does not come up. It stays when the
-	// session is back.
+	// Why the session ended last, does not come up, or is not tried. It stays
+	// when the session is back. That the same happened again is written with
+	// the next change only.
 	// +optional
 	LastError *SpeakerError `json:"lastError,omitempty"`
 }
