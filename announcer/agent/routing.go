@@ -254,7 +254,7 @@ func (a *Agent) takeSessions(events []bgp.Event) {
 // tellOfSession writes an Event for a session that came up or was lost.
 func (a *Agent) tellOfSession(ev bgp.Event) {
 	up := ev.Session.State == bgp.Established
-	if a.cfg.Events == nil || up == (ev.Was == bgp.Established) || !a.status.events.TryAccept() {
+	if a.cfg.Events == nil || ev.Closed || up == (ev.Was == bgp.Established) || !a.status.events.TryAccept() {
 		return
 	}
 	peer := &v1alpha1.BGPPeer{}

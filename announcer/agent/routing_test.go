@@ -348,7 +348,7 @@ func TestBFDEndsAfterBGP(t *testing.T) {
 		t.Errorf("what BFD says of the address that a peer had took down %q", router.downs)
 	}
 	closed := func(peer string) {
-		router.onEvent(bgp.Event{Session: bgp.Session{Peer: peer, State: bgp.Connect}, Was: bgp.Connect})
+		router.onEvent(bgp.Event{Session: bgp.Session{Peer: peer, State: bgp.Connect}, Was: bgp.Connect, Closed: true})
 	}
 	router.parts("gone")
 	closed("moved")

@@ -224,6 +224,8 @@ type Event struct {
 	Session Session
 	// Was is the state that it was last reported in; zero for the first event.
 	Was State
+	// Closed says that a session which SetPeers has ended is closed, and nothing of one that the peer may have since.
+	Closed bool
 }
 
 // Clock is the time that the Engine lives by. k8s.io/utils/clock.Clock and its fakes satisfy it.

@@ -241,7 +241,7 @@ func (e *Engine) parted(p *peering) {
 	}
 	e.mu.Unlock()
 	s := p.session.snapshot()
-	e.cfg.OnEvent(Event{Session: s, Was: s.State})
+	e.cfg.OnEvent(Event{Session: s, Was: s.State, Closed: true})
 }
 
 // Parting are the names of the peers that had a session which SetPeers has ended and which is not closed yet: the peer may not

@@ -296,15 +296,17 @@ func TestPartingPeersAreKnown(t *testing.T) {
 	if m := l.await(wire.BGP_MSG_NOTIFICATION); m == nil {
 		t.Error("the peer was not told")
 	}
-	events := func() int {
+	closed := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return len(s.events)
+		return slices.ContainsFunc(s.events, func(e Event) bool { return e.Closed && e.Session.Peer == "crude" })
 	}
-	before := events()
+	if closed() {
+		t.Error("the session is said to be closed before it is")
+	}
 	l.conn.Close()
 	eventually(t, "nobody parting", func() bool { return len(s.Parting()) == 0 })
-	eventually(t, "an event", func() bool { return events() > before })
+	eventually(t, "an event", closed)
 }
 
 func TestStopsThatPeersAreToldOf(t *testing.T) {
@@ -407,6 +409,9 @@ func TestDownAndUp(t *testing.T) {
 		defer s.mu.Unlock()
 		was, ups, idles = 0, 0, 0
 		for _, e := range s.events {
+			if e.Closed {
+				continue
+			}
 			if e.Was != was && e.Was != 0 {
 				t.Errorf("an event follows %s but says it follows %s", was, e.Was)
 			}
