@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	appsv1 "k8s.io/api/apps/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
@@ -49,12 +47,8 @@ type Versions struct {
 	Speakers    map[string]int `json:"speakers,omitempty"`
 }
 
-// Labels of the chart.
-const (
-	labelComponent = "app.kubernetes.io/component"
-	labelName      = "app.kubernetes.io/name"
-	labelVersion   = "app.kubernetes.io/version"
-)
+// labelVersion is a label of the chart.
+const labelVersion = "app.kubernetes.io/version"
 
 func read(ctx context.Context, r *kube.Reader) (Versions, error) {
 	v := Versions{Plugin: version.Version, Controllers: map[string]int{}, Speakers: map[string]int{}}
@@ -65,12 +59,12 @@ func read(ctx context.Context, r *kube.Reader) (Versions, error) {
 	for i := range speakers.Items {
 		v.Speakers[cmp.Or(speakers.Items[i].Status.Version, "unknown")]++
 	}
-	var controllers appsv1.DeploymentList
-	if err := r.List(ctx, &controllers, client.MatchingLabels{labelName: "fairlead", labelComponent: "controller"}); err != nil {
+	controllers, err := r.Controllers(ctx)
+	if err != nil {
 		return v, err
 	}
-	for i := range controllers.Items {
-		v.Controllers[cmp.Or(controllers.Items[i].Labels[labelVersion], "unknown")]++
+	for i := range controllers {
+		v.Controllers[cmp.Or(controllers[i].Labels[labelVersion], "unknown")]++
 	}
 	return v, nil
 }
