@@ -28,7 +28,10 @@ type Snapshot struct {
 	// CRDs are the names of CustomResourceDefinitions: "bgppeers.metallb.io".
 	CRDs []string
 	// Foreign are the objects that other controllers are configured by.
-	Foreign        []unstructured.Unstructured
+	Foreign []unstructured.Unstructured
+	// CiliumConfig is the data of Cilium's ConfigMap; nil: it is not there, or could not
+	// be read.
+	CiliumConfig   map[string]string
 	GatewayClasses []gatewayv1.GatewayClass
 	Gateways       []gatewayv1.Gateway
 	// Cluster has Fairlead's pools and ledger, and the Services.
@@ -219,7 +222,11 @@ func (a *audit) rivals() {
 	var ways []string
 	for _, c := range a.report.Controllers {
 		if c.TakesClassless && c.Running {
-			takers = append(takers, c.Name)
+			name := c.Name
+			if c.Classless != "" {
+				name += " (" + c.Classless + ")"
+			}
+			takers = append(takers, name)
 			ways = append(ways, c.Name+": "+c.classWay+".")
 		}
 	}

@@ -59,6 +59,9 @@ func snapshot(ctx context.Context, r *kube.Reader) (audit.Snapshot, error) {
 	if s.Workloads, err = gather.Workloads(ctx, r); err != nil {
 		return s, err
 	}
+	if s.CiliumConfig, err = gather.CiliumConfig(ctx, r, s.Workloads); err != nil {
+		return s, err
+	}
 	if s.CRDs, err = gather.CRDs(ctx, r); err != nil {
 		return s, err
 	}
@@ -123,8 +126,11 @@ func controllerWords(c *audit.Controller) string {
 	if len(c.Parts) == 0 {
 		more = append(more, fmt.Sprintf("only %d kinds, no workload", c.CRDs))
 	}
-	if c.TakesClassless {
-		more = append(more, "takes Services without a class")
+	switch {
+	case c.TakesClassless:
+		more = append(more, strings.TrimSuffix("takes Services without a class "+c.Classless, " "))
+	case c.Classless != "":
+		more = append(more, c.Classless)
 	}
 	return s + ": " + strings.Join(more, ", ") + "."
 }

@@ -5,6 +5,7 @@ package gather
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -186,6 +187,27 @@ func container(c *corev1.Container) audit.Container {
 		out.Env[e.Name] = e.Value
 	}
 	return out
+}
+
+// CiliumConfig reads what Cilium is configured by, where its operator is among the
+// workloads. Nil: it is not there, or may not be read.
+func CiliumConfig(ctx context.Context, r *kube.Reader, workloads []audit.Workload) (map[string]string, error) {
+	for i := range workloads {
+		w := &workloads[i]
+		if !slices.ContainsFunc(w.Containers, func(c audit.Container) bool { return audit.PartOf(audit.Cilium, c.Image) == "operator" }) {
+			continue
+		}
+		config := &corev1.ConfigMap{}
+		found, err := r.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: audit.CiliumConfigMap}, config)
+		if err != nil || !found {
+			return nil, err
+		}
+		if config.Data == nil {
+			return map[string]string{}, nil
+		}
+		return config.Data, nil
+	}
+	return nil, nil
 }
 
 // CRDs reads the names of CustomResourceDefinitions.
