@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/version"
 )
 
@@ -78,17 +79,10 @@ func (v Versions) Write(w io.Writer, _ bool) error {
 	if len(v.Speakers) > 0 {
 		var parts []string
 		for _, name := range slices.Sorted(maps.Keys(v.Speakers)) {
-			parts = append(parts, fmt.Sprintf("%s on %s", name, nodes(v.Speakers[name])))
+			parts = append(parts, fmt.Sprintf("%s on %s", name, plural.Count(v.Speakers[name], "node")))
 		}
 		lines = append(lines, "Speakers:    "+strings.Join(parts, ", "))
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
-}
-
-func nodes(n int) string {
-	if n == 1 {
-		return "1 node"
-	}
-	return fmt.Sprintf("%d nodes", n)
 }
