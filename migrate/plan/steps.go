@@ -60,7 +60,11 @@ func planTakeover(in *Input, p *Plan) {
 	if in.Cluster.RefusesSecondOwner {
 		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", p.GiverWords()))
 	} else {
-		p.Steps = append(p.Steps, "Shared: both serve the address, until every node has both.")
+		serve := "both serve the address, until every node has both"
+		if len(p.Also) > 0 {
+			serve = "all serve the address, until every node has all"
+		}
+		p.Steps = append(p.Steps, "Shared: "+serve+".")
 	}
 	give := "gives"
 	if len(p.Also) > 0 {
