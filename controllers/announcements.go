@@ -27,6 +27,7 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -422,7 +423,7 @@ func (s *shell) announcedByBGP(o *v1alpha1.Address, survey announcer.BGPSurvey) 
 	if o.Status.BGP != nil {
 		out.Since = o.Status.BGP.Since
 	}
-	out.Summary = counted(len(survey.Nodes), "node") + " to " + counted(len(survey.Peers), "peer")
+	out.Summary = plural.Count(len(survey.Nodes), "node") + " to " + plural.Count(len(survey.Peers), "peer")
 	for _, p := range survey.Prefixes[:min(len(survey.Prefixes), maxPrefixes)] {
 		out.Prefixes = append(out.Prefixes, p.String())
 	}
@@ -431,13 +432,6 @@ func (s *shell) announcedByBGP(o *v1alpha1.Address, survey announcer.BGPSurvey) 
 
 // maxPrefixes is how many prefixes of an Address its status names.
 const maxPrefixes = 16
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
 
 // conditionOf says why nobody announces an address.
 func conditionOf(a announcer.Address, d announcer.Decision, survey announcer.BGPSurvey) *metav1.Condition {

@@ -1,12 +1,12 @@
 package fleet
 
 import (
-	"fmt"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // The reasons of the condition Ready of a GatewayConfig.
@@ -45,13 +45,10 @@ func (u Use) words() string {
 	case n == 1:
 		by = append(by, "GatewayClass "+u.Classes[0])
 	case n > 1:
-		by = append(by, fmt.Sprintf("%d GatewayClasses", n))
+		by = append(by, plural.Count(n, "GatewayClass"))
 	}
-	switch {
-	case u.Gateways == 1:
-		by = append(by, "1 Gateway")
-	case u.Gateways > 1:
-		by = append(by, fmt.Sprintf("%d Gateways", u.Gateways))
+	if u.Gateways > 0 {
+		by = append(by, plural.Count(u.Gateways, "Gateway"))
 	}
 	return strings.Join(by, " and ") + " use it."
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // announce is the step in which nodes announce for Fairlead: by BGP one after the
@@ -34,10 +35,10 @@ func (a *adoption) announce() Step {
 func (a *adoption) ways(by, l2, all int) string {
 	var parts []string
 	if a.byBGP() {
-		parts = append(parts, fmt.Sprintf("BGP from %d of %s, one after the other", by, count(all, "node")))
+		parts = append(parts, fmt.Sprintf("BGP from %d of %s, one after the other", by, plural.Count(all, "node")))
 	}
 	if a.onLayer2() {
-		parts = append(parts, fmt.Sprintf("layer 2 from %d of %s, at once", l2, count(all, "node")))
+		parts = append(parts, fmt.Sprintf("layer 2 from %d of %s, at once", l2, plural.Count(all, "node")))
 	}
 	if len(parts) == 0 {
 		return "there is no advertisement"
@@ -147,7 +148,7 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 		}
 		// Were they changed one by one, the other would move addresses to those that are left.
 		m.Together = true
-		m.Says = count(len(rest), "node") + " announce on layer 2 for Fairlead"
+		m.Says = announcing(len(rest)) + " on layer 2 for Fairlead"
 		return m
 	}
 	m.Waits = a.silent()
@@ -188,7 +189,7 @@ func (a *adoption) deaf() []string {
 func (a *adoption) sessions(n *corev1.Node) []string {
 	var out []string
 	if k := a.announcingOn("ServiceBGPStatus", n.Name); k > 0 {
-		out = append(out, fmt.Sprintf("%s to let node %s go (ServiceBGPStatus of %s)", a.name, n.Name, count(k, "Service")))
+		out = append(out, fmt.Sprintf("%s to let node %s go (ServiceBGPStatus of %s)", a.name, n.Name, plural.Count(k, "Service")))
 	}
 	speaker := a.speaker(n.Name)
 	if speaker == nil {
@@ -229,7 +230,7 @@ func session(s *v1alpha1.SpeakerStatus, peer string) string {
 func (a *adoption) silent() []string {
 	var out []string
 	if k := a.announcingOn("ServiceL2Status", ""); k > 0 && a.Source == imports.MetalLB && len(a.theirs.speakers) > 0 && a.onLayer2() {
-		out = append(out, fmt.Sprintf("%s to let go (ServiceL2Status of %s)", a.name, count(k, "Service")))
+		out = append(out, fmt.Sprintf("%s to let go (ServiceL2Status of %s)", a.name, plural.Count(k, "Service")))
 	}
 	for i := range a.wanted {
 		r := &a.wanted[i]
@@ -261,7 +262,7 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 			m.Writes = append(m.Writes, label(n, v1alpha1.LabelAnnouncesLayer2, false))
 		}
 		m.Together = true
-		m.Says = count(len(labelled), "node") + " announce on layer 2 for " + a.name
+		m.Says = announcing(len(labelled)) + " on layer 2 for " + a.name
 		return m
 	}
 	for i := range a.wanted {
@@ -271,7 +272,7 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 	}
 	for _, n := range without(nodes, v1alpha1.LabelAnnouncesBGP) {
 		if k := a.begunSessions(n); k > 0 {
-			m.Waits = append(m.Waits, fmt.Sprintf("node %s to end %s", n.Name, count(k, "session")))
+			m.Waits = append(m.Waits, fmt.Sprintf("node %s to end %s", n.Name, plural.Count(k, "session")))
 		}
 	}
 	if len(m.Waits) > 0 {
@@ -343,7 +344,7 @@ func (a *adoption) endForth() Move {
 		}
 	}
 	if len(m.Writes) > 0 {
-		m.Says = count(len(m.Writes), "object") + " announce from all nodes that they select"
+		m.Says = plural.Count(len(m.Writes), "object") + " announce from all nodes that they select"
 		m.Settle = true // speakers must know of it before nodes lose their labels
 		return m
 	}
@@ -420,4 +421,12 @@ func (a *adoption) endBack() Move {
 		m.Done = len(m.Writes) == 0
 	}
 	return m
+}
+
+// announcing is how many nodes announce.
+func announcing(nodes int) string {
+	if nodes == 1 {
+		return "1 node announces"
+	}
+	return plural.Count(nodes, "node") + " announce"
 }

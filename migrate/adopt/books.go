@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/pools"
 	"github.com/fairlead/fairlead/service"
 )
@@ -122,7 +123,7 @@ func (a *adoption) books() Step {
 	if !s.Forth.Done {
 		s.Forth.Stop = slices.Concat(s.Forth.Stop, a.moving(), a.overlaps(), a.rivals())
 	}
-	s.What = count(len(a.wanted), "address") + " of statuses in the ledger"
+	s.What = plural.Count(len(a.wanted), "address") + " of statuses in the ledger"
 	if shared > 0 {
 		s.What += fmt.Sprintf(", %d of them shared", shared)
 	}
@@ -240,7 +241,7 @@ func (a *adoption) compare() Step {
 				n++
 			}
 		}
-		s.What = fmt.Sprintf("%s with an address would keep it", count(n, "Service"))
+		s.What = fmt.Sprintf("%s with an address would keep it", plural.Count(n, "Service"))
 	}
 	return s
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/pools"
 )
 
@@ -73,7 +74,7 @@ func (a *adoption) counts() string {
 	slices.Sort(kinds)
 	parts := make([]string, 0, len(kinds))
 	for _, k := range kinds {
-		parts = append(parts, count(n[k], k))
+		parts = append(parts, plural.Count(n[k], k))
 	}
 	if len(parts) == 0 {
 		return "nothing that an import would make"

@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/pools"
 	"github.com/fairlead/fairlead/service"
 )
@@ -28,7 +29,10 @@ type Snapshot struct {
 	// CRDs are the names of CustomResourceDefinitions: "bgppeers.metallb.io".
 	CRDs []string
 	// Foreign are the objects that other controllers are configured by.
-	Foreign        []unstructured.Unstructured
+	Foreign []unstructured.Unstructured
+	// CiliumConfig is the data of Cilium's ConfigMap; nil: it is not there, or could not
+	// be read.
+	CiliumConfig   map[string]string
 	GatewayClasses []gatewayv1.GatewayClass
 	Gateways       []gatewayv1.Gateway
 	// Cluster has Fairlead's pools and ledger, and the Services.
@@ -219,7 +223,11 @@ func (a *audit) rivals() {
 	var ways []string
 	for _, c := range a.report.Controllers {
 		if c.TakesClassless && c.Running {
-			takers = append(takers, c.Name)
+			name := c.Name
+			if c.Classless != "" {
+				name += " (" + c.Classless + ")"
+			}
+			takers = append(takers, name)
 			ways = append(ways, c.Name+": "+c.classWay+".")
 		}
 	}
@@ -252,7 +260,7 @@ func (a *audit) halves() {
 			a.find(fmt.Sprintf("Of %s, %s is missing.", c.Name, words(c.missing)),
 				"What is left announces or gives addresses without the other half. Start it again, or remove it wholly.")
 		case len(c.Parts) == 0 && c.CRDs > 0 && c.leftover:
-			a.find(fmt.Sprintf("There are %d kinds of %s and nothing that serves them.", c.CRDs, c.Name),
+			a.find(fmt.Sprintf("The cluster has %s of %s and nothing that serves them.", plural.Count(c.CRDs, "kind"), c.Name),
 				"They are left over. Import what is still wanted (kubectl fairlead import), then delete the CustomResourceDefinitions.")
 		}
 	}

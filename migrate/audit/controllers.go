@@ -23,6 +23,8 @@ type Controller struct {
 	Running bool `json:"running"`
 	// TakesClassless: it serves Services without a class.
 	TakesClassless bool `json:"takesClassless"`
+	// Classless says what of that is not plain, or cannot be known; empty: nothing.
+	Classless string `json:"classless,omitempty"`
 	// CRDs is the number of its kinds that the cluster has, Objects of their objects.
 	CRDs    int            `json:"crds,omitempty"`
 	Objects map[string]int `json:"objects,omitempty"`
@@ -50,7 +52,9 @@ type known struct {
 	managers []string // of fields of a status
 	// classless tells whether it serves Services without a class.
 	classless func(s *Snapshot, found []*Container) bool
-	classWay  string
+	// remark says what of that is not plain. Nil: nothing.
+	remark   func(s *Snapshot, found []*Container) string
+	classWay string
 	// leftover: kinds without a workload are worth a word.
 	leftover bool
 }
@@ -130,11 +134,11 @@ func withPools() []known {
 			classless: unlessEnv("lb_class_only", "lb_class_name"), classWay: "its setting lb_class_only",
 		},
 		{
-			name: "Cilium LB-IPAM", source: imports.Cilium, groups: []string{"cilium.io"},
+			name: Cilium, source: imports.Cilium, groups: []string{"cilium.io"},
 			parts:     []part{{"operator", image(`cilium/operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
 			kinds:     []string{"CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy", "CiliumBGPClusterConfig"},
 			managers:  []string{"cilium-operator-generic", "cilium-operator"},
-			classless: withPool("cilium.io", "CiliumLoadBalancerIPPool", ""), classWay: "its option defaultLBServiceIPAM=none",
+			classless: ciliumTakes, remark: ciliumRemark, classWay: "its option defaultLBServiceIPAM=none, and a restart of its operator",
 		},
 		{
 			name: "PureLB", source: imports.PureLB, groups: []string{"purelb.io"}, leftover: true,
@@ -221,6 +225,9 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 	c.parts(k, there, ready, wanted)
 	c.count(k, s)
 	c.TakesClassless = len(found) > 0 && k.classless(s, found)
+	if len(found) > 0 && k.remark != nil {
+		c.Classless = k.remark(s, found)
+	}
 	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
 }
 

@@ -3,6 +3,7 @@ package drive
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -91,35 +92,52 @@ func (c *controller) loop(ctx context.Context, changed <-chan struct{}) error {
 	}
 }
 
-func (c *controller) objects(ctx context.Context) (*corev1.Service, *gatewayv1.Gateway, error) {
-	svc, gw := &corev1.Service{}, &gatewayv1.Gateway{}
-	if err := c.w.c.Get(ctx, client.ObjectKey{Namespace: c.w.namespace, Name: "legacy"}, svc); err != nil {
-		return nil, nil, client.IgnoreNotFound(err)
+// objects are the Services and the Gateway; none where one is missing.
+func (c *controller) objects(ctx context.Context) ([]*corev1.Service, *gatewayv1.Gateway, error) {
+	var services []*corev1.Service
+	for _, name := range c.w.givers() {
+		svc := &corev1.Service{}
+		if err := c.w.c.Get(ctx, client.ObjectKey{Namespace: c.w.namespace, Name: name}, svc); err != nil {
+			return nil, nil, client.IgnoreNotFound(err)
+		}
+		services = append(services, svc)
 	}
+	gw := &gatewayv1.Gateway{}
 	if err := c.w.c.Get(ctx, client.ObjectKey{Namespace: c.w.namespace, Name: "web"}, gw); err != nil {
 		return nil, nil, client.IgnoreNotFound(err)
 	}
-	return svc, gw, nil
+	return services, gw, nil
 }
 
 func (c *controller) asked(ctx context.Context) (bool, error) {
-	svc, gw, err := c.objects(ctx)
-	if err != nil || svc == nil {
+	services, gw, err := c.objects(ctx)
+	if err != nil || services == nil {
 		return false, err
 	}
-	return svc.Annotations[v1alpha1.AnnotationHandover] == "gateway/web" && gw.Annotations[v1alpha1.AnnotationTakeover] == "service/legacy", nil
+	for _, svc := range services {
+		if svc.Annotations[v1alpha1.AnnotationHandover] != "gateway/web" {
+			return false, nil
+		}
+	}
+	return gw.Annotations[v1alpha1.AnnotationTakeover] == c.w.takes(), nil
 }
 
-// say writes the condition of both; without a reason it takes it away.
+// takes is how the Gateway names all who hand over to it.
+func (w *world) takes() string { return "service/" + strings.Join(w.givers(), ",service/") }
+
+// say writes the condition of all; without a reason it takes it away.
 func (c *controller) say(ctx context.Context, reason string) error {
 	for {
-		svc, gw, err := c.objects(ctx)
-		if err != nil || svc == nil {
+		services, gw, err := c.objects(ctx)
+		if err != nil || services == nil {
 			return err
 		}
-		set(&svc.Status.Conditions, reason)
 		set(&gw.Status.Conditions, reason)
-		err = errors.Join(c.w.c.Status().Update(ctx, svc), c.w.c.Status().Update(ctx, gw))
+		err = c.w.c.Status().Update(ctx, gw)
+		for _, svc := range services {
+			set(&svc.Status.Conditions, reason)
+			err = errors.Join(err, c.w.c.Status().Update(ctx, svc))
+		}
 		if !apierrors.IsConflict(err) {
 			return err
 		}

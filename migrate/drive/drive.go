@@ -68,7 +68,7 @@ func (d *Driver) Run(ctx context.Context, p *plan.Plan) (*Result, error) {
 		}
 	}
 	r := &Result{}
-	is := newProgress(p.Until, d.limits.Grace, stale, start)
+	is := newProgress(p, d.limits.Grace, stale, start)
 	why, err := d.follow(ctx, p, is, r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the takeover goes on without this command. Run it again to follow it, or take the annotation %s away from %s to roll back", err, v1alpha1.AnnotationTakeover, p.To)

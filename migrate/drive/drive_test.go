@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/plan"
@@ -49,8 +50,10 @@ func phases(r *Result) []string {
 
 func (w *world) wantNothingAsked() {
 	w.t.Helper()
-	if v, ok := w.service().Annotations[v1alpha1.AnnotationHandover]; ok {
-		w.t.Errorf("the Service still has %s=%s", v1alpha1.AnnotationHandover, v)
+	for _, name := range w.givers() {
+		if v, ok := w.service(name).Annotations[v1alpha1.AnnotationHandover]; ok {
+			w.t.Errorf("Service %s still has %s=%s", name, v1alpha1.AnnotationHandover, v)
+		}
 	}
 	if gw := w.gateway(); gw != nil {
 		if v, ok := gw.Annotations[v1alpha1.AnnotationTakeover]; ok {
@@ -79,6 +82,74 @@ func TestDone(t *testing.T) {
 	r, err = New(w.c, time.Now, patient, func(Line) {}).Run(t.Context(), again)
 	if w.must(err); r.Outcome != Done || !slices.Equal(phases(r), []string{plan.Done}) {
 		t.Errorf("run again: %+v", r)
+	}
+}
+
+// shared is a world in which three Services have the address.
+func shared(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.sharers = []string{"api", "web"}
+	w.serve("api", 81)
+	w.serve("web", 82)
+	return w
+}
+
+// All who share the address hand it over at once, to a Gateway with the ports of all.
+func TestGroupDone(t *testing.T) {
+	w := shared(t)
+	goneLater(t)
+	c := w.controlled(plan.Phases...)
+	r, err := New(w.c, time.Now, patient, c.step).Run(t.Context(), w.plan())
+	w.must(err)
+	if r.Outcome != Done || !slices.Equal(phases(r), plan.Phases) {
+		t.Errorf("ended as %+v", r)
+	}
+	if gw := w.gateway(); gw == nil || len(gw.Spec.Listeners) != 3 || gw.Annotations[v1alpha1.AnnotationTakeover] != "service/legacy,service/api,service/web" {
+		t.Errorf("the Gateway is %+v", gw)
+	}
+	again := w.plan()
+	if !again.Underway || len(again.Also) != 2 {
+		t.Fatalf("planned again: %+v", again)
+	}
+}
+
+// What was asked of the others is taken back with the rest, whether the controller
+// refuses, one of them cannot be written, or the command died between them.
+func TestGroupUndone(t *testing.T) {
+	for _, name := range []string{"refused", "unwritable", "killed"} {
+		t.Run(name, func(t *testing.T) {
+			w := shared(t)
+			goneLater(t)
+			c := w.controlled(plan.Requested, plan.Prepared, "TakeoverRefused")
+			limits := patient
+			limits.Grace = time.Millisecond
+			dead, used := errors.New("dead"), w.c
+			if name == "unwritable" {
+				used = interceptor.NewClient(w.c, interceptor.Funcs{
+					Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+						if _, isGateway := o.(*gatewayv1.Gateway); isGateway {
+							return dead
+						}
+						return c.Patch(ctx, o, patch, opts...)
+					},
+				})
+			}
+			if name == "killed" {
+				half := New(w.c, time.Now, limits, func(Line) {})
+				w.must(half.annotate(t.Context(), w.holder(plan.Service, "api"), map[string]any{v1alpha1.AnnotationHandover: "gateway/web"}))
+			}
+			r, err := New(used, time.Now, limits, c.step).Run(t.Context(), w.plan())
+			switch {
+			case name == "unwritable":
+				if !errors.Is(err, dead) {
+					t.Errorf("ended with %v", err)
+				}
+			case err != nil || r.Outcome != Undone:
+				t.Errorf("ended as %+v, %v", r, err)
+			}
+			w.wantNothingAsked()
+		})
 	}
 }
 

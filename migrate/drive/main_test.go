@@ -45,6 +45,8 @@ type world struct {
 	t         *testing.T
 	c         client.WithWatch
 	namespace string
+	// sharers are Services that share the address, and move too.
+	sharers []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -56,14 +58,23 @@ func newWorld(t *testing.T) *world {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
 	w.must(w.c.Create(t.Context(), ns))
 	w.namespace = ns.Name
-	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: "legacy"}}
-	svc.Spec.Type = corev1.ServiceTypeLoadBalancer
-	svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80, AppProtocol: new("http")}}
-	w.must(w.c.Create(t.Context(), svc))
-	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "172.30.0.100"}}
-	w.must(w.c.Status().Update(t.Context(), svc))
+	w.serve("legacy", 80)
 	return w
 }
+
+// serve makes a Service that has the address.
+func (w *world) serve(name string, port int32) {
+	w.t.Helper()
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
+	svc.Spec.Type = corev1.ServiceTypeLoadBalancer
+	svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: port, AppProtocol: new("http")}}
+	w.must(w.c.Create(w.t.Context(), svc))
+	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "172.30.0.100"}}
+	w.must(w.c.Status().Update(w.t.Context(), svc))
+}
+
+// givers are the names of all Services that hand over.
+func (w *world) givers() []string { return append([]string{"legacy"}, w.sharers...) }
 
 func (w *world) must(err error) {
 	w.t.Helper()
@@ -76,10 +87,10 @@ func (w *world) holder(kind plan.Kind, name string) plan.Holder {
 	return plan.Holder{Kind: kind, Name: gateway.Name{Namespace: w.namespace, Name: name}}
 }
 
-func (w *world) service() *corev1.Service {
+func (w *world) service(name string) *corev1.Service {
 	w.t.Helper()
 	svc := &corev1.Service{}
-	w.must(w.c.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "legacy"}, svc))
+	w.must(w.c.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, svc))
 	return svc
 }
 
@@ -102,12 +113,16 @@ func (w *world) plan() *plan.Plan {
 	w.t.Helper()
 	address := &v1alpha1.Address{}
 	address.Spec.Address = "172.30.0.100"
-	address.Spec.Holders = []v1alpha1.AddressHolder{{HolderReference: v1alpha1.HolderReference{Kind: "Service", Namespace: w.namespace, Name: "legacy"}}}
+	var services []*corev1.Service
+	for _, name := range w.givers() {
+		services = append(services, w.service(name))
+		address.Spec.Holders = append(address.Spec.Holders, v1alpha1.AddressHolder{HolderReference: v1alpha1.HolderReference{Kind: "Service", Namespace: w.namespace, Name: name}})
+	}
 	class := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "fairlead"}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gateway.ControllerName}}
 	in := plan.Input{
-		From: w.holder(plan.Service, "legacy"), To: w.holder(plan.Gateway, "web"), Options: plan.Options{Create: true},
+		From: w.holder(plan.Service, "legacy"), To: w.holder(plan.Gateway, "web"), Options: plan.Options{Create: true, WithSharers: len(w.sharers) > 0},
 		Cluster: plan.Cluster{
-			Services: []*corev1.Service{w.service()}, Classes: []*gatewayv1.GatewayClass{class}, Addresses: []*v1alpha1.Address{address},
+			Services: services, Classes: []*gatewayv1.GatewayClass{class}, Addresses: []*v1alpha1.Address{address},
 			Namespaces: map[string]map[string]string{w.namespace: {"kubernetes.io/metadata.name": w.namespace}},
 		},
 	}

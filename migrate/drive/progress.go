@@ -38,6 +38,10 @@ type progress struct {
 	// annotations the controller sees half of what is asked for.
 	grace time.Duration
 
+	// givers are those who hand over together, as far as they are there still: the
+	// takeover goes on while there is one.
+	givers []plan.Holder
+	taker  plan.Holder
 	// until is the phase with which it is over.
 	until    string
 	at       time.Time
@@ -53,15 +57,15 @@ type refusal struct {
 	since time.Time
 }
 
-func newProgress(until string, grace time.Duration, stale map[plan.Holder]metav1.Condition, now time.Time) *progress {
-	return &progress{until: until, stale: stale, grace: grace, at: now, refusals: map[plan.Holder]refusal{}}
+func newProgress(p *plan.Plan, grace time.Duration, stale map[plan.Holder]metav1.Condition, now time.Time) *progress {
+	return &progress{givers: p.Givers(), taker: p.To, until: p.Until, stale: stale, grace: grace, at: now, refusals: map[plan.Holder]refusal{}}
 }
 
 // see takes a sight in, and gives a line for a phase that was reached.
 func (p *progress) see(s sight, now time.Time) *Line {
 	switch {
 	case s.gone:
-		p.broken = fmt.Sprintf("%s was deleted", s.holder)
+		p.gone(s.holder)
 		return nil
 	case !s.asked:
 		p.broken = fmt.Sprintf("somebody took the annotations of %s away, which rolls the takeover back", s.holder)
@@ -91,6 +95,18 @@ func (p *progress) see(s sight, now time.Time) *Line {
 	line := &Line{Phase: c.Reason, Text: c.Message, Took: now.Sub(p.at).Seconds()}
 	p.phase, p.at = reached, now
 	return line
+}
+
+// gone takes in that a holder was deleted. Of several who hand over, one takes its
+// ports with it, and the others go on.
+func (p *progress) gone(h plan.Holder) {
+	others := slices.DeleteFunc(slices.Clone(p.givers), func(g plan.Holder) bool { return g == h })
+	if h == p.taker || len(others) == 0 {
+		p.broken = fmt.Sprintf("%s was deleted", h)
+		return
+	}
+	p.givers = others
+	delete(p.refusals, h)
 }
 
 func words(h plan.Holder, c *metav1.Condition) string {

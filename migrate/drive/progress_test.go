@@ -12,6 +12,7 @@ import (
 )
 
 var (
+	third = plan.Holder{Kind: plan.Service, Name: gateway.Name{Namespace: "shop", Name: "api"}}
 	giver = plan.Holder{Kind: plan.Service, Name: gateway.Name{Namespace: "shop", Name: "legacy"}}
 	taker = plan.Holder{Kind: plan.Gateway, Name: gateway.Name{Namespace: "shop", Name: "web"}}
 )
@@ -30,24 +31,39 @@ func TestProgress(t *testing.T) {
 	for name, tt := range map[string]struct {
 		until  string
 		sights []sight
+		also   []plan.Holder
 		lines  string
 		done   bool
 		why    string
 	}{
-		"forward": {plan.Done, []sight{says(taker, plan.Requested), says(giver, plan.Requested), says(taker, plan.Prepared), says(taker, plan.Shared), says(taker, plan.Switched), says(taker, plan.Done)}, "Requested Prepared Shared Switched Done ", true, ""},
+		"forward": {plan.Done, []sight{says(taker, plan.Requested), says(giver, plan.Requested), says(taker, plan.Prepared), says(taker, plan.Shared), says(taker, plan.Switched), says(taker, plan.Done)}, nil, "Requested Prepared Shared Switched Done ", true, ""},
 		"back and forward": {
 			plan.Done,
 			[]sight{says(taker, plan.Prepared), says(taker, plan.Returning), says(taker, plan.Requested), says(taker, plan.Prepared), says(taker, plan.Shared)},
+			nil,
 			"Prepared Shared ", false, "",
 		},
-		"until Shared":          {plan.Shared, []sight{says(taker, plan.Prepared), says(taker, plan.Shared)}, "Prepared Shared ", true, ""},
-		"waiting is no no":      {plan.Done, []sight{says(taker, plan.Waiting), {holder: giver, asked: true}, says(taker, plan.Waiting), says(taker, plan.Waiting), says(taker, plan.Waiting)}, "", false, ""},
-		"a refusal that stood":  {plan.Done, []sight{says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused")}, "", false, "Service shop/legacy: TakeoverRefused: words"},
-		"a refusal that is new": {plan.Done, []sight{says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused")}, "", false, ""},
-		"gone":                  {plan.Done, []sight{{holder: taker, gone: true}}, "", false, "Gateway shop/web was deleted"},
+		"until Shared":          {plan.Shared, []sight{says(taker, plan.Prepared), says(taker, plan.Shared)}, nil, "Prepared Shared ", true, ""},
+		"waiting is no no":      {plan.Done, []sight{says(taker, plan.Waiting), {holder: giver, asked: true}, says(taker, plan.Waiting), says(taker, plan.Waiting), says(taker, plan.Waiting)}, nil, "", false, ""},
+		"a refusal that stood":  {plan.Done, []sight{says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused")}, nil, "", false, "Service shop/legacy: TakeoverRefused: words"},
+		"a refusal that is new": {plan.Done, []sight{says(giver, "TakeoverRefused"), says(giver, "TakeoverRefused")}, nil, "", false, ""},
+		"gone":                  {plan.Done, []sight{{holder: taker, gone: true}}, nil, "", false, "Gateway shop/web was deleted"},
+		"one of several gone": {
+			plan.Done,
+			[]sight{says(giver, plan.Requested), says(third, "TakeoverRefused"), {holder: third, gone: true}, {holder: third, gone: true}, says(taker, plan.Prepared), says(taker, plan.Shared), says(taker, plan.Switched), says(taker, plan.Done)},
+			[]plan.Holder{third},
+			"Requested Prepared Shared Switched Done ", true, "",
+		},
+		"all of several gone": {
+			plan.Done,
+			[]sight{says(giver, plan.Requested), {holder: giver, gone: true}, {holder: third, gone: true}},
+			[]plan.Holder{third},
+			"Requested ", false, "Service shop/api was deleted",
+		},
+		"the new one gone": {plan.Done, []sight{says(giver, plan.Requested), {holder: taker, gone: true}}, []plan.Holder{third}, "Requested ", false, "Gateway shop/web was deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, now, lines := newProgress(tt.until, 2500*time.Millisecond, nil, start), start, ""
+			p, now, lines := newProgress(&plan.Plan{From: giver, Also: tt.also, To: taker, Until: tt.until}, 2500*time.Millisecond, nil, start), start, ""
 			for _, s := range tt.sights {
 				now = now.Add(time.Second)
 				if l := p.see(s, now); l != nil {

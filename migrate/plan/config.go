@@ -33,15 +33,10 @@ func (t *toGateway) sourceRanges() []netip.Prefix {
 	return out
 }
 
-// config sees to it that who may connect, and from which nodes, stays as it is: in
-// a GatewayConfig of the new Gateway where the class says otherwise.
-func (t *toGateway) config() {
-	ranges := t.sourceRanges()
+// config sees to it that who may connect, and from which nodes, stays as it is with a
+// new Gateway: in a GatewayConfig of its own where the class says otherwise.
+func (t *toGateway) config(ranges []netip.Prefix, local bool) {
 	class := t.in.Cluster.configOf(t.class)
-	if t.live != nil {
-		t.compare(ranges, class)
-		return
-	}
 	holds, _ := fleet.Merge(class, nil)
 	own := &v1alpha1.GatewayConfig{ObjectMeta: metaOf(t.in.To.Name)}
 	own.APIVersion, own.Kind = v1alpha1.GroupVersion.String(), "GatewayConfig"
@@ -54,7 +49,7 @@ func (t *toGateway) config() {
 			own.Spec.SourceRanges = append(own.Spec.SourceRanges, v1alpha1.SourceRange(r.String()))
 		}
 	}
-	if t.local() && holds.TrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
+	if local && holds.TrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
 		own.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	}
 	if len(own.Spec.SourceRanges) == 0 && own.Spec.ExternalTrafficPolicy == "" {
@@ -104,10 +99,7 @@ func (t *toGateway) local() bool {
 	return t.svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 }
 
-func sameRanges(a, b []netip.Prefix) bool {
-	return !slices.ContainsFunc(a, func(r netip.Prefix) bool { return !slices.Contains(b, r) }) &&
-		!slices.ContainsFunc(b, func(r netip.Prefix) bool { return !slices.Contains(a, r) })
-}
+func sameRanges(a, b []netip.Prefix) bool { return sameSet(a, b) }
 
 func rangeWords(list []netip.Prefix) string {
 	if len(list) == 0 {

@@ -32,10 +32,13 @@ func giver(in *Input, p *Plan) *corev1.Service {
 			"Bring its address to Fairlead first (kubectl fairlead adopt).")
 		return nil
 	}
-	p.Addresses = append(p.Addresses, service.Shown(svc)...)
-	if len(p.Addresses) == 0 {
+	has := service.Shown(svc)
+	if len(has) == 0 {
 		p.note(Blocked, in.From.String()+" status.loadBalancer", "It has no address yet, so there is nothing to hand over.", "See why: kubectl describe service "+svc.Name+" -n "+svc.Namespace+".")
 		return nil
+	}
+	if in.From == p.From {
+		p.Addresses = has
 	}
 	checkBooks(in, p)
 	return svc
@@ -90,10 +93,14 @@ func holdersOf(c *Cluster, a netip.Addr) []Holder {
 			continue
 		}
 		for _, h := range o.Spec.Holders {
-			out = append(out, Holder{Kind: Kind(h.Kind), Name: gateway.Name{Namespace: h.Namespace, Name: h.Name}})
+			out = append(out, referred(&h.HolderReference))
 		}
 	}
 	return out
+}
+
+func referred(r *v1alpha1.HolderReference) Holder {
+	return Holder{Kind: Kind(r.Kind), Name: gateway.Name{Namespace: r.Namespace, Name: r.Name}}
 }
 
 // sharers are the other holders of the addresses, sorted.
@@ -101,7 +108,7 @@ func sharers(in *Input, p *Plan) []Holder {
 	var out []Holder
 	for _, a := range p.Addresses {
 		for _, h := range holdersOf(&in.Cluster, a) {
-			if h != in.From && h != in.To && !slices.Contains(out, h) {
+			if h != in.To && !slices.Contains(p.Givers(), h) && !slices.Contains(out, h) {
 				out = append(out, h)
 			}
 		}
@@ -124,8 +131,18 @@ func noteSharers(in *Input, p *Plan, key string) {
 	}
 	why := fmt.Sprintf("%s shares the address with %s, which keep it with their own ports.", in.From, strings.Join(names, ", "))
 	slices.Sort(words)
+	if in.From.Kind == Service && in.To.Kind == Gateway {
+		do := fmt.Sprintf("They can follow to holders of their own when this is done. To move all to %s, do it at once: --with-sharers.", in.To)
+		p.noteStaying(key, why, do)
+		return
+	}
 	do := fmt.Sprintf("They can follow to holders of their own when this is done. To move all to %[1]s, do it at once, and not with this command: give it their ports and routes too, and set %[2]s=%[3]s on it, and %[4]s=%[5]s on each of them.",
 		in.To, v1alpha1.AnnotationTakeover, strings.Join(words, ","), v1alpha1.AnnotationHandover, in.To.Seen(in.From.Namespace))
+	p.noteStaying(key, why, do)
+}
+
+// noteStaying tells of sharers who stay, if the new holder can join them.
+func (p *Plan) noteStaying(key, why, do string) {
 	if key == "" {
 		p.note(Blocked, "sharing", why+" No sharing key of it is known, so nobody can join.", "Give it one: the annotation "+v1alpha1.AnnotationSharingKey+".")
 		return
@@ -139,7 +156,7 @@ func checkPartOwner(in *Input, p *Plan) {
 	for _, o := range in.Cluster.Addresses {
 		for i := range o.Spec.Holders {
 			h := &o.Spec.Holders[i]
-			is := Holder{Kind: Kind(h.Kind), Name: gateway.Name{Namespace: h.Namespace, Name: h.Name}}
+			is := referred(&h.HolderReference)
 			a, err := netip.ParseAddr(o.Spec.Address)
 			underway := h.Takeover != nil && h.Takeover.Phase != v1alpha1.TakeoverDone
 			if err != nil || is != in.To || underway || !slices.Contains(p.Addresses, a) {

@@ -41,6 +41,18 @@ func (h Holder) Seen(namespace string) string {
 	return takeover.Word(h.key(), namespace)
 }
 
+func holderOf(k allocator.Key) Holder {
+	return Holder{Kind: Kind(k.Kind), Name: gateway.Name{Namespace: k.Namespace, Name: k.Name}}
+}
+
+func keysOf(holders []Holder) []allocator.Key {
+	out := make([]allocator.Key, len(holders))
+	for i, h := range holders {
+		out[i] = h.key()
+	}
+	return out
+}
+
 func (h Holder) key() allocator.Key {
 	return allocator.Key{Kind: string(h.Kind), Namespace: h.Namespace, Name: h.Name.Name}
 }

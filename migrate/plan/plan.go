@@ -7,11 +7,16 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/fairlead/fairlead/migrate/takeover"
 )
 
 // Plan says how an address moves.
 type Plan struct {
-	From      Holder       `json:"from"`
+	From Holder `json:"from"`
+	// Also are those who hand over together with From, with whom they share the
+	// addresses.
+	Also      []Holder     `json:"also,omitempty"`
 	To        Holder       `json:"to"`
 	Addresses []netip.Addr `json:"addresses"`
 	// Until is the phase with which it is over: Done, or Shared where the old holder
@@ -29,7 +34,16 @@ type Plan struct {
 	Notes       []Note       `json:"notes,omitempty"`
 	// Steps are what follows.
 	Steps []string `json:"steps"`
+
+	// of is whose way is being planned, where several hand over.
+	of string
 }
+
+// Givers are all who hand over.
+func (p *Plan) Givers() []Holder { return append([]Holder{p.From}, p.Also...) }
+
+// GiverWords names all who hand over in a sentence.
+func (p *Plan) GiverWords() string { return takeover.Names(keysOf(p.Givers())) }
 
 // Object is an object of Kubernetes with nothing in it that is not to be applied.
 type Object struct {
@@ -73,6 +87,9 @@ type Note struct {
 	// Why says what it means, Do what to do; both are sentences.
 	Why string `json:"why"`
 	Do  string `json:"do,omitempty"`
+
+	// of is whose note it is, where several hand over.
+	of string
 }
 
 func (n Note) String() string {
@@ -95,7 +112,7 @@ func (p *Plan) Blocks() []Note {
 }
 
 func (p *Plan) note(w Weight, about, why, do string) {
-	n := Note{Weight: w, About: about, Why: why, Do: do}
+	n := Note{Weight: w, About: about, Why: why, Do: do, of: p.of}
 	if !slices.Contains(p.Notes, n) {
 		p.Notes = append(p.Notes, n)
 	}
@@ -126,6 +143,8 @@ func Make(in Input) *Plan {
 	switch {
 	case in.From == in.To:
 		p.note(Blocked, in.To.String(), "It has the address already: both ends are the same object.", "Name another holder.")
+	case in.Options.WithSharers && (in.From.Kind != Service || in.To.Kind != Gateway):
+		p.note(Blocked, in.To.String(), "Only Services can move with those who share their address, and only to a Gateway.", "Leave --with-sharers out.")
 	case in.From.Kind == Service && in.To.Kind == Gateway:
 		planServiceToGateway(&in, p)
 	case in.From.Kind == Gateway && in.To.Kind == Service:

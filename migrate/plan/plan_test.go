@@ -22,9 +22,11 @@ func drawService(t *rapid.T) *corev1.Service {
 	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "172.30.0.100"}}
 	protocols := []corev1.Protocol{"", corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
 	said := []*string{nil, new("http"), new("https"), new("grpc"), new("kubernetes.io/h2c"), new("kubernetes.io/wss"), new("example.com/own")}
-	for i, n := range rapid.SliceOfNDistinct(rapid.Int32Range(1, 40), 1, 20, rapid.ID[int32]).Draw(t, "ports") {
+	numbers := rapid.SliceOfNDistinct(rapid.Int32Range(1, 40), 1, 20, rapid.ID[int32]).Draw(t, "ports")
+	for i, n := range numbers {
 		port := corev1.ServicePort{Port: n, Protocol: rapid.SampledFrom(protocols).Draw(t, "protocol"), AppProtocol: rapid.SampledFrom(said).Draw(t, "appProtocol")}
-		if rapid.Bool().Draw(t, "named") {
+		// The API server wants names where there are several.
+		if named := rapid.Bool().Draw(t, "named"); named || len(numbers) > 1 {
 			port.Name = rapid.SampledFrom([]string{"http", "tcp-1", "a"}).Draw(t, "name")
 			if slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == port.Name }) {
 				port.Name = fmt.Sprintf("p%d", i)

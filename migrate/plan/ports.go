@@ -44,7 +44,6 @@ func chooseWays(in *Input, p *Plan, svc *corev1.Service) []way {
 			out = append(out, way{port: *port, protocol: gatewayv1.UDPProtocolType, kind: "UDPRoute"})
 		}
 	}
-	checkPortsAsked(in, p, out)
 	return out
 }
 
@@ -73,7 +72,14 @@ func chooseTCP(in *Input, p *Plan, port *corev1.ServicePort) way {
 	return w
 }
 
-// checkPortsAsked finds ports of options that are none of the Service's.
+func noSuchPort(p *Plan) string {
+	if len(p.Also) > 0 {
+		return fmt.Sprintf("None of %s has such a port of protocol TCP.", p.GiverWords())
+	}
+	return fmt.Sprintf("%s has no such port of protocol TCP.", p.From)
+}
+
+// checkPortsAsked finds ports of options that no Service has.
 func checkPortsAsked(in *Input, p *Plan, ways []way) {
 	asked := slices.Concat(in.Options.HTTP, in.Options.Streams)
 	for n := range in.Options.TLS {
@@ -87,7 +93,7 @@ func checkPortsAsked(in *Input, p *Plan, ways []way) {
 		}
 		seen[n] = true
 		if !slices.ContainsFunc(ways, func(w way) bool { return w.port.Port == n && !w.udp() }) {
-			p.note(Blocked, fmt.Sprintf("port %d", n), fmt.Sprintf("%s has no such port of protocol TCP.", in.From), "Leave it out, or name one that it has.")
+			p.note(Blocked, fmt.Sprintf("port %d", n), noSuchPort(p), "Leave it out, or name one that it has.")
 		}
 	}
 }

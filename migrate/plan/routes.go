@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -104,6 +105,9 @@ func (t *toGateway) routes() {
 			if r.labels[labelManagedBy] != FieldManager {
 				t.p.note(Blocked, w.kind+" "+name.String(), "It exists, and was not made by kubectl fairlead.", "Rename or delete it, and plan again.")
 			}
+		}
+		if slices.ContainsFunc(t.p.Objects, func(o Object) bool { return o.Kind() == w.kind && o.Name() == name }) {
+			t.p.note(Blocked, w.kind+" "+name.String(), "It would be the route of two ports.", "Give one of the ports another name.")
 		}
 		t.p.object(t.route(w, name, t.sections[i]), isNew)
 	}

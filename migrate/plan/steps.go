@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // planDataplane says what the cluster's replacement of kube-proxy means.
@@ -46,26 +47,69 @@ func planTakeover(in *Input, p *Plan) {
 		p.Steps = []string{"Nothing can be done yet: see the notes that are Blocked."}
 		return
 	}
-	p.Annotations = ask(in)
+	p.Annotations = ask(in, p)
 	if len(p.Objects) > 0 {
 		p.Steps = append(p.Steps, fmt.Sprintf("Write %s, as field manager %s.", objectWords(p.Objects), FieldManager))
 	}
-	p.Steps = append(p.Steps,
-		fmt.Sprintf("Annotate %s with %s=%s, and %s with %s=%s.", in.From, v1alpha1.AnnotationHandover, in.To.Seen(in.From.Namespace), in.To, v1alpha1.AnnotationTakeover, in.From.Seen(in.To.Namespace)))
+	var each []string
+	for _, h := range p.Givers() {
+		each = append(each, fmt.Sprintf("%s with %s=%s", h, v1alpha1.AnnotationHandover, in.To.Seen(h.Namespace)))
+	}
+	p.Steps = append(p.Steps, fmt.Sprintf("Annotate %s, and %s with %s=%s.", strings.Join(each, ", "), in.To, v1alpha1.AnnotationTakeover, p.takes()))
 	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)))
 	if in.Cluster.RefusesSecondOwner {
-		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", in.From))
+		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", p.GiverWords()))
 	} else {
-		p.Steps = append(p.Steps, "Shared: both serve the address, until every node has both.")
+		serve := "both serve the address, until every node has both"
+		if len(p.Also) > 0 {
+			serve = "all serve the address, until every node has all"
+		}
+		p.Steps = append(p.Steps, "Shared: "+serve+".")
+	}
+	give := "gives"
+	if len(p.Also) > 0 {
+		give = "give"
 	}
 	switch {
 	case p.Until == Shared:
 	case in.Cluster.RefusesSecondOwner:
-		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. From here new connections are lost until Cilium has taken up %s.", in.From, in.To), "Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. From here new connections are lost until Cilium has taken up %s.", p.GiverWords(), give, in.To), "Done: the ledger has the new holder only.")
 	default:
-		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s gives the address up. TCP connections that are open finish on their old way.", in.From), "Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. TCP connections that are open finish on their old way.", p.GiverWords(), give), "Done: the ledger has the new holder only.")
 	}
-	p.Steps = append(p.Steps, "Until then, to take either annotation away rolls back. When it is done both may go, and what you need no more of the old holder. The way back then: "+Back(in.From, in.To)+".")
+	p.Steps = append(p.Steps, "Until then, to take "+p.either()+" annotation away rolls back. When it is done "+p.all()+" may go, and what you need no more of the old "+plural.Of(len(p.Givers()), "holder")+". The way back then"+p.toWhom()+": "+p.Back()+".")
+}
+
+func (p *Plan) either() string {
+	if len(p.Also) > 0 {
+		return "one"
+	}
+	return "either"
+}
+
+func (p *Plan) all() string {
+	if len(p.Also) > 0 {
+		return "all"
+	}
+	return "both"
+}
+
+// toWhom says that an address goes back to one of several only.
+func (p *Plan) toWhom() string {
+	if len(p.Also) > 0 {
+		return ", to one of them (see docs/takeover.md)"
+	}
+	return ""
+}
+
+// Back is the command that gives the address back after the end, to the first of
+// those who handed it over.
+func (p *Plan) Back() string {
+	back := Back(p.From, p.To)
+	if len(p.Also) > 0 {
+		back = strings.TrimSuffix(back, "--apply") + "--ports drop --apply"
+	}
+	return back
 }
 
 // Back is the command that gives an address back after the end.

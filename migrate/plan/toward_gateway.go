@@ -10,45 +10,50 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/plural"
 )
 
-// toGateway is the state while a Service's way to a Gateway is planned.
+// target is the Gateway that is planned for.
+type target struct {
+	// live is the Gateway as it is; nil: there is none. will is what it is to be.
+	live, will *gatewayv1.Gateway
+	class      *gatewayv1.GatewayClass
+	// added are listeners that live lacks.
+	added []gatewayv1.Listener
+}
+
+// toGateway is the state while a Service's way to a Gateway is planned. Those who
+// share an address have one target.
 type toGateway struct {
+	*target
 	in   *Input
 	p    *Plan
 	svc  *corev1.Service
 	ways []way
-	// live is the Gateway as it is; nil: there is none. will is what it is to be.
-	live, will *gatewayv1.Gateway
-	class      *gatewayv1.GatewayClass
-	// added are listeners that live lacks; sections are those of each way.
-	added    []gatewayv1.Listener
+	// sections are the listeners of each way.
 	sections []gatewayv1.SectionName
 }
 
 func planServiceToGateway(in *Input, p *Plan) {
-	svc := giver(in, p)
-	if svc == nil {
+	all := givers(in, p)
+	if len(all) == 0 {
 		return
 	}
-	t := &toGateway{in: in, p: p, svc: svc, ways: chooseWays(in, p, svc)}
-	if len(t.ways) == 0 {
-		p.note(Blocked, in.From.String()+" spec.ports", "None of its ports can be carried by a Gateway.", "Keep the Service.")
+	checkWays(in, p, all)
+	if len(p.Blocks()) > 0 && slices.ContainsFunc(all, func(t *toGateway) bool { return len(t.ways) == 0 }) || !all[0].frame() {
 		return
 	}
-	if !t.frame() {
-		return
-	}
-	t.listeners()
-	t.grant()
-	t.config()
-	t.gateway()
-	t.routes()
-	t.check()
-	checkSockets(in, p, socketsOf(svc), listening(t.will))
-	t.checkWishes()
-	t.notes()
-	t.summary()
+	all.each((*toGateway).listeners)
+	all.each((*toGateway).grant)
+	all.config()
+	all.gateway()
+	all.each((*toGateway).routes)
+	all.each((*toGateway).check)
+	all.each(func(t *toGateway) { checkSockets(t.in, p, socketsOf(t.svc), listening(t.will)) })
+	all[0].checkWishes()
+	all.each((*toGateway).notes)
+	all.joinNotes(p)
+	all.summary(p)
 }
 
 // frame finds the Gateway, or what a new one is to be.
@@ -89,7 +94,10 @@ func (t *toGateway) listeners() {
 	for _, w := range t.ways {
 		t.sections = append(t.sections, t.listener(w))
 	}
-	t.will.Spec.Listeners = append(t.will.Spec.Listeners, t.added...)
+	known := func(l gatewayv1.Listener) bool {
+		return slices.ContainsFunc(t.will.Spec.Listeners, func(has gatewayv1.Listener) bool { return has.Name == l.Name })
+	}
+	t.will.Spec.Listeners = append(t.will.Spec.Listeners, slices.DeleteFunc(slices.Clone(t.added), known)...)
 	if n := len(t.will.Spec.Listeners); n > maxListeners {
 		t.p.note(Blocked, t.in.To.String()+" spec.listeners", fmt.Sprintf("It would have %d listeners, and the Gateway API admits %d.", n, maxListeners),
 			"Split the Service in two that share the address, and migrate each to a Gateway of its own.")
@@ -192,10 +200,11 @@ func (t *toGateway) grant() {
 
 // gateway takes the Gateway into the plan: a new one, or the listeners that it
 // lacks.
-func (t *toGateway) gateway() {
+func (all group) gateway() {
+	t := all[0]
 	key := sharingKey(t.svc)
 	noteSharers(t.in, t.p, key)
-	if len(sharers(t.in, t.p)) == 0 && !t.leaves() {
+	if len(sharers(t.in, t.p)) == 0 && !slices.ContainsFunc(all, (*toGateway).leaves) {
 		key = ""
 	}
 	if t.live == nil {
@@ -230,16 +239,24 @@ func (t *toGateway) checkWishes() {
 // leaves tells whether a port stays with the Service.
 func (t *toGateway) leaves() bool { return len(t.ways) < len(t.svc.Spec.Ports) }
 
-func (t *toGateway) summary() {
-	what := fmt.Sprintf("Gateway %s", t.in.To.Name.Name)
+func (all group) summary(p *Plan) {
+	t := all[0]
+	what := fmt.Sprintf("Gateway %s", p.To.Name.Name)
 	if t.live == nil {
 		what += " (new)"
 	}
-	var ports, routes []string
-	for i, w := range t.ways {
-		ports = append(ports, fmt.Sprintf("%s :%d", w.protocol, w.port.Port))
-		routes = append(routes, fmt.Sprintf("%s %s", w.kind, t.routeName(w, t.sections[i])))
+	var ports, ways []string
+	for _, t := range all {
+		var routes []string
+		for i, w := range t.ways {
+			ports = append(ports, fmt.Sprintf("%s :%d", w.protocol, w.port.Port))
+			routes = append(routes, fmt.Sprintf("%s %s", w.kind, t.routeName(w, t.sections[i])))
+		}
+		ways = append(ways, fmt.Sprintf("%s -> Service %s", strings.Join(routes, ", "), t.svc.Name))
 	}
-	t.p.Summary = fmt.Sprintf("%s (%s), %s -> Service %s; address %s moves from Service to Gateway",
-		what, strings.Join(ports, ", "), strings.Join(routes, ", "), t.svc.Name, addressWords(t.p.Addresses))
+	from := "Service"
+	if len(all) > 1 {
+		from = plural.Count(len(all), "Service")
+	}
+	p.Summary = fmt.Sprintf("%s (%s), %s; address %s moves from %s to Gateway", what, strings.Join(ports, ", "), strings.Join(ways, ", "), addressWords(p.Addresses), from)
 }

@@ -64,6 +64,21 @@ func planUnderway(in *Input, p *Plan) bool {
 	if from.annotations[v1alpha1.AnnotationHandover] != in.To.Seen(in.From.Namespace) || !slices.Contains(takes, in.From.key()) {
 		return false
 	}
+	var others []Annotation
+	for _, h := range in.Sharers() {
+		asks := in.Cluster.holding(h).annotations[v1alpha1.AnnotationHandover] == in.To.Seen(h.Namespace) && slices.Contains(takes, h.key())
+		switch {
+		case asks:
+			others = append(others, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(h.Namespace)})
+		case in.Options.WithSharers:
+			return false
+		}
+	}
+	for _, k := range takes {
+		if k != in.From.key() {
+			p.Also = append(p.Also, holderOf(k))
+		}
+	}
 	p.Underway = true
 	if in.Options.Ports == PortsKeep {
 		p.Until = Shared
@@ -72,6 +87,7 @@ func planUnderway(in *Input, p *Plan) bool {
 		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
 		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: to.annotations[v1alpha1.AnnotationTakeover]},
 	}
+	p.Annotations = append(p.Annotations, others...)
 	p.Summary = fmt.Sprintf("%s takes over from %s: it was asked for already", in.To, takeover.Names(takes))
 	p.Steps = []string{"Wait until it is done. To take either annotation away before that rolls back."}
 	return true
@@ -79,19 +95,23 @@ func planUnderway(in *Input, p *Plan) bool {
 
 // ask are the annotations that ask for a takeover. Those of the last one, the other
 // way round, go: they would contradict it.
-func ask(in *Input) []Annotation {
-	out := []Annotation{
-		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
-		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: in.From.Seen(in.To.Namespace)},
+func ask(in *Input, p *Plan) []Annotation {
+	var out []Annotation
+	for _, h := range p.Givers() {
+		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(h.Namespace)})
 	}
-	switch has := in.Cluster.holding(in.From).annotations[v1alpha1.AnnotationHandoverPorts]; {
-	case in.Options.Ports != "":
-		out = append(out, Annotation{On: in.From, Key: v1alpha1.AnnotationHandoverPorts, Value: in.Options.Ports})
-	case has != "":
-		out = append(out, Annotation{On: in.From, Key: v1alpha1.AnnotationHandoverPorts})
-	}
-	if in.Cluster.holding(in.From).annotations[v1alpha1.AnnotationTakeover] != "" {
-		out = append(out, Annotation{On: in.From, Key: v1alpha1.AnnotationTakeover})
+	out = append(out, Annotation{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: p.takes()})
+	for _, h := range p.Givers() {
+		is := in.Cluster.holding(h).annotations
+		switch has := is[v1alpha1.AnnotationHandoverPorts]; {
+		case in.Options.Ports != "":
+			out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandoverPorts, Value: in.Options.Ports})
+		case has != "":
+			out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandoverPorts})
+		}
+		if is[v1alpha1.AnnotationTakeover] != "" {
+			out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationTakeover})
+		}
 	}
 	if in.Cluster.holding(in.To).annotations[v1alpha1.AnnotationHandover] != "" {
 		out = append(out, Annotation{On: in.To, Key: v1alpha1.AnnotationHandover})
@@ -99,17 +119,20 @@ func ask(in *Input) []Annotation {
 	return out
 }
 
+// takes is how the new holder names all who hand over to it.
+func (p *Plan) takes() string { return takeover.Words(keysOf(p.Givers()), p.To.Namespace) }
+
 // checkOthers finds takeovers with others that are not over.
 func checkOthers(in *Input, p *Plan) {
-	for _, h := range []Holder{in.From, in.To} {
+	for _, h := range append(p.Givers(), in.To) {
 		is := in.Cluster.holding(h)
 		if is.done() {
 			continue
 		}
 		for _, key := range []string{v1alpha1.AnnotationHandover, v1alpha1.AnnotationTakeover} {
 			value := is.annotations[key]
-			mine := h == in.From && key == v1alpha1.AnnotationHandover && value == in.To.Seen(h.Namespace) ||
-				h == in.To && key == v1alpha1.AnnotationTakeover && value == in.From.Seen(h.Namespace)
+			mine := h != in.To && key == v1alpha1.AnnotationHandover && value == in.To.Seen(h.Namespace) ||
+				h == in.To && key == v1alpha1.AnnotationTakeover && sameSet(takeover.Read(h.key(), is.annotations).Takes, keysOf(p.Givers()))
 			if value != "" && !mine {
 				p.note(Blocked, h.String()+" "+key, fmt.Sprintf("It names %s: another takeover was asked for and is not over.", value), "Wait until it is Done, or take its annotations away, which rolls it back.")
 			}

@@ -25,6 +25,7 @@ import (
 type asked struct {
 	From, To           string // kind/namespace/name
 	Create             bool
+	WithSharers        bool
 	Class, Ports       string
 	HTTP, Streams      []int32
 	TLS                map[int32][]string
@@ -51,7 +52,7 @@ func readInput(t *testing.T, path string, shuffle func(n int, swap func(i, j int
 	}
 	in := Input{
 		From: holder(t, a.From), To: holder(t, a.To),
-		Options: Options{Create: a.Create, Class: a.Class, Ports: a.Ports, HTTP: a.HTTP, Streams: a.Streams, TLS: a.TLS},
+		Options: Options{Create: a.Create, Class: a.Class, Ports: a.Ports, HTTP: a.HTTP, Streams: a.Streams, TLS: a.TLS, WithSharers: a.WithSharers},
 		Cluster: Cluster{RefusesSecondOwner: a.RefusesSecondOwner, Namespaces: map[string]map[string]string{}},
 	}
 	objects := readObjects(t, path, docs)

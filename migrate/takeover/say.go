@@ -116,6 +116,9 @@ func (v *View) standing() string {
 	case Requested, Prepared:
 		return fmt.Sprintf("%s is a second holder of %s; %s %s it.", v.Taker, v.addresses(), v.names(), serve)
 	case Shared:
+		if len(v.Givers) > 1 {
+			return fmt.Sprintf("%s all serve %s: new connections may come to the old ones or to the new one.", Names(append(v.Keys(), v.Taker)), v.addresses())
+		}
 		return fmt.Sprintf("%s and %s both serve %s: new connections may come to either.", v.names(), v.Taker, v.addresses())
 	case Switched:
 		return fmt.Sprintf("%s serves %s; %s still %s it.", v.Taker, v.addresses(), v.names(), hold)

@@ -260,7 +260,7 @@ func TestSayOfAGroup(t *testing.T) {
 	}
 	for phase, want := range map[Phase][]string{
 		Requested: {"Service a/api and Service a/web serve it"},
-		Shared:    {"Service a/api and Service a/web and Gateway a/g both serve", "no port 81/TCP, so Service a/api serves that on", "no port 53/UDP, which ends"},
+		Shared:    {"Service a/api, Service a/web and Gateway a/g all serve", "no port 81/TCP, so Service a/api serves that on", "no port 53/UDP, which ends"},
 		Switched:  {"Service a/api and Service a/web still hold it"},
 		Returning: {"Service a/api and Service a/web serve 192.0.2.9 again"},
 		Done:      {"Service a/api and Service a/web handed over", "Not all of them", "fairlead.dev/takeover=gateway/g on Service a/api"},

@@ -284,11 +284,11 @@ func (t *traffic) lookFor(tries map[netip.AddrPort][]lab.Try) {
 func (i *incumbent) audited() {
 	i.Helper()
 	i.plugin.says(0, []string{
-		"Found: MetalLB 0.16.1: controller, speaker (3 of 3 ready), 3 IPAddressPool, 1 L2Advertisement, takes Services without a class.\n",
+		"Found: MetalLB 0.16.1: controller, speaker (3 of 3 ready), 3 IPAddressPools, 1 L2Advertisement, takes Services without a class.\n",
 		"Found: Fairlead", "pools as kubectl fairlead import makes them (metallb)", "0 of 100 Services would change.",
 	}, "audit")
 	i.plugin.says(0, []string{
-		"3 IPAddressPool, 1 L2Advertisement.", "0 lost, 0 to do", "100 of 100 Services with an address keep it.", "Nothing was written",
+		"3 IPAddressPools, 1 L2Advertisement.", "0 lost, 0 to do", "100 of 100 Services with an address keep it.", "Nothing was written",
 	}, "import", "metallb")
 }
 
@@ -443,7 +443,7 @@ func (i *incumbent) end(tr *traffic) {
 		i.plugin.says(0, []string{"All is done."}, "adopt", "metallb")
 		// Its kinds are left to the administrator, and the audit says so.
 		i.plugin.says(1, []string{
-			"Found: MetalLB: ", "only 9 kinds, no workload.", "takes Services without a class", "MEND: There are 9 kinds of MetalLB and nothing that serves them.", "   Fairlead   same", "0 of ",
+			"Found: MetalLB: ", "only 9 kinds, no workload.", "takes Services without a class", "MEND: The cluster has 9 kinds of MetalLB and nothing that serves them.", "   Fairlead   same", "0 of ",
 		}, "audit")
 		i.plugin.says(0, []string{"Nothing is wrong: "}, "status")
 	})

@@ -279,12 +279,13 @@ func TestMigrateServiceToGateway(t *testing.T) {
 	p.says(0, []string{"done"}, append(migrate, "--apply")...)
 }
 
-// Two Services that share an address hand it over at once, each with its own port.
+// Two Services that share an address hand it over at once, each with its own port:
+// kubectl fairlead makes a Gateway that does what both did.
 func TestTakeoverOfAGroup(t *testing.T) {
 	w := newWorld(t, takeoverPool...)
 	share := lab.Annotate(v1alpha1.AnnotationSharingKey, "k")
 	l := w.legacy(share)
-	second := w.service("second", "echo", 2, share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(81), lab.Annotate(v1alpha1.AnnotationHandover, "gateway/edge"))
+	second := w.service("second", "echo", 2, share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(81))
 	if second[0] != l.addresses[0] || second[1] != l.addresses[1] {
 		t.Fatalf("the Services have %v and %v, want the same", l.addresses, second)
 	}
@@ -293,12 +294,14 @@ func TestTakeoverOfAGroup(t *testing.T) {
 		w.answers(a, 81)
 		probes = append(probes, w.StartProbe(w.ctx, testbed.Client, a, 81, 20*time.Millisecond, probeTimeout))
 	}
-	class := w.class()
-	gw := lab.Gateway(w.namespace, "edge", string(class))
-	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/legacy,service/second"}
-	gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{Name: "second", Port: 81, Protocol: gatewayv1.HTTPProtocolType})
-	w.apply(w.httpRoute("all", "edge", "echo"), gw)
-	l.hands("gateway/edge")
+	p, class := w.plugin(), w.class()
+	migrate := []string{"migrate", "service", "legacy", "--with-sharers", "--to-gateway", "edge", "--create", "--class", string(class), "--namespace=" + w.namespace}
+	p.says(1, []string{"Gateway edge (new)", "-> Service second", "moves from 2 Services to Gateway", "Nothing was written"}, migrate...)
+	got := p.fairlead(w.ctx, append(migrate, "--apply")...)
+	t.Logf("%s%s", got.out, got.errs)
+	if got.code != 0 || !strings.Contains(got.out, "\ndone") {
+		t.Fatalf("it ends with %d", got.code)
+	}
 	l.stands("Done")
 	l.inFront(class, 0, 2)
 	l.unharmed("a takeover from two")

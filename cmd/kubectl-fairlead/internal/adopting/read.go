@@ -28,6 +28,9 @@ func read(ctx context.Context, r *kube.Reader, source imports.Source) (adopt.Sna
 	if s.Workloads, err = gather.Workloads(ctx, r); err != nil {
 		return s, err
 	}
+	if s.CiliumConfig, err = gather.CiliumConfig(ctx, r, s.Workloads); err != nil {
+		return s, err
+	}
 	if s.CRDs, err = gather.CRDs(ctx, r); err != nil {
 		return s, err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/migrate/plan"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/pools"
 	"github.com/fairlead/fairlead/service"
 )
@@ -246,7 +247,7 @@ func write(ctx context.Context, env *kube.Env, todo []*annotations.Rewritten) er
 		}
 		o := w.Service.DeepCopy()
 		if err := c.Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(plan.FieldManager)); err != nil {
-			return fmt.Errorf("rewriting Service %s/%s: %w. %d of %d Services are rewritten; run the command again when this is mended", o.Namespace, o.Name, err, i, len(todo))
+			return fmt.Errorf("rewriting Service %s/%s: %w. Of %s, %d rewritten; run the command again when this is mended", o.Namespace, o.Name, err, plural.Count(len(todo), "Service"), i)
 		}
 	}
 	return nil
@@ -320,7 +321,7 @@ func (a *Annotations) Write(w io.Writer, _ bool) error {
 	case a.Applied:
 		end = "Written."
 	}
-	fmt.Fprintf(&s, "%d of %d Services change, %d cannot. %s\n", changed, len(a.Services), refused, end)
+	fmt.Fprintf(&s, "%d of %s change, %d cannot. %s\n", changed, plural.Count(len(a.Services), "Service"), refused, end)
 	_, err := io.WriteString(w, s.String())
 	return err
 }

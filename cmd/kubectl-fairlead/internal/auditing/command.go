@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/migrate/audit"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -59,6 +60,9 @@ func snapshot(ctx context.Context, r *kube.Reader) (audit.Snapshot, error) {
 	if s.Workloads, err = gather.Workloads(ctx, r); err != nil {
 		return s, err
 	}
+	if s.CiliumConfig, err = gather.CiliumConfig(ctx, r, s.Workloads); err != nil {
+		return s, err
+	}
 	if s.CRDs, err = gather.CRDs(ctx, r); err != nil {
 		return s, err
 	}
@@ -94,7 +98,7 @@ func (r *Report) Write(w io.Writer, wide bool) error {
 		s.WriteString("Found: " + controllerWords(&r.Controllers[i]) + "\n")
 	}
 	for _, g := range r.Gateways {
-		fmt.Fprintf(&s, "Gateways: %s (class %s, %d Gateways) asks by %s. %s\n", g.Name, strings.Join(g.Classes, ", "), g.Gateways, g.Asks, g.Fairlead)
+		fmt.Fprintf(&s, "Gateways: %s (class %s, %s) asks by %s. %s\n", g.Name, strings.Join(g.Classes, ", "), plural.Count(g.Gateways, "Gateway"), g.Asks, g.Fairlead)
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(&s, "MEND: %s %s\n", f.What, f.Fix)
@@ -106,7 +110,7 @@ func (r *Report) Write(w io.Writer, wide bool) error {
 	if err := r.table().Write(w, wide); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d of %d Services would change. Nothing was written.\n", r.Changes, len(r.Services))
+	_, err := fmt.Fprintf(w, "\n%d of %s would change. Nothing was written.\n", r.Changes, plural.Count(len(r.Services), "Service"))
 	return err
 }
 
@@ -118,13 +122,16 @@ func controllerWords(c *audit.Controller) string {
 	var more []string
 	more = append(more, c.Parts...)
 	for _, kind := range slices.Sorted(maps.Keys(c.Objects)) {
-		more = append(more, fmt.Sprintf("%d %s", c.Objects[kind], kind))
+		more = append(more, plural.Count(c.Objects[kind], kind))
 	}
 	if len(c.Parts) == 0 {
-		more = append(more, fmt.Sprintf("only %d kinds, no workload", c.CRDs))
+		more = append(more, "only "+plural.Count(c.CRDs, "kind")+", no workload")
 	}
-	if c.TakesClassless {
-		more = append(more, "takes Services without a class")
+	switch {
+	case c.TakesClassless:
+		more = append(more, strings.TrimSuffix("takes Services without a class "+c.Classless, " "))
+	case c.Classless != "":
+		more = append(more, c.Classless)
 	}
 	return s + ": " + strings.Join(more, ", ") + "."
 }

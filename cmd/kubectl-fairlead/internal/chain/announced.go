@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/words"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // decide adds what the ledger says of an address, for one of its holders; zero: for
@@ -86,8 +87,8 @@ func (a Announced) rows() []row {
 		out = append(out, row{value + " (" + resolution(a.Address) + ")", a.Address + " " + note})
 	}
 	if b := a.BGP; b != nil {
-		out = append(out, row{"BGP " + words.Count(int(b.Nodes), "node"), fmt.Sprintf("%s as %s to %s since %s UTC",
-			a.Address, strings.Join(b.Prefixes, ", "), words.Count(int(b.Peers), "peer"), b.Since.UTC().Format(time.DateTime))})
+		out = append(out, row{"BGP " + plural.Count(int(b.Nodes), "node"), fmt.Sprintf("%s as %s to %s since %s UTC",
+			a.Address, strings.Join(b.Prefixes, ", "), plural.Count(int(b.Peers), "peer"), b.Since.UTC().Format(time.DateTime))})
 	}
 	if len(out) == 0 {
 		out = append(out, row{"by nobody", a.Address + ": " + a.Reason})

@@ -89,6 +89,24 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// A Service whose own controller writes its status shows nothing of Fairlead's: what
+// is wrong with it is found here, or nowhere.
+func TestServicesOfStatusClasses(t *testing.T) {
+	s := load(t, "cluster", "classes")
+	s.NamespaceLabels = map[string]string{"team": "shop"}
+	s.Configured, s.StatusClasses = true, []string{"gateway.nginx.org/nginx-gateway-controller"}
+	for name, svc := range s.services {
+		t.Run(name, func(t *testing.T) { golden.Result(t, "service-"+name+".txt", Service(&s.Snapshot, svc)) })
+	}
+	t.Run("without the controller's Deployment", func(t *testing.T) {
+		s.Configured, s.StatusClasses = false, nil
+		golden.Result(t, "service-status-unknown.txt", Service(&s.Snapshot, s.services["status-taken"]))
+		if got := Service(&s.Snapshot, s.services["status-announced"]); len(got.Problems) > 0 {
+			t.Errorf("what Fairlead announces is of a class that it follows: %v", got.Problems)
+		}
+	})
+}
+
 func TestGateways(t *testing.T) {
 	s := load(t, "cluster", "gateways")
 	s.Fleets = "fairlead-system"

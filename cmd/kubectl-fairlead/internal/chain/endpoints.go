@@ -10,7 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/words"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // serve adds the endpoints of a Service, and says so where nobody can answer.
@@ -27,7 +27,7 @@ func (r *Report) serve(s *Snapshot, name types.NamespacedName, policy string, en
 	case e.NotReady+e.Terminating == 0:
 		r.wrong(fmt.Sprintf("Service %s has no endpoints: nobody answers.", name), "Do its selector and the labels of the pods agree, and do the pods run? "+see)
 	default:
-		r.wrong(fmt.Sprintf("None of the %s of Service %s is ready: nobody answers.", words.Count(e.NotReady+e.Terminating, "endpoint"), name), see)
+		r.wrong(fmt.Sprintf("None of the %s of Service %s is ready: nobody answers.", plural.Count(e.NotReady+e.Terminating, "endpoint"), name), see)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/fields"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // Report is the chain of one Service, Gateway or address.
@@ -278,10 +279,7 @@ func (c Condition) row() row {
 
 func (l Listener) row() row {
 	value := fmt.Sprintf("%s %d/%s", l.Name, l.Port, l.Protocol)
-	note := fmt.Sprintf("%d routes", l.Routes)
-	if l.Routes == 1 {
-		note = "1 route"
-	}
+	note := plural.Count(l.Routes, "route")
 	if l.Hostname != "" {
 		note = l.Hostname + ", " + note
 	}

@@ -38,7 +38,7 @@ func Service(s *Snapshot, svc *corev1.Service) *Report {
 	for _, a := range held {
 		r.decide(s, a, me)
 	}
-	r.checkService(svc, held)
+	r.checkService(s, svc, held)
 	r.showService(svc)
 	if !s.Partly {
 		r.compareStatus(svc, held)
@@ -85,8 +85,9 @@ func (s *Snapshot) inPool(a netip.Addr) bool {
 // askService adds what a Service asks for, and what comes of each.
 func (r *Report) askService(s *Snapshot, svc *corev1.Service, held []*v1alpha1.Address) {
 	cfg := service.Config{Default: true}
-	if c := svc.Spec.LoadBalancerClass; c != nil && *c != v1alpha1.LoadBalancerClass && len(held) > 0 {
-		cfg.StatusClasses = []string{*c}
+	follows := foreign(svc) && s.follows(svc, held)
+	if follows {
+		cfg.StatusClasses = []string{*svc.Spec.LoadBalancerClass}
 	}
 	reading := service.Read(svc, service.Surroundings{InPool: s.inPool}, cfg)
 	counts := map[string]bool{reading.Claim.SharingKey.Origin: true}
@@ -99,7 +100,9 @@ func (r *Report) askService(s *Snapshot, svc *corev1.Service, held []*v1alpha1.A
 		counts[w.Origin] = true
 	}
 	places := service.Places(svc)
-	if !slices.ContainsFunc(places, func(p service.Place) bool { return p.Asks == service.AsksAddresses || p.Asks == service.AsksPool }) {
+	if follows {
+		r.askStatus(svc, asked)
+	} else if !slices.ContainsFunc(places, func(p service.Place) bool { return p.Asks == service.AsksAddresses || p.Asks == service.AsksPool }) {
 		r.Asked = append(r.Asked, Asked{Value: "any address", Origin: "no field and no annotation asks for one"})
 	}
 	for _, p := range places {
@@ -141,24 +144,19 @@ func same(a, b []netip.Addr) bool {
 }
 
 // checkService adds what the controller says is wrong, and why it may say nothing.
-func (r *Report) checkService(svc *corev1.Service, held []*v1alpha1.Address) {
+func (r *Report) checkService(s *Snapshot, svc *corev1.Service, held []*v1alpha1.Address) {
 	conditions := svc.Status.Conditions
 	address := meta.FindStatusCondition(conditions, service.ConditionAddress)
-	class := ""
-	if svc.Spec.LoadBalancerClass != nil {
-		class = *svc.Spec.LoadBalancerClass
-	}
 	switch {
+	case foreign(svc):
+		r.checkForeign(s, svc, held)
 	case address != nil && address.Reason == service.ReasonHandedOver: // the takeover says to whom
 	case address != nil && (address.Status != metav1.ConditionTrue || address.Reason == service.ReasonKept):
 		if len(r.Problems) == 0 { // the same problem of the wish, else
 			r.wrong(address.Message, "")
 		}
 	case len(held) > 0 || address != nil:
-	case class != "" && class != v1alpha1.LoadBalancerClass:
-		r.wrong(fmt.Sprintf("The Service is of class %s, which is another controller's.", class),
-			"Make a Service of class "+v1alpha1.LoadBalancerClass+" if Fairlead shall serve it: a class cannot be changed.")
-	case class == "":
+	case svc.Spec.LoadBalancerClass == nil:
 		r.wrong("No controller of Fairlead has taken the Service, which names no class.",
 			"Either Fairlead serves only its own class (the chart's value services.defaultClass is false): make the Service with loadBalancerClass "+
 				v1alpha1.LoadBalancerClass+"; or no controller leads: look at its pods.")
@@ -193,6 +191,9 @@ func (r *Report) compareStatus(svc *corev1.Service, held []*v1alpha1.Address) {
 			r.wrong(fmt.Sprintf("%s is the Service's and does not stand in its status.", a.Spec.Address),
 				"If that lasts, another controller may take it out: see the writers of the status, and the controller's log.")
 		}
+	}
+	if foreign(svc) {
+		return // the status is not Fairlead's to write
 	}
 	for _, value := range shown {
 		inLedger := slices.ContainsFunc(held, func(a *v1alpha1.Address) bool { return a.Spec.Address == value })

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
@@ -31,6 +32,14 @@ type Snapshot struct {
 	Class *gatewayv1.GatewayClass
 	// Fleets is the namespace of the Envoys' own Services, by their slices.
 	Fleets string
+	// StatusClasses are those whose Services are only announced, as their own controllers
+	// write their statuses; Configured: Fairlead's controller could be asked for them.
+	StatusClasses []string
+	Configured    bool
+	// NamespaceLabels are those of the namespace of what is explained; Ranges is what
+	// the cluster uses itself. Only a Service of another controller's class needs them.
+	NamespaceLabels map[string]string
+	Ranges          []allocator.ClusterRange
 	// Partly: something could not be read, and may be wrong.
 	Partly bool
 	Now    time.Time

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
 	"github.com/fairlead/fairlead/gateway"
+	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -93,6 +94,11 @@ func explainService(ctx context.Context, env *kube.Env, r *kube.Reader, name str
 	s, err := read(ctx, r, env.Now())
 	if err != nil {
 		return nil, err
+	}
+	if c := svc.Spec.LoadBalancerClass; c != nil && *c != v1alpha1.LoadBalancerClass && *c != fleet.LoadBalancerClass {
+		if err := readClass(ctx, s, r, &svc); err != nil {
+			return nil, err
+		}
 	}
 	if err := readEndpoints(ctx, s, r, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package explain
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/chain"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/gather"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 )
 
@@ -32,6 +34,34 @@ func read(ctx context.Context, r *kube.Reader, now time.Time) (*chain.Snapshot, 
 		Addresses: addresses.Items, Pools: pools.Items, Speakers: speakers.Items, Advertisements: ads.Items, Nodes: nodes.Items,
 		Slices: map[types.NamespacedName][]discoveryv1.EndpointSlice{}, Now: now,
 	}, nil
+}
+
+// readClass reads what decides on a Service of another controller's class: whether
+// Fairlead announces what that one writes, and what keeps it from that.
+func readClass(ctx context.Context, s *chain.Snapshot, r *kube.Reader, svc *corev1.Service) error {
+	controllers, err := r.Controllers(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range controllers {
+		s.Configured = true
+		for _, c := range controllers[i].Spec.Template.Spec.Containers {
+			for _, a := range c.Args {
+				if list, ok := strings.CutPrefix(a, "--status-classes="); ok {
+					s.StatusClasses = append(s.StatusClasses, strings.Split(list, ",")...)
+				}
+			}
+		}
+	}
+	var ns corev1.Namespace
+	if _, err := r.Get(ctx, client.ObjectKey{Name: svc.Namespace}, &ns); err != nil {
+		return err
+	}
+	s.NamespaceLabels = ns.Labels
+	var nodes corev1.NodeList
+	nodes.Items = s.Nodes
+	s.Ranges, err = gather.Ranges(ctx, r, &nodes)
+	return err
 }
 
 // readEndpoints reads the slices of a Service and, where it is a Gateway's, of the

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // A pool is nearly full when no more than so many addresses of a family are left,
@@ -49,8 +50,12 @@ func pools(s *Snapshot) []Finding {
 			assigned, avail int64
 		}{{"IPv4", p.Status.AssignedIPv4, p.Status.AvailableIPv4}, {"IPv6", p.Status.AssignedIPv6, p.Status.AvailableIPv6}} {
 			if nearlyFull(family.assigned, family.avail) {
+				are := "are"
+				if family.avail == 1 {
+					are = "is"
+				}
 				add(fmt.Sprintf("%d %% of %s used", 100*family.assigned/(family.assigned+family.avail), family.name),
-					fmt.Sprintf("%s left. Add a range to the pool before there is none.", counted(int(family.avail), "address is", "addresses are")))
+					fmt.Sprintf("%s %s left. Add a range to the pool before there is none.", plural.Count(family.avail, "address"), are))
 			}
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
-	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/words"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // Snapshot is what of a cluster may be wrong. What could not be read is empty.
@@ -105,8 +105,8 @@ func (r *Report) Write(w io.Writer, wide bool) error {
 		if r.Partly {
 			fine += " in what could be read"
 		}
-		_, err := fmt.Fprintf(w, "%s: %s, %s, %s, %s, %s.\n", fine, counted(c.Addresses, "address", "addresses"), words.Count(c.Pools, "pool"),
-			words.Count(c.Speakers, "speaker"), words.Count(c.Peers, "BGP peer"), words.Count(c.Gateways, "Gateway"))
+		_, err := fmt.Fprintf(w, "%s: %s, %s, %s, %s, %s.\n", fine, plural.Count(c.Addresses, "address"), plural.Count(c.Pools, "pool"),
+			plural.Count(c.Speakers, "speaker"), plural.Count(c.Peers, "BGP peer"), plural.Count(c.Gateways, "Gateway"))
 		return err
 	}
 	t := output.NewTable("", "SEVERITY", "OBJECT", "WRONG", "WHY AND WHAT TO DO", "+SEE")
@@ -123,13 +123,6 @@ func (r *Report) Write(w io.Writer, wide bool) error {
 		t.Add(string(f.Severity), f.Kind+" "+name, f.What, why, f.See)
 	}
 	return t.Write(w, wide)
-}
-
-func counted(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
 }
 
 // someOf names the first few and counts the rest.

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/words"
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/migrate/takeover/tell"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -146,7 +147,7 @@ func (s *Snapshot) peer(name, address string, up int, down []string, last *v1alp
 	switch {
 	case len(down) > 0:
 		slices.Sort(down)
-		f.What = fmt.Sprintf("down on %d of %d nodes", len(down), up+len(down))
+		f.What = fmt.Sprintf("down on %d of %s", len(down), plural.Count(up+len(down), "node"))
 		f.Why = "On " + someOf(down) + "."
 		if address != "" {
 			f.What = address + " " + f.What

@@ -5,6 +5,7 @@ package gather
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/migrate/audit"
@@ -42,21 +44,30 @@ func Cluster(ctx context.Context, r *kube.Reader) (forecast.Cluster, error) {
 	for i := range namespaces.Items {
 		c.Namespaces[namespaces.Items[i].Name] = namespaces.Items[i].Labels
 	}
+	var err error
+	c.Ranges, err = Ranges(ctx, r, &nodes)
+	return c, err
+}
+
+// Ranges reads what the cluster uses itself: the addresses of its nodes and of its
+// Services.
+func Ranges(ctx context.Context, r *kube.Reader, nodes *corev1.NodeList) ([]allocator.ClusterRange, error) {
+	var out []allocator.ClusterRange
 	for i := range nodes.Items {
-		c.Ranges = append(c.Ranges, pools.OfNode(&nodes.Items[i])...)
+		out = append(out, pools.OfNode(&nodes.Items[i])...)
 	}
 	cidrs, err := Unstructured(ctx, r, schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "ServiceCIDR"})
 	if err != nil {
-		return c, err
+		return nil, err
 	}
 	for i := range cidrs {
 		var cidr networkingv1.ServiceCIDR
 		if runtime.DefaultUnstructuredConverter.FromUnstructured(cidrs[i].Object, &cidr) == nil {
-			c.Ranges = append(c.Ranges, pools.OfServiceCIDR(&cidr)...)
+			out = append(out, pools.OfServiceCIDR(&cidr)...)
 		}
 	}
-	pools.SortRanges(c.Ranges)
-	return c, nil
+	pools.SortRanges(out)
+	return out, nil
 }
 
 // Unstructured lists the objects of a kind that the plugin does not know.
@@ -176,6 +187,27 @@ func container(c *corev1.Container) audit.Container {
 		out.Env[e.Name] = e.Value
 	}
 	return out
+}
+
+// CiliumConfig reads what Cilium is configured by, where its operator is among the
+// workloads. Nil: it is not there, or may not be read.
+func CiliumConfig(ctx context.Context, r *kube.Reader, workloads []audit.Workload) (map[string]string, error) {
+	for i := range workloads {
+		w := &workloads[i]
+		if !slices.ContainsFunc(w.Containers, func(c audit.Container) bool { return audit.PartOf(audit.Cilium, c.Image) == "operator" }) {
+			continue
+		}
+		config := &corev1.ConfigMap{}
+		found, err := r.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: audit.CiliumConfigMap}, config)
+		if err != nil || !found {
+			return nil, err
+		}
+		if config.Data == nil {
+			return map[string]string{}, nil
+		}
+		return config.Data, nil
+	}
+	return nil, nil
 }
 
 // CRDs reads the names of CustomResourceDefinitions.

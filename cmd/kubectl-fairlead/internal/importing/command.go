@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -176,7 +177,7 @@ func (i *Import) so(n int) string {
 	if n == 0 {
 		return ". Nothing was written"
 	}
-	return fmt.Sprintf(". %d objects before it are written; run the command again when this is mended", n)
+	return fmt.Sprintf(". Before it, %s was written; run the command again when this is mended", plural.Count(n, "object"))
 }
 
 // compare looks which of the objects are there, and differ.

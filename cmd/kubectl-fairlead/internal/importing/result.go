@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/diff"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // Import is what was made of a controller's configuration.
@@ -173,11 +174,11 @@ func (i *Import) counts() string {
 		{len(m.Communities), "Community"},
 	} {
 		if c.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.name))
+			parts = append(parts, plural.Count(c.n, c.name))
 		}
 	}
 	if len(parts) == 0 {
-		return fmt.Sprintf("nothing, of %d objects of it", m.Read)
+		return fmt.Sprintf("nothing, of %s of it", plural.Count(m.Read, "object"))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -191,7 +192,7 @@ func (i *Import) summary(w io.Writer, applied bool) {
 	fmt.Fprintf(w, "%d lost, %d to do, %d changed, %d needless (with -o wide); they stand above the manifests.\n",
 		m.Count(imports.Lost), m.Count(imports.ToDo), m.Count(imports.Changed), m.Count(imports.Needless))
 	if i.Checked {
-		fmt.Fprintf(w, "%d of %d Services with an address keep it.\n", i.Services-len(i.Differences), i.Services)
+		fmt.Fprintf(w, "%d of %s with an address keep it.\n", i.Services-len(i.Differences), plural.Count(i.Services, "Service"))
 		for _, d := range i.Differences {
 			fmt.Fprintf(w, "  %s has %s and would have %s (%s). %s\n", d.Service, strings.Join(d.Has, ","), orNone(strings.Join(d.Gets, ",")), d.Verdict, strings.Join(d.Why, " "))
 		}
@@ -210,7 +211,7 @@ func (i *Import) summary(w io.Writer, applied bool) {
 	}
 	switch {
 	case applied:
-		fmt.Fprintf(w, "%d objects of %s written.\n", written, v1alpha1.GroupVersion.Group)
+		fmt.Fprintf(w, "%s of %s written.\n", plural.Count(written, "object"), v1alpha1.GroupVersion.Group)
 	case len(i.objects) > 0 && open == 0:
 		fmt.Fprintln(w, "All of it is in the cluster already.")
 	case len(i.objects) > 0:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -72,6 +73,13 @@ func (r *Reader) Need(ctx context.Context, lists ...client.ObjectList) error {
 		}
 	}
 	return nil
+}
+
+// Controllers are the Deployments of Fairlead's controller, by the labels of the chart.
+func (r *Reader) Controllers(ctx context.Context) ([]appsv1.Deployment, error) {
+	var list appsv1.DeploymentList
+	err := r.List(ctx, &list, client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "controller"})
+	return list.Items, err
 }
 
 // ErrNotInstalled says that the cluster has no Fairlead.

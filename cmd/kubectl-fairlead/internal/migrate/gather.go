@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +28,7 @@ type gatherer struct {
 func (g *gatherer) gather(ctx context.Context) error {
 	c := &g.in.Cluster
 	c.Namespaces = map[string]map[string]string{}
-	for _, step := range []func(context.Context, *plan.Cluster) error{g.namespaces, g.holders, g.books, g.classes, g.routes, g.grants, g.dataplane} {
+	for _, step := range []func(context.Context, *plan.Cluster) error{g.books, g.namespaces, g.holders, g.classes, g.routes, g.grants, g.dataplane} {
 		if err := step(ctx, c); err != nil {
 			return err
 		}
@@ -38,18 +39,31 @@ func (g *gatherer) gather(ctx context.Context) error {
 	return nil
 }
 
-// both are the namespaces of the holders.
-func (g *gatherer) both() []string {
-	if g.in.From.Namespace == g.in.To.Namespace {
-		return []string{g.in.From.Namespace}
+// all are the holders that a plan is about: those who are named and, if they go along,
+// those who share the address. It is for after the books were read.
+func (g *gatherer) all() []plan.Holder {
+	out := []plan.Holder{g.in.From, g.in.To}
+	if g.in.Options.WithSharers {
+		out = append(out, g.in.Sharers()...)
 	}
-	return []string{g.in.From.Namespace, g.in.To.Namespace}
+	return out
+}
+
+// spaces are the namespaces of the holders.
+func (g *gatherer) spaces() []string {
+	var out []string
+	for _, h := range g.all() {
+		if !slices.Contains(out, h.Namespace) {
+			out = append(out, h.Namespace)
+		}
+	}
+	return out
 }
 
 // namespaces reads their labels. Where those may not be read, there is the one that
 // every namespace has.
 func (g *gatherer) namespaces(ctx context.Context, c *plan.Cluster) error {
-	for _, name := range g.both() {
+	for _, name := range g.spaces() {
 		ns := &corev1.Namespace{}
 		found, err := g.want.Get(ctx, client.ObjectKey{Name: name}, ns)
 		if err != nil {
@@ -64,7 +78,7 @@ func (g *gatherer) namespaces(ctx context.Context, c *plan.Cluster) error {
 }
 
 func (g *gatherer) holders(ctx context.Context, c *plan.Cluster) error {
-	for _, h := range []plan.Holder{g.in.From, g.in.To} {
+	for _, h := range g.all() {
 		key := client.ObjectKey{Namespace: h.Namespace, Name: h.Name.Name}
 		if h.Kind == plan.Service {
 			svc := &corev1.Service{}
@@ -147,7 +161,7 @@ func (g *gatherer) routes(ctx context.Context, c *plan.Cluster) error {
 		return err
 	}
 	c.Routes = gateway.Routes{}
-	for _, ns := range g.both() {
+	for _, ns := range g.spaces() {
 		if err := listRoutes(ctx, g.need, &c.Routes, client.InNamespace(ns)); err != nil {
 			return err
 		}
@@ -177,14 +191,16 @@ func listRoutes(ctx context.Context, r *kube.Reader, into *gateway.Routes, opts 
 }
 
 func (g *gatherer) grants(ctx context.Context, c *plan.Cluster) error {
-	if g.in.From.Namespace == g.in.To.Namespace {
-		return nil
+	for _, ns := range g.spaces() {
+		if ns == g.in.To.Namespace {
+			continue
+		}
+		var list gatewayv1.ReferenceGrantList
+		if err := g.need.List(ctx, &list, client.InNamespace(ns)); err != nil {
+			return err
+		}
+		c.Grants = append(c.Grants, pointers(list.Items)...)
 	}
-	var list gatewayv1.ReferenceGrantList
-	if err := g.need.List(ctx, &list, client.InNamespace(g.in.From.Namespace)); err != nil {
-		return err
-	}
-	c.Grants = pointers(list.Items)
 	return nil
 }
 

@@ -37,6 +37,7 @@ type flags struct {
 	class, ports         string
 	http, tcp            []int32
 	tls                  []string
+	withSharers          bool
 	timeout              time.Duration
 }
 
@@ -84,6 +85,7 @@ func (f *flags) add(c *cobra.Command, kind plan.Kind) {
 	set.StringVar(&f.ports, "ports", "", "What becomes of ports that the new holder has not: keep (the old one serves them on, beside the new one) or drop")
 	set.DurationVar(&f.timeout, "timeout", 5*time.Minute, "How long the takeover may take before it is called back")
 	if kind == plan.Service {
+		set.BoolVar(&f.withSharers, "with-sharers", false, "Move all Services that share the address, at once, to the one Gateway")
 		set.Int32SliceVar(&f.http, "http", nil, "Ports to carry as HTTP, whatever their appProtocol says")
 		set.Int32SliceVar(&f.tcp, "tcp", nil, "Ports to carry as bytes, whatever their appProtocol says")
 		set.StringArrayVar(&f.tls, "tls", nil, "PORT=HOST[,HOST...]: TLS to pass through for these hosts; may be repeated")
@@ -92,6 +94,9 @@ func (f *flags) add(c *cobra.Command, kind plan.Kind) {
 	_ = c.RegisterFlagCompletionFunc("ports", cobra.FixedCompletions([]string{plan.PortsKeep, plan.PortsDrop}, cobra.ShellCompDirectiveNoFileComp))
 	c.MarkFlagsOneRequired("to-gateway", "to-service")
 	c.MarkFlagsMutuallyExclusive("to-gateway", "to-service")
+	if kind == plan.Service {
+		c.MarkFlagsMutuallyExclusive("with-sharers", "to-service")
+	}
 }
 
 // input is what the command line asks for.
@@ -120,7 +125,7 @@ func (f *flags) input(env *kube.Env, kind plan.Kind, name string) (*plan.Input, 
 	}
 	return &plan.Input{
 		From: plan.Holder{Kind: kind, Name: gateway.Name{Namespace: ns, Name: name}}, To: plan.Holder{Kind: to, Name: target},
-		Options: plan.Options{Create: f.create, Class: f.class, Ports: f.ports, HTTP: f.http, Streams: f.tcp, TLS: tls},
+		Options: plan.Options{Create: f.create, Class: f.class, Ports: f.ports, HTTP: f.http, Streams: f.tcp, TLS: tls, WithSharers: f.withSharers},
 	}, nil
 }
 

@@ -157,6 +157,50 @@ func TestShows(t *testing.T) {
 	}
 }
 
+// group is a cluster in which a second Service shares the address.
+func group(t *testing.T) *cluster {
+	t.Helper()
+	api := &corev1.Service{ObjectMeta: object("shop", "api")}
+	api.Spec.Type = corev1.ServiceTypeLoadBalancer
+	api.Spec.Ports = []corev1.ServicePort{{Name: "db", Port: 5432, Protocol: corev1.ProtocolTCP}}
+	api.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "172.30.0.100"}}
+	c := newCluster(t, api)
+	address := &v1alpha1.Address{}
+	if err := c.client.Get(t.Context(), client.ObjectKey{Name: "172.30.0.100"}, address); err != nil {
+		t.Fatal(err)
+	}
+	address.Spec.Holders = append(address.Spec.Holders, v1alpha1.AddressHolder{HolderReference: v1alpha1.HolderReference{Kind: "Service", Namespace: "shop", Name: "api"}})
+	if err := c.client.Update(t.Context(), address); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Those who share the address are read, shown and asked too, and nothing of that is
+// left when it fails.
+func TestWithSharers(t *testing.T) {
+	c := group(t)
+	if err := c.call(t, "table", "service", "legacy", "--to-gateway", "web", "--create", "--with-sharers"); !errors.Is(err, exit.ErrWrong) || len(c.wrote) > 0 {
+		t.Errorf("ended with %v, wrote %v\n%s", err, c.wrote, c.errs)
+	}
+	golden.Text(t, "group.txt", c.out.String())
+	err := c.call(t, "table", "service", "legacy", "--to-gateway", "web", "--create", "--with-sharers", "--apply", "--cleanup", "--timeout", "1ms")
+	if !errors.Is(err, exit.ErrWrong) || !strings.Contains(c.out.String(), "undone    0.0 s. Service shop/legacy and Service shop/api serve as before") {
+		t.Errorf("ended with %v\n%s", err, c.out)
+	}
+	for _, name := range []string{"legacy", "api"} {
+		svc := &corev1.Service{}
+		if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, svc); err != nil || len(svc.Annotations) > 0 {
+			t.Errorf("%s has %v, %v", name, svc.Annotations, err)
+		}
+	}
+	for _, o := range []client.Object{&gatewayv1.Gateway{ObjectMeta: object("shop", "web")}, &gatewayv1.TCPRoute{ObjectMeta: object("shop", "api")}} {
+		if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+			t.Errorf("%T is still there (%v)", o, err)
+		}
+	}
+}
+
 // With --apply and a controller that says nothing, everything is taken back.
 func TestApplies(t *testing.T) {
 	c := newCluster(t)
@@ -215,6 +259,7 @@ func TestCommandLine(t *testing.T) {
 		`--tls "443" is not PORT=HOST`:  {"service", "legacy", "--to-gateway", "a", "--tls", "443"},
 		`--tls "0=x" is not PORT=HOST`:  {"service", "legacy", "--to-gateway", "a", "--tls", "0=x"},
 		`--ports "lose": write keep or`: {"service", "legacy", "--to-gateway", "a", "--ports", "lose"},
+		"[to-service with-sharers]":     {"service", "legacy", "--to-service", "b", "--with-sharers"},
 		"unknown flag: --http":          {"gateway", "web", "--to-service", "a", "--http", "80"},
 	} {
 		if err := c.call(t, "table", args...); err == nil || exit.Code(err) != exit.Failed || !strings.Contains(err.Error(), says) {

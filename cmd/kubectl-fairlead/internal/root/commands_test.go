@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -128,6 +130,32 @@ func TestCommands(t *testing.T) {
 				t.Errorf("%s does not say %q:\n%s%s", tt.args, want, out, errs)
 			}
 		}
+	}
+}
+
+// Whether Fairlead follows another controller's class is read from its own
+// controller, and who may not read that is told so.
+func TestStatusClasses(t *testing.T) {
+	announced := &corev1.Service{
+		ObjectMeta: in("shop", "edge"), Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: ptr.To("example.com/edge")},
+		Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}}},
+	}
+	controller := &appsv1.Deployment{ObjectMeta: in("fairlead-system", "fairlead-controller", "app.kubernetes.io/name", "fairlead", "app.kubernetes.io/component", "controller")}
+	controller.Spec.Template.Spec.Containers = []corev1.Container{{Args: []string{"--default-class=true", "--status-classes=example.com/one,example.com/edge"}}}
+	b := func() *fake.ClientBuilder { return cluster(t).WithObjects(announced, controller.DeepCopy()) }
+	forbids := interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+		if _, ok := list.(*appsv1.DeploymentList); ok {
+			return apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "", nil)
+		}
+		return c.List(ctx, list, opts...)
+	}}
+	out, errs, code := on(t, b().Build(), "explain", "service", "edge", "-n", "shop")
+	if code != 1 || !strings.Contains(out, "192.0.2.1 is held by shop/legacy") || errs != "" {
+		t.Errorf("a class that is listed: code %d\n%s%s", code, out, errs)
+	}
+	out, errs, code = on(t, b().WithInterceptorFuncs(forbids).Build(), "explain", "service", "edge", "-n", "shop")
+	if code != 1 || !strings.Contains(out, "services.statusClasses") || !strings.Contains(errs, "deployments.apps") {
+		t.Errorf("a class that may be listed: code %d\n%s%s", code, out, errs)
 	}
 }
 

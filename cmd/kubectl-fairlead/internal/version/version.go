@@ -11,12 +11,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	appsv1 "k8s.io/api/apps/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
+	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/version"
 )
 
@@ -49,12 +48,8 @@ type Versions struct {
 	Speakers    map[string]int `json:"speakers,omitempty"`
 }
 
-// Labels of the chart.
-const (
-	labelComponent = "app.kubernetes.io/component"
-	labelName      = "app.kubernetes.io/name"
-	labelVersion   = "app.kubernetes.io/version"
-)
+// labelVersion is a label of the chart.
+const labelVersion = "app.kubernetes.io/version"
 
 func read(ctx context.Context, r *kube.Reader) (Versions, error) {
 	v := Versions{Plugin: version.Version, Controllers: map[string]int{}, Speakers: map[string]int{}}
@@ -65,12 +60,12 @@ func read(ctx context.Context, r *kube.Reader) (Versions, error) {
 	for i := range speakers.Items {
 		v.Speakers[cmp.Or(speakers.Items[i].Status.Version, "unknown")]++
 	}
-	var controllers appsv1.DeploymentList
-	if err := r.List(ctx, &controllers, client.MatchingLabels{labelName: "fairlead", labelComponent: "controller"}); err != nil {
+	controllers, err := r.Controllers(ctx)
+	if err != nil {
 		return v, err
 	}
-	for i := range controllers.Items {
-		v.Controllers[cmp.Or(controllers.Items[i].Labels[labelVersion], "unknown")]++
+	for i := range controllers {
+		v.Controllers[cmp.Or(controllers[i].Labels[labelVersion], "unknown")]++
 	}
 	return v, nil
 }
@@ -84,17 +79,10 @@ func (v Versions) Write(w io.Writer, _ bool) error {
 	if len(v.Speakers) > 0 {
 		var parts []string
 		for _, name := range slices.Sorted(maps.Keys(v.Speakers)) {
-			parts = append(parts, fmt.Sprintf("%s on %s", name, nodes(v.Speakers[name])))
+			parts = append(parts, fmt.Sprintf("%s on %s", name, plural.Count(v.Speakers[name], "node")))
 		}
 		lines = append(lines, "Speakers:    "+strings.Join(parts, ", "))
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
-}
-
-func nodes(n int) string {
-	if n == 1 {
-		return "1 node"
-	}
-	return fmt.Sprintf("%d nodes", n)
 }

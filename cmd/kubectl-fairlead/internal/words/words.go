@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // Reference names a holder: "Service shop/legacy".
@@ -29,7 +30,7 @@ func Announced(s *v1alpha1.AddressStatus) string {
 		parts = append(parts, l.Node+" L2")
 	}
 	if b := s.BGP; b != nil && b.Nodes > 0 {
-		parts = append(parts, "BGP "+Count(int(b.Nodes), "node")+" to "+Count(int(b.Peers), "peer"))
+		parts = append(parts, "BGP "+plural.Count(int(b.Nodes), "node")+" to "+plural.Count(int(b.Peers), "peer"))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -71,14 +72,6 @@ func Ports(ports []v1alpha1.HolderPort) string {
 		out = append(out, fmt.Sprintf("%d/%s", p.Port, p.Protocol))
 	}
 	return strings.Join(out, ",")
-}
-
-// Count is a number with what it counts.
-func Count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Left is how long it is until a time, to the minute, or to the second where that
