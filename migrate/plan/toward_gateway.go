@@ -40,7 +40,7 @@ func planServiceToGateway(in *Input, p *Plan) {
 		return
 	}
 	checkWays(in, p, all)
-	if len(p.Blocks()) > 0 && slices.ContainsFunc(all, func(t *toGateway) bool { return len(t.ways) == 0 }) || !all[0].frame() {
+	if slices.ContainsFunc(all, func(t *toGateway) bool { return len(t.ways) == 0 }) || !all[0].frame() {
 		return
 	}
 	all.each((*toGateway).listeners)

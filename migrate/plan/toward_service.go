@@ -11,6 +11,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/takeover"
 )
 
 // receiver is the Service that is to have the address; nil, with a note, where it
@@ -78,6 +79,7 @@ func planGatewayToService(in *Input, p *Plan) {
 	}
 	checkSockets(in, p, listening(gw), socketsOf(svc))
 	noteSharers(in, p, sharingKey(svc))
+	noteOtherGivers(in, p, gw)
 	if in.From.Namespace != in.To.Namespace {
 		grantTakeover(in, p)
 	}
@@ -88,6 +90,22 @@ func planGatewayToService(in *Input, p *Plan) {
 		p.note(Stays, in.From.String()+" spec.addresses", "They name the address still. The Gateway is given none while they name no other.", "To give it another address, ask for that there.")
 	}
 	p.Summary = fmt.Sprintf("address %s moves from Gateway %s to Service %s", addressWords(p.Addresses), gw.Name, svc.Name)
+}
+
+// noteOtherGivers tells of those who handed the address over together with the Service
+// that gets it back: it goes back to one.
+func noteOtherGivers(in *Input, p *Plan, gw *gatewayv1.Gateway) {
+	takes := takeover.Read(in.From.key(), gw.Annotations).Takes
+	if !slices.Contains(takes, in.To.key()) {
+		return
+	}
+	for _, k := range takes {
+		if k == in.To.key() {
+			continue
+		}
+		p.note(Lost, holderOf(k).String(), fmt.Sprintf("It handed the address over too. It gets it again by its sharing key, when %s has it no more: from Switched until then nobody serves its ports.", in.From),
+			fmt.Sprintf("It asks again only without the annotation %s: take that away before (kubectl annotate %s -n %s %s %[1]s-).", v1alpha1.AnnotationHandover, strings.ToLower(k.Kind), k.Namespace, k.Name))
+	}
 }
 
 func values(list []netip.Addr) []string {
