@@ -205,9 +205,13 @@ func itemsOf(list client.ObjectList) []client.Object {
 	return out
 }
 
-// applyOf is an object as a configuration to apply, without what only the API
-// server writes.
+// applyOf is an object as a configuration to apply.
 func applyOf(o runtime.Object) runtime.ApplyConfiguration {
+	return client.ApplyConfigurationFromUnstructured(configOf(o))
+}
+
+// configOf is an object without what only the API server writes.
+func configOf(o runtime.Object) *unstructured.Unstructured {
 	raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
 		panic(err) // a type of ours that is no JSON object
@@ -217,5 +221,5 @@ func applyOf(o runtime.Object) runtime.ApplyConfiguration {
 	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
 	unstructured.RemoveNestedField(u.Object, "metadata", "managedFields")
 	unstructured.RemoveNestedField(u.Object, "metadata", "resourceVersion")
-	return client.ApplyConfigurationFromUnstructured(u)
+	return u
 }

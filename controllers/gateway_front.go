@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -110,6 +111,8 @@ type frontState struct {
 	inside []netip.Addr
 	// unable says why it cannot have those that were written.
 	unable string
+	// envoys are the Gateway's Envoys as its EndpointSlices have them.
+	envoys []fleet.Envoy
 	// look is after which time to look again, since a slice waits for that to be
 	// written; 0: none does.
 	look time.Duration
@@ -117,37 +120,50 @@ type frontState struct {
 
 // writeFront brings a Gateway's Service, its status and its EndpointSlices in
 // line, or the ServiceAccount that stands for it.
-func (g *gateways) writeFront(ctx context.Context, s *serving, envoys []fleet.Envoy, shown []netip.Addr) (frontState, error) {
+func (g *gateways) writeFront(ctx context.Context, s *serving, shown []netip.Addr) (out frontState, err error) {
 	f := s.front
 	var static []netip.Addr
 	f.Families, static = s.inside()
 	key := client.ObjectKey{Namespace: f.Gateway.Namespace, Name: f.Name()}
-	account, service := &corev1.ServiceAccount{}, &corev1.Service{}
+	service := &corev1.Service{}
 	if want := f.ServiceAccount(); want != nil {
-		if err := g.apply(ctx, account, want, sameMeta); err != nil {
-			return frontState{}, err
-		}
-		return frontState{}, g.discard(ctx, service, key, s)
+		out.envoys, err = g.writeAccount(ctx, s, want, key)
+		return out, err
 	}
-	if err := g.discard(ctx, account, key, s); err != nil {
-		return frontState{}, err
+	if err = g.discard(ctx, &corev1.ServiceAccount{}, key, s); err != nil {
+		return out, err
 	}
-	err := g.client.Get(ctx, key, service)
+	err = g.client.Get(ctx, key, service)
 	if client.IgnoreNotFound(err) != nil {
-		return frontState{}, fmt.Errorf("reading Service %s: %w", key, err)
+		return out, fmt.Errorf("reading Service %s: %w", key, err)
 	}
 	if err == nil { // what it has inside of the cluster does not change
 		f.Families, static = keepPrimary(service.Spec.IPFamilies, f.Families), nil
 	}
-	unable, err := g.writeService(ctx, service, f, static)
-	if err != nil || service.UID == "" {
-		return frontState{unable: unable}, err
+	if out.unable, err = g.writeService(ctx, service, f, static); err != nil {
+		return out, err
 	}
-	look, err := g.writeSlices(ctx, s, f, envoys)
-	if err != nil {
-		return frontState{}, err
+	// While a new Service was written, Envoys have acknowledged: those that are looked
+	// at only now need not be written twice.
+	if out.envoys, err = g.envoysOf(ctx, s); err != nil || service.UID == "" {
+		return out, err
 	}
-	return frontState{inside: insideOf(service), unable: unable, look: look}, g.writeIngress(ctx, service, shown)
+	if out.look, err = g.writeSlices(ctx, s, f, out.envoys); err != nil {
+		return out, err
+	}
+	out.inside = insideOf(service)
+	return out, g.writeIngress(ctx, service, shown)
+}
+
+// writeAccount writes the ServiceAccount that stands for a Gateway's Service.
+func (g *gateways) writeAccount(ctx context.Context, s *serving, want *corev1.ServiceAccount, key client.ObjectKey) ([]fleet.Envoy, error) {
+	if err := g.apply(ctx, &corev1.ServiceAccount{}, want, sameMeta); err != nil {
+		return nil, err
+	}
+	if err := g.discard(ctx, &corev1.Service{}, key, s); err != nil {
+		return nil, err
+	}
+	return g.envoysOf(ctx, s)
 }
 
 // keepPrimary keeps the first family of a Service that is there, which Kubernetes
@@ -242,12 +258,13 @@ func (g *gateways) apply(ctx context.Context, have, want client.Object, same fun
 	case same(have, want):
 		return nil
 	}
-	if err := g.client.Apply(ctx, applyOf(want), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
+	config := configOf(want)
+	if err := g.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(config), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership); err != nil {
 		return fmt.Errorf("writing %T %s: %w", want, key, err)
 	}
-	// The cache does not have it yet.
-	if err := g.live.Get(ctx, key, have); err != nil {
-		return fmt.Errorf("reading %T %s: %w", want, key, err)
+	// The cache does not have it yet, and the answer is in config.
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(config.Object, have); err != nil {
+		return fmt.Errorf("reading what %T %s was written as: %w", want, key, err)
 	}
 	return nil
 }

@@ -68,23 +68,19 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 		return reconcile.Result{}, nil
 	}
 	ctx = g.within(ctx, s)
-	envoys, err := g.envoysOf(ctx, s)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
 	shown := g.shown(s)
-	front, err := g.writeFront(ctx, s, envoys, shown)
+	front, err := g.writeFront(ctx, s, shown)
 	if err != nil {
 		return g.lost(err)
 	}
-	at, err := g.stageOf(ctx, s, envoys)
+	at, err := g.stageOf(ctx, s, front.envoys)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	assigned := g.assign(s, front, shown)
 	waiting := at.notYet(shown)
 	if waiting == nil {
-		waiting = g.waiting(s, envoys, assigned, shown)
+		waiting = g.waiting(s, front.envoys, assigned, shown)
 	}
 	if err := g.tellStatus(ctx, s, gateway.Progress{Assignment: assigned, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view)}); err != nil {
 		return g.lost(err)

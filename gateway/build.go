@@ -19,7 +19,7 @@ type Built struct {
 	frame  *frame
 	routes []*route // the older first
 	// on are the routes of each listener, the older first.
-	on       map[*listener][]attachment
+	on       map[*listener][]*attachment
 	policies map[Name][]*policy
 	// routesSaid and policiesSaid are parts of the statuses, which do not
 	// depend on what becomes of the Gateway.
@@ -40,7 +40,7 @@ type builder struct {
 	reading *findings
 
 	routes []*route
-	on     map[*listener][]attachment
+	on     map[*listener][]*attachment
 	// change is what differs from the Built before; nil: there is none.
 	change *difference
 
@@ -58,7 +58,7 @@ type found[T any] struct {
 
 func newBuilder(in *Input) *builder {
 	return &builder{
-		in: in, objects: track(in.Objects), on: map[*listener][]attachment{},
+		in: in, objects: track(in.Objects), on: map[*listener][]*attachment{},
 		authorities: map[string]found[Authority]{}, policies: map[Name]found[[]*policy]{}, redirects: map[redirectKey]*Rule{},
 	}
 }
@@ -82,7 +82,7 @@ func Build(in Input) *Built {
 func (b *builder) attachAll() {
 	for _, r := range b.routes {
 		for _, p := range r.on {
-			b.on[p.listener] = append(b.on[p.listener], attachment{route: r, hosts: p.hosts})
+			b.on[p.listener] = append(b.on[p.listener], &attachment{route: r, hosts: p.hosts})
 		}
 	}
 }

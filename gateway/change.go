@@ -183,24 +183,24 @@ func (d *difference) attach(b *builder) {
 	for _, r := range d.gone {
 		leaving[r] = true
 	}
-	coming := map[*listener][]attachment{}
+	coming := map[*listener][]*attachment{}
 	for _, r := range d.came {
 		for _, p := range r.on {
-			coming[p.listener] = append(coming[p.listener], attachment{route: r, hosts: p.hosts})
+			coming[p.listener] = append(coming[p.listener], &attachment{route: r, hosts: p.hosts})
 		}
 	}
 	b.on = maps.Clone(d.was.on)
 	for l := range d.touched {
 		stay := b.on[l]
 		if len(leaving) > 0 {
-			stay = make([]attachment, 0, len(b.on[l]))
+			stay = make([]*attachment, 0, len(b.on[l]))
 			for _, a := range b.on[l] {
 				if !leaving[a.route] {
 					stay = append(stay, a)
 				}
 			}
 		}
-		b.on[l] = merged(stay, coming[l], func(x, y attachment) int { return compareRoutes(x.route, y.route) })
+		b.on[l] = merged(stay, coming[l], func(x, y *attachment) int { return compareRoutes(x.route, y.route) })
 	}
 }
 
@@ -220,7 +220,7 @@ func merged[T any](list, come []T, compare func(a, b T) int) []T {
 
 // affected are the hosts of a table that a listener has, and whose rules may have
 // changed: hosts that its touched hostnames match.
-func (d *difference) affected(l *listener, siblings []*listener, old []Host) map[string]bool {
+func (d *difference) affected(l *listener, siblings []*listener, old []*Host) map[string]bool {
 	out := map[string]bool{}
 	add := func(host string) {
 		if mostSpecific(siblings, host) == l {
@@ -245,10 +245,10 @@ func (d *difference) affected(l *listener, siblings []*listener, old []Host) map
 
 // patch replaces hosts of a sorted table: those that are affected by what they are
 // now, which may be nothing.
-func (d *difference) patch(old []Host, affected map[string]bool, now []Host) []Host {
-	out := make([]Host, 0, len(old)+len(now))
+func (d *difference) patch(old []*Host, affected map[string]bool, now []*Host) []*Host {
+	out := make([]*Host, 0, len(old)+len(now))
 	for _, name := range slices.Sorted(maps.Keys(affected)) {
-		i, there := slices.BinarySearchFunc(old, name, func(h Host, name string) int { return strings.Compare(h.Hostname, name) })
+		i, there := slices.BinarySearchFunc(old, name, func(h *Host, name string) int { return strings.Compare(h.Hostname, name) })
 		out = append(out, old[:i]...)
 		if there {
 			old[i].uses(func(id string) { d.used[id] = true })

@@ -82,7 +82,8 @@ type Table struct {
 	// Hosts have each hostname once. A host that matches none is answered
 	// with 404. The longest match wins: an exact name, then the longest
 	// "*.suffix", then "*".
-	Hosts []Host `json:"hosts"`
+	// Those that stay as they were are shared with the Model before.
+	Hosts []*Host `json:"hosts"`
 }
 
 // Host is one hostname of a table.

@@ -50,7 +50,7 @@ func compareTransport(a, b Transport) int { return strings.Compare(string(a), st
 
 // firstStream is what a TCP or UDP listener with these routes forwards to: the
 // oldest one's backends. Nothing without a route.
-func firstStream(routes []attachment) *Stream {
+func firstStream(routes []*attachment) *Stream {
 	for _, a := range routes {
 		if a.route.stream != nil {
 			return a.route.stream
@@ -76,7 +76,7 @@ func mostSpecific(listeners []*listener, host string) *listener {
 // others have; and further ones that depend on no route. Old is the table before,
 // of the same listeners, of which only what is affected is made anew; nil: there
 // is none.
-func (b *builder) merge(old *Table, listeners, siblings []*listener, further []Host) []Host {
+func (b *builder) merge(old *Table, listeners, siblings []*listener, further []*Host) []*Host {
 	if old == nil {
 		out := further
 		for _, l := range listeners {
@@ -86,7 +86,7 @@ func (b *builder) merge(old *Table, listeners, siblings []*listener, further []H
 		return out
 	}
 	affected := map[string]bool{}
-	var now []Host
+	var now []*Host
 	for _, l := range listeners {
 		if only := b.change.affected(l, siblings, old.Hosts); len(only) > 0 {
 			maps.Copy(affected, only)
@@ -111,7 +111,7 @@ func tableName(scheme string, port uint16, listener string) string {
 // hosts are those that a listener serves, with their rules; of those in only, if
 // it is not nil. Siblings are the listeners among which it must be the most
 // specific one.
-func (b *builder) hosts(l *listener, siblings []*listener, only map[string]bool) []Host {
+func (b *builder) hosts(l *listener, siblings []*listener, only map[string]bool) []*Host {
 	wanted := func(string) bool { return true }
 	if only != nil {
 		matching := map[string]bool{} // hostnames of routes that match one of only
@@ -141,10 +141,10 @@ func (b *builder) hosts(l *listener, siblings []*listener, only map[string]bool)
 		slices.SortFunc(list, before)
 		rules[h] = b.onListener(l, list)
 	}
-	var out []Host
+	var out []*Host
 	for d := range domains {
 		if (only == nil || only[d]) && mostSpecific(siblings, d) == l {
-			out = append(out, Host{Hostname: d, Auth: l.auth, Rules: falling(d, rules)})
+			out = append(out, &Host{Hostname: d, Auth: l.auth, Rules: falling(d, rules)})
 		}
 	}
 	return out
@@ -279,28 +279,28 @@ func (b *builder) encryptedTable(l *listener, listeners []*listener, old *Table)
 		return old
 	}
 	var web []*listener
-	var misdirected []Host
+	var misdirected []*Host
 	for _, s := range listeners {
 		if s.protocol() != gatewayv1.HTTPSProtocolType {
 			continue
 		}
 		web = append(web, s)
 		if s != l {
-			misdirected = append(misdirected, Host{Hostname: s.host, Misdirected: true})
+			misdirected = append(misdirected, &Host{Hostname: s.host, Misdirected: true})
 		}
 	}
 	return &Table{Name: tableName("https", l.port(), l.name()), Hosts: b.merge(old, []*listener{l}, web, misdirected)}
 }
 
-func sortHosts(hosts []Host) {
-	slices.SortFunc(hosts, func(a, c Host) int { return strings.Compare(a.Hostname, c.Hostname) })
+func sortHosts(hosts []*Host) {
+	slices.SortFunc(hosts, func(a, c *Host) int { return strings.Compare(a.Hostname, c.Hostname) })
 }
 
 // streamServers are those of a TLS listener: one for each of its routes, with
 // the hosts for which that comes first, and one that closes what comes for the
 // listener's hostname when no route has it.
-func streamServers(l *listener, routes []attachment, siblings []*listener) []TLSServer {
-	won := map[string]attachment{}
+func streamServers(l *listener, routes []*attachment, siblings []*listener) []TLSServer {
+	won := map[string]*attachment{}
 	by := map[string]string{} // the route's own hostname with which a host was won
 	for _, a := range routes {
 		for _, h := range a.hosts {

@@ -107,8 +107,8 @@ func (s benchStream) run() {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
 	for resp := s.next(time.Now()); resp != nil; resp = s.next(time.Now()) {
-		k, _ := kindOf(resp.GetTypeUrl())
+		k, _ := kindOf(resp.head.GetTypeUrl())
 		c := s.types[k]
-		s.acknowledge(c, c.land(resp.GetNonce()))
+		s.acknowledge(c, c.land(resp.head.GetNonce()))
 	}
 }

@@ -79,9 +79,9 @@ func manyHosts(n int) *gateway.Model {
 	return m
 }
 
-func servedHost(i int, path string) gateway.Host {
+func servedHost(i int, path string) *gateway.Host {
 	name := fmt.Sprintf("s%05d", i)
-	return gateway.Host{Hostname: name + ".example.com", Rules: []*gateway.Rule{{
+	return &gateway.Host{Hostname: name + ".example.com", Rules: []*gateway.Rule{{
 		Origin:   gateway.Origin{Kind: "HTTPRoute", Name: gateway.Name{Namespace: "shop", Name: name}},
 		Match:    gateway.Match{Path: gateway.PathPrefix, Value: path},
 		Backends: []gateway.Destination{{Backend: "shop/" + name, Weight: 1}},

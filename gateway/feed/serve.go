@@ -46,7 +46,7 @@ func (f *Feed) Serve(ctx context.Context, l net.Listener, config *tls.Config) er
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingLeast, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(largestRequest), grpc.MaxConcurrentStreams(streamsEach), grpc.ConnectionTimeout(handshakeWait),
-		grpc.WaitForHandlers(true),
+		grpc.WaitForHandlers(true), grpc.ForceServerCodecV2(newCodec()),
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(server, f)
 	var running sync.WaitGroup
@@ -157,7 +157,7 @@ func (f *Feed) flush(s *stream, str discoveryv3.AggregatedDiscoveryService_Delta
 		if resp == nil {
 			return at, nil
 		}
-		if err := str.Send(resp); err != nil {
+		if err := str.SendMsg(resp); err != nil {
 			return at, err
 		}
 	}

@@ -118,7 +118,7 @@ func (s *stream) disown(k kind, names map[string]struct{}) {
 }
 
 // next is the next response that the Envoy should get, or nil.
-func (s *stream) next(now time.Time) *discoveryv3.DeltaDiscoveryResponse {
+func (s *stream) next(now time.Time) *reply {
 	if !s.begun {
 		return nil
 	}
@@ -165,18 +165,18 @@ func (s *stream) goal(c *channel, name string) *entry {
 	return nil
 }
 
-func (s *stream) compose(c *channel, offers []offer) *discoveryv3.DeltaDiscoveryResponse {
+func (s *stream) compose(c *channel, offers []offer) *reply {
 	s.seq++
-	out := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURLs[c.kind], Nonce: strconv.FormatUint(s.seq, 10)}
+	out := &reply{head: &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURLs[c.kind], Nonce: strconv.FormatUint(s.seq, 10)}}
 	for _, o := range offers {
 		if o.entry == nil {
-			out.RemovedResources = append(out.RemovedResources, o.name)
+			out.head.RemovedResources = append(out.head.RemovedResources, o.name)
 			continue
 		}
-		out.Resources = append(out.Resources, &discoveryv3.Resource{Name: o.name, Version: o.entry.version, Resource: o.entry.body})
+		out.offers = append(out.offers, o)
 	}
-	c.depart(offers, out.Nonce, s.seq)
-	s.feed.opts.Sent(c.kind.String(), len(out.Resources))
+	c.depart(offers, out.head.GetNonce(), s.seq)
+	s.feed.opts.Sent(c.kind.String(), len(out.offers))
 	if c.kind == clusters {
 		s.resupply(offers)
 	}

@@ -120,13 +120,13 @@ func TestListenerAuth(t *testing.T) {
 	filters := []gateway.ExternalAuth{{Backend: one}, {Backend: two}}
 	w.table(
 		80,
-		gateway.Host{Hostname: "a.example.com", Auth: filters, Rules: []*gateway.Rule{tier, to("/t", b)}},
-		gateway.Host{Hostname: "*.example.com", Auth: filters},
-		gateway.Host{Hostname: "open.example.com", Rules: []*gateway.Rule{to("/", b)}},
-		gateway.Host{Hostname: "other.example.com", Auth: []gateway.ExternalAuth{{Backend: two}}, Rules: []*gateway.Rule{to("/", b)}},
-		gateway.Host{Hostname: "m.example.com", Misdirected: true},
+		&gateway.Host{Hostname: "a.example.com", Auth: filters, Rules: []*gateway.Rule{tier, to("/t", b)}},
+		&gateway.Host{Hostname: "*.example.com", Auth: filters},
+		&gateway.Host{Hostname: "open.example.com", Rules: []*gateway.Rule{to("/", b)}},
+		&gateway.Host{Hostname: "other.example.com", Auth: []gateway.ExternalAuth{{Backend: two}}, Rules: []*gateway.Rule{to("/", b)}},
+		&gateway.Host{Hostname: "m.example.com", Misdirected: true},
 	)
-	w.table(81, gateway.Host{Hostname: "a.example.com", Auth: []gateway.ExternalAuth{{Backend: one}, {}}, Rules: []*gateway.Rule{to("/", b)}})
+	w.table(81, &gateway.Host{Hostname: "a.example.com", Auth: []gateway.ExternalAuth{{Backend: one}, {}}, Rules: []*gateway.Rule{to("/", b)}})
 	w.start()
 	c := w.client(80, http1, nil)
 	for _, tt := range []struct {

@@ -144,7 +144,7 @@ func (s *source) table() *gateway.Table {
 		shared = append(shared, s.rule())
 	}
 	for _, name := range rapid.Permutation(hostnames).Draw(s.T, "hosts")[:rapid.IntRange(0, 4).Draw(s.T, "n")] {
-		h := gateway.Host{Hostname: name, Misdirected: rapid.Bool().Draw(s.T, "misdirected")}
+		h := &gateway.Host{Hostname: name, Misdirected: rapid.Bool().Draw(s.T, "misdirected")}
 		if !h.Misdirected {
 			h.Rules = shared
 			if rapid.Bool().Draw(s.T, "guarded") {

@@ -18,7 +18,7 @@ func TestBackoff(t *testing.T) {
 		399_996 * time.Hour: 365 * 24 * time.Hour,
 		math.MaxInt64:       365 * 24 * time.Hour,
 	} {
-		m := &gateway.Model{Ports: []gateway.Port{{Number: 80, Transport: gateway.TCP, HTTP: &gateway.Table{Hosts: []gateway.Host{host("*", &gateway.Rule{
+		m := &gateway.Model{Ports: []gateway.Port{{Number: 80, Transport: gateway.TCP, HTTP: &gateway.Table{Hosts: []*gateway.Host{host("*", &gateway.Rule{
 			Backends: []gateway.Destination{{Backend: "a", Weight: 1}}, Retry: &gateway.Retry{Attempts: 1, Backoff: asked},
 		})}}}}, Backends: []gateway.Backend{{ID: "a", Protocol: gateway.ProtocolHTTP}}}
 		for _, table := range xds.Encode(m, shifted, xds.Settings{}).Routes {

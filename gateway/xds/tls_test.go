@@ -44,7 +44,7 @@ func TestMisdirected(t *testing.T) {
 		b := w.echo(strings.ReplaceAll(own, "*", "any"))
 		table := &gateway.Table{Name: own}
 		for _, name := range names {
-			h := gateway.Host{Hostname: name, Misdirected: name != own}
+			h := &gateway.Host{Hostname: name, Misdirected: name != own}
 			if name == own {
 				h.Rules = []*gateway.Rule{to("/", b)}
 			}
@@ -156,11 +156,11 @@ func TestTLSStreams(t *testing.T) {
 	w.https(443,
 		gateway.TLSServer{Name: "pass", Hostnames: []string{"pass.example.com"}, Stream: stream(gateway.Destination{Backend: pass, Weight: 1})},
 		gateway.TLSServer{Name: "term", Hostnames: []string{"term.example.com"}, Certificates: []string{cert}, Stream: stream(gateway.Destination{Backend: plain, Weight: 1})},
-		gateway.TLSServer{Name: "web", Hostnames: []string{"web.example.com"}, Certificates: []string{cert}, HTTP: &gateway.Table{Name: "web", Hosts: []gateway.Host{host("*", to("/", web))}}},
+		gateway.TLSServer{Name: "web", Hostnames: []string{"web.example.com"}, Certificates: []string{cert}, HTTP: &gateway.Table{Name: "web", Hosts: []*gateway.Host{host("*", to("/", web))}}},
 		gateway.TLSServer{Name: "passed", Hostnames: []string{"passed.example.com"}, Stream: stream()},
 		gateway.TLSServer{Name: "lost", Hostnames: []string{"lost.example.com"}, Certificates: []string{cert}, Stream: stream(gateway.Destination{Weight: 1})},
 	)
-	w.model.Ports[0].HTTP = &gateway.Table{Name: "up", Hosts: []gateway.Host{host("*", to("/", web))}}
+	w.model.Ports[0].HTTP = &gateway.Table{Name: "up", Hosts: []*gateway.Host{host("*", to("/", web))}}
 	w.start()
 	address := w.address(443, gateway.TCP)
 
@@ -198,7 +198,7 @@ func TestClientCertificates(t *testing.T) {
 	server := func(name string, client *gateway.ClientValidation) gateway.TLSServer {
 		return gateway.TLSServer{
 			Name: name, Hostnames: []string{name + ".example.com"}, Certificates: []string{cert}, Client: client,
-			HTTP: &gateway.Table{Name: name, Hosts: []gateway.Host{host("*", to("/", b))}},
+			HTTP: &gateway.Table{Name: name, Hosts: []*gateway.Host{host("*", to("/", b))}},
 		}
 	}
 	w.https(443, server("strict", &gateway.ClientValidation{Authorities: authorities}),

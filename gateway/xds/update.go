@@ -42,7 +42,7 @@ func identical[T any](a, b []T) bool {
 
 // sameHost tells whether a host of a table is the one of the table before.
 func sameHost(a, b *gateway.Host) bool {
-	return a.Hostname == b.Hostname && a.Misdirected == b.Misdirected && identical(a.Auth, b.Auth) &&
+	return a == b || a.Hostname == b.Hostname && a.Misdirected == b.Misdirected && identical(a.Auth, b.Auth) &&
 		(identical(a.Rules, b.Rules) || slices.Equal(a.Rules, b.Rules))
 }
 
@@ -68,9 +68,9 @@ func (e *encoder) lastTable(t *gateway.Table) (*gateway.Table, *routev3.RouteCon
 }
 
 // hosts encodes those of a table that are not those of the table before.
-func (e *encoder) hosts(all []gateway.Host, old *gateway.Table, encoded []*routev3.VirtualHost) []*routev3.VirtualHost {
+func (e *encoder) hosts(all []*gateway.Host, old *gateway.Table, encoded []*routev3.VirtualHost) []*routev3.VirtualHost {
 	out := make([]*routev3.VirtualHost, 0, len(all))
-	var before []gateway.Host
+	var before []*gateway.Host
 	if old != nil {
 		before = old.Hosts
 	}
@@ -79,11 +79,11 @@ func (e *encoder) hosts(all []gateway.Host, old *gateway.Table, encoded []*route
 		for next < len(before) && before[next].Hostname < all[i].Hostname {
 			next++
 		}
-		if next < len(before) && sameHost(&before[next], &all[i]) {
+		if next < len(before) && sameHost(before[next], all[i]) {
 			out = append(out, encoded[next])
 			continue
 		}
-		out = append(out, e.host(&all[i]))
+		out = append(out, e.host(all[i]))
 	}
 	return out
 }

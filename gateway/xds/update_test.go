@@ -53,7 +53,7 @@ func TestNothingDrains(t *testing.T) {
 		Gateway: w.model.Gateway, Backends: w.model.Backends,
 		Ports: []gateway.Port{{Number: 80, Transport: gateway.TCP, HTTP: &gateway.Table{
 			Name: "http-80",
-			Hosts: []gateway.Host{
+			Hosts: []*gateway.Host{
 				{Hostname: "a.example.com", Auth: filters, Rules: []*gateway.Rule{old, guarded}},
 				{Hostname: "b.example.com", Auth: filters, Rules: []*gateway.Rule{guarded}},
 			},
@@ -85,7 +85,7 @@ func TestNewHostname(t *testing.T) {
 	server := func(name string) gateway.TLSServer {
 		return gateway.TLSServer{
 			Name: name, Hostnames: []string{name + ".example.com"}, Certificates: []string{cert},
-			HTTP: &gateway.Table{Name: name, Hosts: []gateway.Host{host("*", to("/", w.echo(name)))}},
+			HTTP: &gateway.Table{Name: name, Hosts: []*gateway.Host{host("*", to("/", w.echo(name)))}},
 		}
 	}
 	stays, goes, comes := server("stays"), server("goes"), server("comes")

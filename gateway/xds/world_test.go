@@ -113,15 +113,15 @@ func echoing(name string) http.HandlerFunc {
 }
 
 // table adds a port with plain HTTP.
-func (w *world) table(number uint16, hosts ...gateway.Host) *gateway.Table {
+func (w *world) table(number uint16, hosts ...*gateway.Host) *gateway.Table {
 	t := &gateway.Table{Name: fmt.Sprintf("http-%d", number), Hosts: hosts}
 	w.model.Ports = append(w.model.Ports, gateway.Port{Number: number, Transport: gateway.TCP, HTTP: t})
 	return t
 }
 
 // host serves rules, which are told apart by their prefix.
-func host(name string, rules ...*gateway.Rule) gateway.Host {
-	return gateway.Host{Hostname: name, Rules: rules}
+func host(name string, rules ...*gateway.Rule) *gateway.Host {
+	return &gateway.Host{Hostname: name, Rules: rules}
 }
 
 // to is a rule that sends a prefix to backends, one share each.

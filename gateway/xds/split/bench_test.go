@@ -37,7 +37,7 @@ func newMany(t testing.TB, n int) *many {
 		m.model.Backends = append(m.model.Backends, gateway.Backend{ID: backendID(i), Service: service, Port: 80, Protocol: gateway.ProtocolHTTP})
 		table.Hosts = append(table.Hosts, served(i, "/v0"))
 	}
-	slices.SortFunc(table.Hosts, func(a, b gateway.Host) int { return strings.Compare(a.Hostname, b.Hostname) })
+	slices.SortFunc(table.Hosts, func(a, b *gateway.Host) int { return strings.Compare(a.Hostname, b.Hostname) })
 	m.model.Ports = []gateway.Port{{Number: 80, Transport: gateway.TCP, HTTP: table}}
 	m.r = xds.Encode(m.model, envoytest.AnyPort, xds.Settings{})
 	return m
@@ -46,8 +46,8 @@ func newMany(t testing.TB, n int) *many {
 func backendID(i int) string { return fmt.Sprintf("test/s%05d/http", i) }
 
 // served is host i, which serves one path.
-func served(i int, path string) gateway.Host {
-	return gateway.Host{Hostname: hostname(i), Rules: []*gateway.Rule{{
+func served(i int, path string) *gateway.Host {
+	return &gateway.Host{Hostname: hostname(i), Rules: []*gateway.Rule{{
 		Origin:   gateway.Origin{Kind: "HTTPRoute", Name: gateway.Name{Namespace: "test", Name: fmt.Sprintf("r%05d", i)}},
 		Match:    gateway.Match{Path: gateway.PathPrefix, Value: path},
 		Backends: []gateway.Destination{{Backend: backendID(i), Weight: 1}},
@@ -59,7 +59,7 @@ func (m *many) change(i int, path string) {
 	next := *m.model
 	table := *next.Ports[0].HTTP
 	table.Hosts = slices.Clone(table.Hosts)
-	at := slices.IndexFunc(table.Hosts, func(h gateway.Host) bool { return h.Hostname == hostname(i) })
+	at := slices.IndexFunc(table.Hosts, func(h *gateway.Host) bool { return h.Hostname == hostname(i) })
 	table.Hosts[at] = served(i, path)
 	next.Ports = []gateway.Port{{Number: 80, Transport: gateway.TCP, HTTP: &table}}
 	m.model, m.r = &next, xds.Update(m.r, &next, envoytest.AnyPort, xds.Settings{})

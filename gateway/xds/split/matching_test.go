@@ -13,8 +13,8 @@ import (
 )
 
 // telling is a host whose answers tell that it was chosen.
-func telling(name string) gateway.Host {
-	return gateway.Host{Hostname: name, Rules: []*gateway.Rule{{
+func telling(name string) *gateway.Host {
+	return &gateway.Host{Hostname: name, Rules: []*gateway.Rule{{
 		Match:    gateway.Match{Path: gateway.PathPrefix, Value: "/"},
 		Redirect: &gateway.Redirect{Hostname: strings.ReplaceAll(name, "*", "any"), Status: http.StatusFound},
 	}}}
@@ -40,7 +40,7 @@ func matchingModel(t *testing.T, catchAll bool) (*gateway.Model, map[gateway.Nam
 		Gateway:  gateway.Name{Namespace: "test", Name: "gw"},
 		Backends: []gateway.Backend{{ID: "test/s/http", Service: service, Port: 80, Protocol: gateway.ProtocolHTTP}},
 	}
-	table := &gateway.Table{Name: "http-80", Hosts: []gateway.Host{
+	table := &gateway.Table{Name: "http-80", Hosts: []*gateway.Host{
 		{Hostname: "served.example.com", Rules: []*gateway.Rule{{
 			Match:    gateway.Match{Path: gateway.PathPrefix, Value: "/"},
 			Backends: []gateway.Destination{{Backend: "test/s/http", Weight: 1}},
