@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -119,8 +121,12 @@ func (p *Probe) try(ctx context.Context, l *Lab, host string, address netip.Addr
 	answer, err := l.Get(ctx, host, address, port)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tries = append(p.tries, Try{Start: start, Took: time.Since(start), Err: err, Pod: answer.Pod, Connected: connected.Load()})
+	p.tries = append(p.tries, Try{Start: start, Took: time.Since(start), Err: err, Pod: answer.Pod, Connected: connected.Load() || made(err)})
 }
+
+// made tells of a connection that failed whether it had been made. A reset may follow the other side's answer before we have
+// seen that one: connecting fails with ECONNRESET then, and with ECONNREFUSED where the reset is the answer.
+func made(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 
 // Stop ends the probe and returns all tries.
 func (p *Probe) Stop() []Try {
