@@ -6,22 +6,17 @@ import (
 	"strconv"
 )
 
-// bfdPart has sessions of BFD run while all cores are busy: for an hour with other programs, and for ten minutes with
-// what the process of the sessions does itself, too.
-func bfdPart(ctx context.Context, b *bench) ([]row, error) {
-	var rows []row
-	for _, run := range []struct {
-		garbage string
-		seconds int
-	}{{"little", b.pick(3600, 5)}, {"much", b.pick(600, 5)}} {
-		pattern := "^BenchmarkBusy$/^garbage=" + run.garbage + "$"
-		results, err := goBench(ctx, "./announcer/bfd", pattern, "-benchtime", strconv.Itoa(run.seconds)+"x", "-timeout", "90m")
+// bfdPart has sessions of BFD run for so many seconds while all cores are busy: with other programs, and with as much garbage
+// of their own process as the benchmark's name says.
+func bfdPart(garbage string, seconds int) func(context.Context, *bench) ([]row, error) {
+	return func(ctx context.Context, b *bench) ([]row, error) {
+		n := b.pick(seconds, 5)
+		results, err := goBench(ctx, "./announcer/bfd", "^BenchmarkBusy$/^garbage="+garbage+"$", "-benchtime", strconv.Itoa(n)+"x", "-timeout", "90m")
 		if err != nil {
-			return rows, err
+			return nil, err
 		}
-		rows = append(rows, bfdRows(results, run.seconds)...)
+		return bfdRows(results, n), nil
 	}
-	return rows, nil
 }
 
 func bfdRows(results []result, seconds int) []row {
