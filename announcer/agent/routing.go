@@ -50,15 +50,14 @@ type routing struct {
 	waiting map[string]string
 	// drained are peers that are asked to prefer other nodes for all routes.
 	drained map[string]bool
-	// watched are the sessions that BFD was given, and watchedFor the peers of each.
-	watched    []bfd.Session
-	watchedFor map[string][]string
+	// watched are the sessions that BFD was given.
+	watched []bfd.Session
 	// watches is what BFD watches for whom; what BFD says is taken up beside the loop.
 	watches atomic.Pointer[map[string][]watcher]
 }
 
 func newRouting() *routing {
-	return &routing{table: announcer.NewBGPTable(), waiting: map[string]string{}, drained: map[string]bool{}, watchedFor: map[string][]string{}}
+	return &routing{table: announcer.NewBGPTable(), waiting: map[string]string{}, drained: map[string]bool{}}
 }
 
 // decideRoutes decides what we announce of an address by BGP. It adds the prefixes whose routes have changed, and says

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,17 +24,13 @@ func (a *Agent) watchPeers() {
 	}
 	r := a.loop.routing
 	want, users := a.watches()
+	want = append(want, r.unparted(want, users, a.router.Parting())...)
 	r.watches.Store(&users)
-	want = append(want, r.unparted(want, a.router.Parting())...)
-	for name, of := range users {
-		r.watchedFor[name] = peersOf(of)
-	}
 	slices.SortFunc(want, func(a, b bfd.Session) int { return strings.Compare(a.Name, b.Name) })
 	if !slices.Equal(want, r.watched) {
 		r.watched = want
 		a.tellWatchdog(want)
 	}
-	maps.DeleteFunc(r.watchedFor, func(name string, _ []string) bool { return !named(want, name) })
 	a.releaseSeen()
 }
 
@@ -61,32 +56,27 @@ func (a *Agent) watches() (want []bfd.Session, users map[string][]watcher) {
 		if users[s.Name] == nil {
 			want = append(want, s)
 		}
-		users[s.Name] = append(users[s.Name], watcher{p.Name, p.Strict()})
+		users[s.Name] = append(users[s.Name], watcher{peer: p.Name, strict: p.Strict()})
 	}
 	return want, users
 }
 
-// unparted are the sessions of BFD that nothing calls for any more but whose peers' sessions of BGP are not closed yet. A peer
-// takes the end of BFD for the end of the path while the session of BGP stands, and BIRD then refuses us for a minute.
-func (r *routing) unparted(want []bfd.Session, parting []string) (out []bfd.Session) {
+// unparted are the sessions of BFD that nothing calls for any more but whose peers' sessions of BGP are not closed yet; users
+// gets whom they were for. A peer takes the end of BFD for the end of the path while the session of BGP stands, and BIRD then
+// refuses us for a minute.
+func (r *routing) unparted(want []bfd.Session, users map[string][]watcher, parting []string) (out []bfd.Session) {
 	for _, s := range r.watched {
-		ends := slices.ContainsFunc(r.watchedFor[s.Name], func(peer string) bool { return slices.Contains(parting, peer) })
-		taken := slices.ContainsFunc(want, func(w bfd.Session) bool { return w.Peer == s.Peer })
-		if ends && !taken {
+		if slices.ContainsFunc(want, func(w bfd.Session) bool { return w.Peer == s.Peer }) {
+			continue
+		}
+		for _, w := range (*r.watches.Load())[s.Name] {
+			if slices.Contains(parting, w.peer) {
+				users[s.Name] = append(users[s.Name], watcher{peer: w.peer, parting: true})
+			}
+		}
+		if len(users[s.Name]) > 0 {
 			out = append(out, s)
 		}
-	}
-	return out
-}
-
-func named(sessions []bfd.Session, name string) bool {
-	return slices.ContainsFunc(sessions, func(s bfd.Session) bool { return s.Name == name })
-}
-
-func peersOf(watchers []watcher) []string {
-	out := make([]string, len(watchers))
-	for i, w := range watchers {
-		out[i] = w.peer
 	}
 	return out
 }
@@ -147,6 +137,8 @@ type watcher struct {
 	peer string
 	// strict: its session of BGP stands only while BFD sees the peer.
 	strict bool
+	// parting: that session of BGP is being closed. What BFD says is nothing to one that the peer may have since.
+	parting bool
 }
 
 // onBFD takes a session of BGP down at once when BFD sees that the path is gone. It is called beside the loop, which may
@@ -158,7 +150,7 @@ func (a *Agent) onBFD(ev bfd.Event) {
 	}
 	a.watching.Lock()
 	for _, w := range (*users)[ev.Session] {
-		lost := ev.State == bfd.Down && ev.Lost()
+		lost := ev.State == bfd.Down && ev.Lost() && !w.parting
 		if lost {
 			a.router.Down(w.peer, "BFD: "+ev.Cause.String())
 		}
