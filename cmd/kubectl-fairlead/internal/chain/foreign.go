@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/service"
 )
@@ -16,10 +17,10 @@ import (
 // placeStatus is where the controller of a class writes its addresses.
 const placeStatus = "status.loadBalancer.ingress"
 
-// foreign tells whether a Service is of another controller's class.
-func foreign(svc *corev1.Service) bool {
+// Foreign tells whether a Service is of another controller's class.
+func Foreign(svc *corev1.Service) bool {
 	c := svc.Spec.LoadBalancerClass
-	return c != nil && *c != v1alpha1.LoadBalancerClass
+	return c != nil && *c != v1alpha1.LoadBalancerClass && *c != fleet.LoadBalancerClass
 }
 
 // follows tells whether Fairlead announces what the controller of a foreign class
@@ -52,7 +53,7 @@ func (r *Report) checkForeign(s *Snapshot, svc *corev1.Service, held []*v1alpha1
 			"Look at that controller. What it writes is announced where it lies in a pool.")
 	case !s.Partly:
 		for _, a := range shown {
-			if !s.inPool(a) && !has(held, a) {
+			if !s.inPool(a) && !has(held, a.String()) {
 				r.wrong(fmt.Sprintf("%s, which the controller of class %s has written to the status, lies in no pool of Fairlead's and is not announced.", a, class),
 					"Add it to an IPAddressPool, or let that controller write an address of a pool.")
 			}
@@ -90,7 +91,7 @@ func (r *Report) refusedStatus(s *Snapshot, svc *corev1.Service, held []*v1alpha
 			continue
 		}
 		asks.Status.LoadBalancer.Ingress = append(asks.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a.String()})
-		if !has(held, a) {
+		if !has(held, a.String()) {
 			missing = append(missing, a)
 		}
 	}
@@ -114,8 +115,8 @@ func (r *Report) refusedStatus(s *Snapshot, svc *corev1.Service, held []*v1alpha
 	}
 }
 
-func has(held []*v1alpha1.Address, a netip.Addr) bool {
-	return slices.ContainsFunc(held, func(h *v1alpha1.Address) bool { return h.Spec.Address == a.String() })
+func has(held []*v1alpha1.Address, address string) bool {
+	return slices.ContainsFunc(held, func(a *v1alpha1.Address) bool { return a.Spec.Address == address })
 }
 
 func joined(list []netip.Addr) string {

@@ -85,7 +85,7 @@ func (s *Snapshot) inPool(a netip.Addr) bool {
 // askService adds what a Service asks for, and what comes of each.
 func (r *Report) askService(s *Snapshot, svc *corev1.Service, held []*v1alpha1.Address) {
 	cfg := service.Config{Default: true}
-	follows := foreign(svc) && s.follows(svc, held)
+	follows := Foreign(svc) && s.follows(svc, held)
 	if follows {
 		cfg.StatusClasses = []string{*svc.Spec.LoadBalancerClass}
 	}
@@ -148,7 +148,7 @@ func (r *Report) checkService(s *Snapshot, svc *corev1.Service, held []*v1alpha1
 	conditions := svc.Status.Conditions
 	address := meta.FindStatusCondition(conditions, service.ConditionAddress)
 	switch {
-	case foreign(svc):
+	case Foreign(svc):
 		r.checkForeign(s, svc, held)
 	case address != nil && address.Reason == service.ReasonHandedOver: // the takeover says to whom
 	case address != nil && (address.Status != metav1.ConditionTrue || address.Reason == service.ReasonKept):
@@ -192,12 +192,11 @@ func (r *Report) compareStatus(svc *corev1.Service, held []*v1alpha1.Address) {
 				"If that lasts, another controller may take it out: see the writers of the status, and the controller's log.")
 		}
 	}
-	if foreign(svc) {
+	if Foreign(svc) {
 		return // the status is not Fairlead's to write
 	}
 	for _, value := range shown {
-		inLedger := slices.ContainsFunc(held, func(a *v1alpha1.Address) bool { return a.Spec.Address == value })
-		if _, err := netip.ParseAddr(value); err == nil && !inLedger {
+		if _, err := netip.ParseAddr(value); err == nil && !has(held, value) {
 			r.wrong(fmt.Sprintf("%s stands in the status and is not the Service's in the ledger.", value),
 				"Another controller wrote it, or has left it behind: "+writersNote(r.Status[0].Writers)+".")
 		}

@@ -19,7 +19,6 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/output"
 	"github.com/fairlead/fairlead/gateway"
-	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -95,7 +94,7 @@ func explainService(ctx context.Context, env *kube.Env, r *kube.Reader, name str
 	if err != nil {
 		return nil, err
 	}
-	if c := svc.Spec.LoadBalancerClass; c != nil && *c != v1alpha1.LoadBalancerClass && *c != fleet.LoadBalancerClass {
+	if chain.Foreign(&svc) {
 		if err := readClass(ctx, s, r, &svc); err != nil {
 			return nil, err
 		}
