@@ -45,6 +45,14 @@ func (p *Plan) Givers() []Holder { return append([]Holder{p.From}, p.Also...) }
 // GiverWords names all who hand over in a sentence.
 func (p *Plan) GiverWords() string { return takeover.Names(keysOf(p.Givers())) }
 
+// GiversDo is a verb for all who hand over, in their number.
+func (p *Plan) GiversDo(verb string) string {
+	if len(p.Also) > 0 {
+		return verb
+	}
+	return verb + "s"
+}
+
 // Object is an object of Kubernetes with nothing in it that is not to be applied.
 type Object struct {
 	// New is set when there is no such object yet.

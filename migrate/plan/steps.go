@@ -66,16 +66,12 @@ func planTakeover(in *Input, p *Plan) {
 		}
 		p.Steps = append(p.Steps, "Shared: "+serve+".")
 	}
-	give := "gives"
-	if len(p.Also) > 0 {
-		give = "give"
-	}
 	switch {
 	case p.Until == Shared:
 	case in.Cluster.RefusesSecondOwner:
-		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. From here new connections are lost until Cilium has taken up %s.", p.GiverWords(), give, in.To), "Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. From here new connections are lost until Cilium has taken up %s.", p.GiverWords(), p.GiversDo("give"), in.To), "Done: the ledger has the new holder only.")
 	default:
-		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. TCP connections that are open finish on their old way.", p.GiverWords(), give), "Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. TCP connections that are open finish on their old way.", p.GiverWords(), p.GiversDo("give")), "Done: the ledger has the new holder only.")
 	}
 	p.Steps = append(p.Steps, "Until then, to take "+p.either()+" annotation away rolls back. When it is done "+p.all()+" may go, and what you need no more of the old "+plural.Of(len(p.Givers()), "holder")+". The way back then"+p.toWhom()+": "+p.Back()+".")
 }

@@ -111,12 +111,12 @@ func (r *run) close(v *View) {
 	switch v.Result.Outcome {
 	case drive.Done:
 		if v.Until == plan.Shared {
-			fmt.Fprintf(out, "shared    %.1f s. %s %s the ports that %s has not.\n", v.Result.Took, v.GiverWords(), v.verb("keep"), v.To)
+			fmt.Fprintf(out, "shared    %.1f s. %s %s the ports that %s has not.\n", v.Result.Took, v.GiverWords(), v.GiversDo("keep"), v.To)
 			return
 		}
 		fmt.Fprintf(out, "done      %.1f s. %s: %s\n", v.Result.Took, v.back(), v.Back())
 	case drive.Undone:
-		fmt.Fprintf(out, "undone    %.1f s. %s %s as before, since %s.\n", v.Result.Took, v.GiverWords(), v.verb("serve"), v.Result.Why)
+		fmt.Fprintf(out, "undone    %.1f s. %s %s as before, since %s.\n", v.Result.Took, v.GiverWords(), v.GiversDo("serve"), v.Result.Why)
 	default:
 		fmt.Fprintf(out, "unknown   %.1f s. It was called back, since %s; and the controller has not said within %s that it has rolled back. See: kubectl describe %s %s -n %s\n",
 			v.Result.Took, v.Result.Why, undoing, strings.ToLower(string(v.From.Kind)), v.From.Name.Name, v.From.Namespace)

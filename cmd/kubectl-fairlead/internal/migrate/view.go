@@ -54,14 +54,6 @@ func (v *View) Write(w io.Writer, wide bool) error {
 	return err
 }
 
-// verb is what the old holders do, in their number.
-func (v *View) verb(do string) string {
-	if len(v.Also) > 0 {
-		return do
-	}
-	return do + "s"
-}
-
 func (v *View) back() string {
 	if len(v.Also) > 0 {
 		return "Roll back, to one of them"
