@@ -84,26 +84,10 @@ func (a *adoption) counts() string {
 
 // liveIn are Fairlead's objects of the kinds that an import makes.
 func liveIn(s *Snapshot) []*unstructured.Unstructured {
-	var out []*unstructured.Unstructured
-	for i := range s.Communities {
-		out = append(out, ours(&s.Communities[i], "Community"))
-	}
-	for i := range s.Profiles {
-		out = append(out, ours(&s.Profiles[i], "BFDProfile"))
-	}
-	for i := range s.Peers {
-		out = append(out, ours(&s.Peers[i], "BGPPeer"))
-	}
-	for i := range s.Pools {
-		out = append(out, ours(&s.Pools[i], "IPAddressPool"))
-	}
-	for i := range s.BGPAdvertisements {
-		out = append(out, ours(&s.BGPAdvertisements[i], "BGPAdvertisement"))
-	}
-	for i := range s.L2Advertisements {
-		out = append(out, ours(&s.L2Advertisements[i], "L2Advertisement"))
-	}
-	return out
+	return slices.Concat(
+		allOurs(s.Communities, "Community"), allOurs(s.Profiles, "BFDProfile"), allOurs(s.Peers, "BGPPeer"),
+		allOurs(s.Pools, "IPAddressPool"), allOurs(s.BGPAdvertisements, "BGPAdvertisement"), allOurs(s.L2Advertisements, "L2Advertisement"),
+	)
 }
 
 // named tells whether a list has an object of this kind and name.

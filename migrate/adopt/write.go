@@ -25,6 +25,18 @@ func ours(o runtime.Object, kind string) *unstructured.Unstructured {
 	return generic(o, v1alpha1.GroupVersion.String(), kind)
 }
 
+// allOurs is ours of each object of a list.
+func allOurs[T any, P interface {
+	*T
+	runtime.Object
+}](list []T, kind string) []*unstructured.Unstructured {
+	out := make([]*unstructured.Unstructured, len(list))
+	for i := range list {
+		out[i] = ours(P(&list[i]), kind)
+	}
+	return out
+}
+
 // change is a write, if it changes something.
 func change(out []Write, before, after *unstructured.Unstructured) []Write {
 	if before == after {
