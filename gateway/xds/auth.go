@@ -9,8 +9,11 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	sessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/fairlead/fairlead/gateway"
@@ -36,6 +39,19 @@ func (e *encoder) ask(a *gateway.ExternalAuth, reroute bool) *anypb.Any {
 			Action: &xdscorev3.TypedExtensionConfig{Name: "ask", TypedConfig: pack(action)},
 		}},
 	}})
+}
+
+// idle has the filters of rules be there, and do nothing, for every request of a
+// host. Envoy chooses a request's filters by the route that it has at first, and a
+// listener's authorization may lead to another one, whose filters must not be missed.
+func idle() map[string]*anypb.Any {
+	silent := pack(&compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{}})
+	return map[string]*anypb.Any{
+		filterCORS:        pack(&corsv3.CorsPolicy{FilterEnabled: &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{}}}),
+		filterRuleAuth:    silent,
+		filterBackendAuth: silent,
+		filterSession:     pack(&sessionv3.StatefulSessionPerRoute{Override: &sessionv3.StatefulSessionPerRoute_Disabled{Disabled: true}}),
+	}
 }
 
 // question encodes one filter. With reroute, headers that the service adds count

@@ -114,9 +114,12 @@ func TestListenerAuth(t *testing.T) {
 	one := w.backend("one", gateway.ProtocolHTTP, serve(t, doorkeeper("one")))
 	two := w.backend("two", gateway.ProtocolHTTP, serve(t, doorkeeper("two")))
 	three := w.backend("three", gateway.ProtocolHTTP, serve(t, doorkeeper("three")))
+	four := w.backend("four", gateway.ProtocolHTTP, serve(t, doorkeeper("four")))
 	tier := to("/t", gold)
 	tier.Match.Headers = []gateway.ValueMatch{{Name: "x-tier", Value: "gold.*", Regex: true}}
 	tier.Auth = &gateway.ExternalAuth{Backend: three}
+	tier.Backends[0].Auth = &gateway.ExternalAuth{Backend: four}
+	tier.CORS, tier.Session = &gateway.CORS{Origins: []string{"http://shop.example.com"}}, &gateway.Session{Cookie: "gold"}
 	filters := []gateway.ExternalAuth{{Backend: one}, {Backend: two}}
 	w.table(
 		80,
@@ -136,7 +139,8 @@ func TestListenerAuth(t *testing.T) {
 		{"a.example.com", "/t", "silver", "b", 200},
 		{"a.example.com", "/t", "gold", "gold", 200},
 		{"a.example.com", "/t", "gold deny-three", "", 401},
-		{"a.example.com", "/t", "silver deny-three", "b", 200},
+		{"a.example.com", "/t", "gold deny-four", "", 401},
+		{"a.example.com", "/t", "silver deny-three deny-four", "b", 200},
 		{"a.example.com", "/t", "deny-one", "", 401},
 		{"a.example.com", "/t", "deny-two", "", 401},
 		{"a.example.com", "/unknown", "", "", 404},
@@ -152,6 +156,12 @@ func TestListenerAuth(t *testing.T) {
 		a := get(t, c, "http://"+tt.host+tt.path, "Authorization: "+tt.authorization)
 		if a.StatusCode != tt.want || a.Pod != tt.pod {
 			t.Errorf("%+v: %s by %q", tt, a.Status, a.Pod)
+		}
+	}
+	for authorization, want := range map[string]bool{"silver": false, "gold": true} {
+		a := get(t, c, "http://a.example.com/t", "Authorization: "+authorization, "Origin: http://shop.example.com")
+		if a.Header.Get("Access-Control-Allow-Origin") != "" != want || a.Header.Get("Set-Cookie") != "" != want {
+			t.Errorf("%s: CORS and a session should be there: %v; got %v", authorization, want, a.Header)
 		}
 	}
 	if a := get(t, w.client(81, http1, nil), "http://a.example.com/"); a.StatusCode != http.StatusInternalServerError {

@@ -17,8 +17,8 @@ import (
 	"github.com/fairlead/fairlead/gateway"
 )
 
-// The filters of every HTTP connection, in this order. None does anything until
-// a route table says so, by these names.
+// The filters of every HTTP connection, in this order. But for the router, none is
+// made for a request until its host or route says so, by these names.
 const (
 	filterListenerAuth = "fairlead.listener_auth." // and an index
 	filterCORS         = "envoy.filters.http.cors"
@@ -88,9 +88,8 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 // httpFilters is the same for every table with no more than listenerAuths: a
 // change of it would drain the connections of its filter chain.
 //
-// The filters for a listener's own authorization act only for the hosts that
-// have it, which their virtual hosts say. The others always act, for they look
-// at the route after those may have changed it.
+// A filter that a request does not need costs it nothing: all of them are off, and
+// settings under their name, at a host, a route or a destination, turn them on.
 func httpFilters(auths int) []*hcmv3.HttpFilter {
 	room := listenerAuths
 	for room < auths {
@@ -98,17 +97,19 @@ func httpFilters(auths int) []*hcmv3.HttpFilter {
 	}
 	var filters []*hcmv3.HttpFilter
 	for i := range room {
-		filter := httpFilter(listenerAuth(i), &compositev3.Composite{})
-		filter.Disabled = true
-		filters = append(filters, filter)
+		filters = append(filters, httpFilter(listenerAuth(i), &compositev3.Composite{}))
 	}
-	return append(filters,
+	filters = append(
+		filters,
 		httpFilter(filterCORS, &corsv3.Cors{}),
 		httpFilter(filterRuleAuth, &compositev3.Composite{}),
 		httpFilter(filterBackendAuth, &compositev3.Composite{}),
 		httpFilter(filterSession, &sessionv3.StatefulSession{}),
-		httpFilter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
 	)
+	for _, filter := range filters {
+		filter.Disabled = true
+	}
+	return append(filters, httpFilter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}))
 }
 
 // mostAuths is how many filters a listener of a table has at most.

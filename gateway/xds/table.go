@@ -40,7 +40,7 @@ func (e *encoder) guardOf(auth []gateway.ExternalAuth) guard {
 	if known, ok := e.guards[&auth[0]]; ok {
 		return known
 	}
-	g := guard{filters: map[string]*anypb.Any{}}
+	g := guard{filters: idle()}
 	for i := range auth {
 		if !e.reachable(&auth[i]) {
 			g = guard{deny: true}
