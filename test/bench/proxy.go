@@ -119,7 +119,7 @@ func (w *web) sides(ctx context.Context) (both [2]side, err error) {
 	if err != nil {
 		return both, err
 	}
-	theirs, address, err := w.envoyByHand(ctx, &ours.Spec.Containers[0])
+	theirs, address, err := w.envoyByHand(ctx, &ours.Spec)
 	if err != nil {
 		return both, err
 	}
@@ -144,9 +144,9 @@ func podOn(pods []corev1.Pod, node string) (*corev1.Pod, error) {
 	return nil, fmt.Errorf("none of %d pods is ready on %s", len(pods), node)
 }
 
-// envoyByHand starts an Envoy like a container of a fleet, with the configuration
-// written by hand and an address.
-func (w *web) envoyByHand(ctx context.Context, like *corev1.Container) (*corev1.Pod, netip.Addr, error) {
+// envoyByHand starts an Envoy like one of a fleet, with the configuration written by
+// hand and an address.
+func (w *web) envoyByHand(ctx context.Context, like *corev1.PodSpec) (*corev1.Pod, netip.Addr, error) {
 	none := netip.Addr{}
 	ip, err := w.backendIP(ctx, proxyNode)
 	if err != nil {
@@ -179,17 +179,22 @@ func (w *web) envoyByHand(ctx context.Context, like *corev1.Container) (*corev1.
 	return pod, addresses[0], err
 }
 
-func byHandDeployment(like *corev1.Container) *appsv1.Deployment {
+// byHandDeployment is as confined as the fleet: a filter of system calls costs
+// whoever makes many.
+func byHandDeployment(like *corev1.PodSpec) *appsv1.Deployment {
+	envoy := like.Containers[0]
 	d := lab.Echo(namespace, byHand, 1)
 	pod := &d.Spec.Template.Spec
 	pod.NodeSelector = map[string]string{corev1.LabelHostname: proxyNode}
 	pod.Volumes = []corev1.Volume{{Name: "config", VolumeSource: corev1.VolumeSource{
 		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: byHand}},
 	}}}
+	pod.SecurityContext = like.SecurityContext.DeepCopy()
 	pod.Containers = []corev1.Container{{
-		Name: "envoy", Image: like.Image, ImagePullPolicy: corev1.PullNever, Resources: *like.Resources.DeepCopy(),
-		Args:         append([]string{"--config-path", "/config/envoy.yaml", "--log-level", "warning", "--disable-hot-restart"}, concurrencyOf(like.Args)...),
-		VolumeMounts: []corev1.VolumeMount{{Name: "config", MountPath: "/config", ReadOnly: true}},
+		Name: "envoy", Image: envoy.Image, ImagePullPolicy: corev1.PullNever, Resources: *envoy.Resources.DeepCopy(),
+		SecurityContext: envoy.SecurityContext.DeepCopy(),
+		Args:            append([]string{"--config-path", "/config/envoy.yaml", "--log-level", "warning", "--disable-hot-restart"}, concurrencyOf(envoy.Args)...),
+		VolumeMounts:    []corev1.VolumeMount{{Name: "config", MountPath: "/config", ReadOnly: true}},
 		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
 			TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(byHandPort)},
 		}},
