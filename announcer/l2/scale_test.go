@@ -167,7 +167,9 @@ func (s *sniffer) frames(a netip.Addr) (n int) {
 // The same state again, and a change of another address, send nothing for an address.
 func TestRepeatedApplyIsSilent(t *testing.T) {
 	s := newSegment(t)
-	n := s.host().run(Config{})
+	timings := fast()
+	timings.LateProbes = []time.Duration{} // they come when it is time, and not because of what is applied
+	n := s.host().run(Config{Timings: timings})
 	c := s.host()
 	sniffer := c.sniff(hwOf(1))
 	a := netip.MustParseAddr(vip4)
