@@ -99,6 +99,10 @@ func wired(t testing.TB) (a, b *node) {
 	t.Helper()
 	ha, hb := namespaces.New(t), namespaces.New(t)
 	namespaces.Wire(ha, "eth0", mac1, hb, "eth0", mac2)
+	for _, h := range []*namespaces.Host{ha, hb} {
+		// Of two link-local addresses the kernel sends from the one that came first, which may be its own.
+		h.Sysctl("net/ipv6/conf/eth0/addr_gen_mode", "1")
+	}
 	ha.Up("eth0", "10.9.0.1/24", "fd00:9::1/64", "fe80::1/64")
 	hb.Up("eth0", "10.9.0.2/24", "fd00:9::2/64", "fe80::2/64")
 	return startNode(ha), startNode(hb)
