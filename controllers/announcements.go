@@ -86,10 +86,10 @@ func (s *shell) addAnnouncements(mgr manager.Manager) error {
 	})
 	return builder.ControllerManagedBy(mgr).Named("announcements").
 		WatchesRawSource(s.announcements.source()).
-		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.BGPAdvertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.BGPPeer{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Community{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&v1alpha1.BGPAdvertisement{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&v1alpha1.BGPPeer{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&v1alpha1.Community{}, all, builder.WithPredicates(generationChanged)).
 		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(poolChanged)).
 		Watches(&v1alpha1.SpeakerStatus{}, all, builder.WithPredicates(predicate.Or(interfacesChanged, establishedChanged))).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeChanged)).
@@ -114,7 +114,7 @@ var labelsOf = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 
 // poolChanged passes a pool when it is selected otherwise, or when its addresses,
 // which bound what BGP aggregates, may be others.
-var poolChanged = predicate.Or(labelsOf, predicate.GenerationChangedPredicate{})
+var poolChanged = predicate.Or[client.Object](labelsOf, generationChanged)
 
 // interfacesChanged passes a SpeakerStatus only when other interfaces suit: it is
 // written for much else.
