@@ -154,7 +154,7 @@ func (a *Agent) nodeEvents() toolscache.ResourceEventHandler {
 		UpdateFunc: func(before, after any) {
 			b, ok1 := before.(*corev1.Node)
 			c, ok2 := after.(*corev1.Node)
-			if ok1 && ok2 && reflect.DeepEqual(announcer.FromNode(b), announcer.FromNode(c)) {
+			if ok1 && ok2 && b.UID == c.UID && reflect.DeepEqual(announcer.FromNode(b), announcer.FromNode(c)) {
 				return
 			}
 			note()
