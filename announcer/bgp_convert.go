@@ -15,10 +15,6 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
-// DefaultPrefixLimit is how many prefixes the peer of a BGPPeer may send that says
-// nothing else.
-const DefaultPrefixLimit = 10000
-
 // BGPObjects are all objects of the kinds of BGP.
 type BGPObjects struct {
 	Advertisements v1alpha1.BGPAdvertisementList
@@ -80,7 +76,7 @@ func FromBGPPeer(in *v1alpha1.BGPPeer) (BGPPeer, error) {
 		MyASN: uint32(s.MyASN), PeerASN: uint32(s.PeerASN), LocalASN: uint32(s.LocalASN),
 		Interface: s.Interface, Port: defaults.Port, Password: Password(s.Password), BFDProfile: s.BFDProfile,
 		MultiHop: s.EBGPMultiHop, TTLSecurityHops: int(ptr.Deref(s.TTLSecurityHops, 0)),
-		PrefixLimit: int(ptr.Deref(s.PrefixLimit, DefaultPrefixLimit)), VRF: s.VRF, DualStack: s.DualStackAddressFamily,
+		PrefixLimit: int(ptr.Deref(s.PrefixLimit, defaults.PrefixLimit)), VRF: s.VRF, DualStack: s.DualStackAddressFamily,
 		ConnectTime: durationOr(s.ConnectTime, defaults.ConnectTime),
 	}
 	switch s.DynamicASN {

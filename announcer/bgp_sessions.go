@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -31,6 +32,19 @@ func FromSpeakerSessions(in *v1alpha1.SpeakerStatus) Sessions {
 		}
 		out[s.Peer] = session
 	}
+	return out
+}
+
+// Established are the peers whose sessions are established, sorted. Nothing else of
+// sessions bears on where addresses are announced.
+func (s Sessions) Established() []string {
+	var out []string
+	for peer, session := range s {
+		if session.Established {
+			out = append(out, peer)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

@@ -67,6 +67,16 @@ func TestFromSpeakerSessions(t *testing.T) {
 	}
 }
 
+func TestEstablished(t *testing.T) {
+	if got := Sessions(nil).Established(); got != nil {
+		t.Errorf("of no sessions %v are established", got)
+	}
+	s := Sessions{"tor2": {Established: true}, "rr": {State: "Active", Error: "connection refused"}, "tor1": {Established: true}}
+	if got := s.Established(); !slices.Equal(got, []string{"tor1", "tor2"}) {
+		t.Errorf("%v are established", got)
+	}
+}
+
 func TestUsers(t *testing.T) {
 	s := newBGPScene()
 	s.world.Communities = []CommunityAliases{{Name: "ours", Values: map[string]string{"vpn": "64512:1"}}, {Name: "spare", Values: map[string]string{"vpn": "64512:2"}}}

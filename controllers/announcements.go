@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,12 +86,12 @@ func (s *shell) addAnnouncements(mgr manager.Manager) error {
 	})
 	return builder.ControllerManagedBy(mgr).Named("announcements").
 		WatchesRawSource(s.announcements.source()).
-		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.BGPAdvertisement{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.BGPPeer{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Community{}, all, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.L2Advertisement{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&v1alpha1.BGPAdvertisement{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&v1alpha1.BGPPeer{}, all, builder.WithPredicates(generationChanged)).
+		Watches(&v1alpha1.Community{}, all, builder.WithPredicates(generationChanged)).
 		Watches(&v1alpha1.IPAddressPool{}, all, builder.WithPredicates(poolChanged)).
-		Watches(&v1alpha1.SpeakerStatus{}, all, builder.WithPredicates(predicate.Or(interfacesChanged, sessionsChanged))).
+		Watches(&v1alpha1.SpeakerStatus{}, all, builder.WithPredicates(predicate.Or(interfacesChanged, establishedChanged))).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(nodeChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(s.addressesOfSlice), builder.WithPredicates(endpointsAppeared)).
 		WithOptions(working(1)).
@@ -113,7 +114,7 @@ var labelsOf = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 
 // poolChanged passes a pool when it is selected otherwise, or when its addresses,
 // which bound what BGP aggregates, may be others.
-var poolChanged = predicate.Or(labelsOf, predicate.GenerationChangedPredicate{})
+var poolChanged = predicate.Or[client.Object](labelsOf, generationChanged)
 
 // interfacesChanged passes a SpeakerStatus only when other interfaces suit: it is
 // written for much else.
@@ -121,6 +122,15 @@ var interfacesChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bo
 	was, ok1 := e.ObjectOld.(*v1alpha1.SpeakerStatus)
 	is, ok2 := e.ObjectNew.(*v1alpha1.SpeakerStatus)
 	return ok1 && ok2 && !reflect.DeepEqual(announcer.FromSpeakerStatus(was), announcer.FromSpeakerStatus(is))
+}}
+
+// establishedChanged passes a SpeakerStatus only when other sessions are
+// established. What it says of one that is not is told by its peer, and all
+// addresses are looked at for what passes here.
+var establishedChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	was, ok1 := e.ObjectOld.(*v1alpha1.SpeakerStatus)
+	is, ok2 := e.ObjectNew.(*v1alpha1.SpeakerStatus)
+	return ok1 && ok2 && !slices.Equal(announcer.FromSpeakerSessions(was).Established(), announcer.FromSpeakerSessions(is).Established())
 }}
 
 var nodeChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {

@@ -43,7 +43,7 @@ func (s *shell) addBGP(mgr manager.Manager) error {
 		s.bgp.addAfter(requestFor("", "bgp"), bgpEvery)
 		return nil
 	})
-	spec := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	spec := builder.WithPredicates(generationChanged)
 	b := builder.ControllerManagedBy(mgr).Named("bgp")
 	if s.passwords.secrets != nil {
 		b = b.WatchesRawSource(source.Kind[client.Object](s.passwords.secrets, &corev1.Secret{}, pass))

@@ -71,7 +71,7 @@ func TestAddressesAnnouncedByBGP(t *testing.T) {
 	w.dark("192.0.2.0", string(announcer.NoReadyEndpoint))
 	w.endpoint("a", "node1")
 	w.dark("192.0.2.0", string(announcer.NoPeer))
-	w.newPeer("tor", "198.51.100.1")
+	tor := w.newPeer("tor", "198.51.100.1")
 	w.dark("192.0.2.0", string(announcer.NoSession))
 	w.condition("a", service.ConditionAnnounced, "False", string(announcer.NoSession))
 
@@ -115,6 +115,15 @@ func TestAddressesAnnouncedByBGP(t *testing.T) {
 	w.bgpSays("192.0.2.0", "1 node to 1 peer", announcer.ByBGP)
 	w.saysOfSessions("node2", session("tor", v1alpha1.SessionIdle, "prefix limit passed"))
 	w.bgpSays("192.0.2.0", "", string(announcer.NoSession))
+
+	// Another reason why a session is not established is told at its peer, and no address is looked at for it.
+	w.settled(again)
+	looks := reconciles(t)["announcements"]
+	w.saysOfSessions("node2", session("tor", v1alpha1.SessionActive, "connection refused"))
+	w.isSaid(tor, v1alpha1.PeerEstablished, metav1.ConditionFalse, "NotEstablished", "node2: Active (connection refused)")
+	if more := reconciles(t)["announcements"] - looks; more > 0 {
+		t.Errorf("the Address was looked at %v times when only the reason was another", more)
+	}
 	w.saysOfSessions("node2", session("tor", v1alpha1.SessionEstablished, ""))
 	w.bgpSays("192.0.2.0", "1 node to 1 peer", announcer.ByBGP)
 }

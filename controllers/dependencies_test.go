@@ -18,6 +18,7 @@ func TestDependencies(t *testing.T) {
 	}{
 		{"allocator", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
 		{"plural", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
+		{"arguments", []string{"k8s.io/", "sigs.k8s.io/", "net/http", module}, true},
 		{"migrate/imports", append(clients, module+"controllers", module+"service"), false},
 		{"migrate/forecast", append(clients, module+"controllers", module+"announcer", module+"migrate/imports"), false},
 		{"migrate/annotations", append(clients, module+"controllers", module+"announcer", module+"migrate/imports"), false},

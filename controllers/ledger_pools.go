@@ -145,6 +145,19 @@ func (l *Ledger) HoldsIn(k allocator.Key, pools map[string]bool) bool {
 	return false
 }
 
+// Addresses are those that stand in the ledger.
+func (l *Ledger) Addresses() []netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]netip.Addr, 0, len(l.rows))
+	for a, r := range l.rows {
+		if r.object != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // Announceable are the addresses that stand in the ledger as in use, and those
 // that a node is said to announce still.
 func (l *Ledger) Announceable() []netip.Addr {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -136,11 +137,12 @@ func (s *shell) configure(ctx context.Context) error {
 		return err
 	}
 	s.serving.Lock()
-	s.surroundings.pools.Store(set)
+	was := s.surroundings.pools.Swap(set)
 	adopters := s.ledger.Configure(read, ranges, adoptions)
 	s.configured.Store(next)
 	s.serving.Unlock()
 	s.wake(adopters)
+	s.noteBounds(was, set)
 	for _, p := range read {
 		s.pools.add(requestFor("", p.Name))
 	}
@@ -148,6 +150,19 @@ func (s *shell) configure(ctx context.Context) error {
 		return nil
 	}
 	return s.wakeConcerned(ctx, before, next)
+}
+
+// noteBounds lets the Addresses be looked at that lie in a pool and did not, or no
+// longer do. Who hears of an edited pool as we do may have looked at them before.
+func (s *shell) noteBounds(was, is *netipx.IPSet) {
+	if was == nil {
+		return // all are looked at when the books are rebuilt
+	}
+	for _, a := range s.ledger.Addresses() {
+		if was.Contains(a) != is.Contains(a) {
+			s.noteAddress(a)
+		}
+	}
 }
 
 func readPools(items []v1alpha1.IPAddressPool, ranges []allocator.ClusterRange) (*configured, []allocator.Pool) {

@@ -263,7 +263,8 @@ func (a *Agent) startWriters(serving context.Context, node *corev1.Node) {
 	a.rejects = newRejecter(a.cfg.Log, table)
 	a.rejects.start(serving, &a.wg)
 	a.status.start(serving, &a.wg)
-	a.self.start(serving, &a.wg, node)
+	a.self.setNode(node.UID)
+	a.self.start(serving, &a.wg)
 }
 
 // begin learns of interfaces and peers, decides for the first time, and only
@@ -374,6 +375,7 @@ func (a *Agent) setPeers(ctx context.Context) {
 	for i := range nodes.Items {
 		if nodes.Items[i].Name == a.cfg.Node {
 			own = firstOf(announcer.FromNode(&nodes.Items[i]).Addresses)
+			a.self.setNode(nodes.Items[i].UID)
 		}
 	}
 	peers := make([]members.Peer, 0, len(nodes.Items))

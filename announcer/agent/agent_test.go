@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -380,6 +381,36 @@ func TestSteadyStateWritesNothing(t *testing.T) {
 	if n := s.engine.asked[ip] - asked; n > 2 {
 		t.Errorf("the packet engine was asked %d times", n)
 	}
+}
+
+// A Node that is deleted and made anew takes the SpeakerStatus along. The speaker, which
+// went on, makes it again, and for the new Node.
+func TestTheSpeakerStatusComesBackWithANewNode(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.speak("node1")
+	self, node := &v1alpha1.SpeakerStatus{}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}
+	owner := func() types.UID {
+		if w.client.Get(w.ctx, client.ObjectKey{Name: "node1"}, self) != nil || len(self.OwnerReferences) != 1 {
+			return ""
+		}
+		return self.OwnerReferences[0].UID
+	}
+	w.await("for the SpeakerStatus", func() bool { return owner() != "" && self.Status.Members.Summary == "1 of 1" })
+	old := owner()
+	if err := w.client.Delete(w.ctx, node); err != nil {
+		t.Fatal(err)
+	}
+	w.createNode("node1", "127.77.0.1")
+	if err := w.client.Get(w.ctx, client.ObjectKey{Name: "node1"}, node); err != nil {
+		t.Fatal(err)
+	}
+	w.await("for the SpeakerStatus of the new Node", func() bool {
+		is := owner()
+		if is == old {
+			_ = w.client.Delete(w.ctx, self) // as the garbage collector does
+		}
+		return is == node.UID && self.Status.Members.Summary == "1 of 1"
+	})
 }
 
 func TestTraceGoesOn(t *testing.T) {

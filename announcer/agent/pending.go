@@ -136,8 +136,9 @@ func (a *Agent) worldEvents() toolscache.ResourceEventHandler {
 		UpdateFunc: func(before, after any) {
 			b, ok1 := before.(client.Object)
 			c, ok2 := after.(client.Object)
-			// A status does not raise the generation.
-			if ok1 && ok2 && b.GetGeneration() == c.GetGeneration() && reflect.DeepEqual(b.GetLabels(), c.GetLabels()) {
+			// A status does not raise the generation. What was deleted and made anew while the
+			// watch was down is an update too, and its generation may be that of the old one.
+			if ok1 && ok2 && b.GetUID() == c.GetUID() && b.GetGeneration() == c.GetGeneration() && reflect.DeepEqual(b.GetLabels(), c.GetLabels()) {
 				return
 			}
 			note()
@@ -153,7 +154,7 @@ func (a *Agent) nodeEvents() toolscache.ResourceEventHandler {
 		UpdateFunc: func(before, after any) {
 			b, ok1 := before.(*corev1.Node)
 			c, ok2 := after.(*corev1.Node)
-			if ok1 && ok2 && reflect.DeepEqual(announcer.FromNode(b), announcer.FromNode(c)) {
+			if ok1 && ok2 && b.UID == c.UID && reflect.DeepEqual(announcer.FromNode(b), announcer.FromNode(c)) {
 				return
 			}
 			note()

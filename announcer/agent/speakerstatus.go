@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,8 +50,11 @@ type selfWriter struct {
 	hurried chan struct{}
 	early   *rate.Limiter
 
-	mu   sync.Mutex
-	want v1alpha1.SpeakerStatusStatus
+	mu sync.Mutex
+	// node is our Node, with which the object goes; owned says that the object there is does.
+	node  types.UID
+	owned bool
+	want  v1alpha1.SpeakerStatusStatus
 	// wrote is the substance of what the API server has; nil: not known.
 	wrote  *v1alpha1.SpeakerStatusStatus
 	errors map[string]v1alpha1.SpeakerError
@@ -78,6 +80,20 @@ func (w *selfWriter) update(change func(s *v1alpha1.SpeakerStatusStatus)) {
 		return
 	}
 	w.signal()
+}
+
+// setNode says which Node is ours. One that was deleted and made anew is another, and
+// the object goes with the old one.
+func (w *selfWriter) setNode(uid types.UID) {
+	w.mu.Lock()
+	before := w.node
+	if w.node = uid; before != uid {
+		w.owned, w.wrote = false, nil
+	}
+	w.mu.Unlock()
+	if before != uid && before != "" {
+		w.signal()
+	}
 }
 
 func (w *selfWriter) setInterfaces(in []l2.Interface) {
@@ -133,13 +149,13 @@ func cut(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "")
 }
 
-func (w *selfWriter) start(ctx context.Context, wg *sync.WaitGroup, node *corev1.Node) {
+func (w *selfWriter) start(ctx context.Context, wg *sync.WaitGroup) {
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
 		backoff := time.Second
 		for w.awaitDue(ctx) {
-			if err := w.write(ctx, node); err == nil {
+			if err := w.write(ctx); err == nil {
 				backoff = time.Second
 				continue
 			} else if ctx.Err() == nil {
@@ -266,7 +282,7 @@ func ready(s *v1alpha1.SpeakerStatusStatus, started metav1.Time) metav1.Conditio
 	return c
 }
 
-func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
+func (w *selfWriter) write(ctx context.Context) error {
 	lowered(w.hurried) // what hurried is in this write
 	w.mu.Lock()
 	status := *w.want.DeepCopy()
@@ -286,7 +302,7 @@ func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
 		err := w.cfg.Client.Status().Patch(ctx, &v1alpha1.SpeakerStatus{ObjectMeta: name},
 			client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(fieldManager))
 		if apierrors.IsNotFound(err) {
-			if err := w.create(ctx, node); err != nil {
+			if err := w.create(ctx); err != nil {
 				return err
 			}
 		}
@@ -295,9 +311,38 @@ func (w *selfWriter) write(ctx context.Context, node *corev1.Node) error {
 	if err != nil {
 		return fmt.Errorf("writing SpeakerStatus %s: %w", w.cfg.Node, err)
 	}
+	if err := w.own(ctx); err != nil {
+		return err
+	}
 	w.mu.Lock()
-	w.wrote = &wrote
+	defer w.mu.Unlock()
+	if w.owned { // and not made another Node's meanwhile
+		w.wrote = &wrote
+	}
+	return nil
+}
+
+// own finds out whether the object goes with our Node. One that goes with a Node which
+// is gone will be taken away, and has to be made again after that.
+func (w *selfWriter) own(ctx context.Context) error {
+	w.mu.Lock()
+	node, owned := w.node, w.owned
 	w.mu.Unlock()
+	if owned {
+		return nil
+	}
+	o := &v1alpha1.SpeakerStatus{}
+	if err := w.cfg.Client.Get(ctx, types.NamespacedName{Name: w.cfg.Node}, o); err != nil {
+		return fmt.Errorf("reading SpeakerStatus %s: %w", w.cfg.Node, err)
+	}
+	for _, ref := range o.OwnerReferences {
+		if ref.Kind == "Node" && ref.UID != node {
+			return fmt.Errorf("SpeakerStatus %s goes with a Node of that name which is gone, and is made again when it has gone", w.cfg.Node)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owned = w.node == node
 	return nil
 }
 
@@ -315,10 +360,13 @@ func (w *selfWriter) transition(c metav1.Condition) metav1.Condition {
 }
 
 // create makes the object, which goes with its Node.
-func (w *selfWriter) create(ctx context.Context, node *corev1.Node) error {
+func (w *selfWriter) create(ctx context.Context) error {
+	w.mu.Lock()
+	node := w.node
+	w.mu.Unlock()
 	err := w.cfg.Client.Create(ctx, &v1alpha1.SpeakerStatus{ObjectMeta: metav1.ObjectMeta{
 		Name:            w.cfg.Node,
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: w.cfg.Node, UID: node}},
 	}}, client.FieldOwner(fieldManager))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("making SpeakerStatus %s: %w", w.cfg.Node, err)

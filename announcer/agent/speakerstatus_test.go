@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,6 +32,11 @@ type selfClient struct {
 }
 
 func (c selfClient) Status() client.SubResourceWriter { return selfStatus{ledger: c.ledger} }
+
+// Get finds an object that goes with no Node.
+func (c selfClient) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return nil
+}
 
 type selfStatus struct {
 	client.SubResourceWriter
@@ -78,7 +82,7 @@ func startSelfWriter(t *testing.T) (*selfWriter, *selfLedger) {
 		cancel()
 		wg.Wait()
 	})
-	w.start(ctx, &wg, &corev1.Node{})
+	w.start(ctx, &wg)
 	return w, l
 }
 

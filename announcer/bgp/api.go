@@ -115,9 +115,8 @@ type Peer struct {
 	// address or, for the other family, an address of the interface that has it; IPv4 routes go with an IPv6 next hop
 	// (RFC 8950) if there is no IPv4 one, or if the peer is unnumbered, and if the peer takes that.
 	NextHopIPv4, NextHopIPv6 netip.Addr
-	// PrefixLimit is how many prefixes the peer may send before it is cut off (default DefaultPrefixLimit). Nothing that it
-	// sends is used, and eight bytes of each prefix are kept in order to count. A negative limit is none, and nothing is
-	// counted.
+	// PrefixLimit is how many prefixes the peer may send before it is cut off (default 10000). Nothing that it sends is used,
+	// and eight bytes of each prefix are kept in order to count. A negative limit is none, and nothing is counted.
 	PrefixLimit int
 	// Passive waits for the peer to connect to Config.Listen instead of connecting to it. While a session is up, another
 	// connection of the peer is closed: a peer that vanished without a word comes back after the hold time.
@@ -126,9 +125,6 @@ type Peer struct {
 	// looked at when the peer is new or Hold has changed; after that Down and Up decide.
 	Hold bool
 }
-
-// DefaultPrefixLimit is how many prefixes a peer may send if its PrefixLimit is zero.
-const DefaultPrefixLimit = 100_000
 
 // Attributes are what a route says to one peer.
 type Attributes struct {

@@ -411,7 +411,7 @@ func TestTTLs(t *testing.T) {
 	}
 }
 
-func TestDefaultTimes(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	for name, c := range map[string]struct{ p, want Peer }{
 		"nothing is said":        {Peer{}, Peer{HoldTime: 90 * time.Second, KeepaliveTime: 30 * time.Second, ConnectTime: 10 * time.Second}},
 		"a hold time":            {Peer{HoldTime: 9 * time.Second}, Peer{HoldTime: 9 * time.Second, KeepaliveTime: 3 * time.Second, ConnectTime: 10 * time.Second}},
@@ -425,7 +425,7 @@ func TestDefaultTimes(t *testing.T) {
 			},
 		},
 	} {
-		c.want.Port, c.want.Families, c.want.PrefixLimit = 179, IPv6, DefaultPrefixLimit
+		c.want.Port, c.want.Families, c.want.PrefixLimit = 179, IPv6, 10_000
 		if got := c.p.normal(netip.Addr{}); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}

@@ -83,7 +83,7 @@ func (p Peer) normal(routerID netip.Addr) Peer {
 		}
 	}
 	if p.PrefixLimit == 0 {
-		p.PrefixLimit = DefaultPrefixLimit
+		p.PrefixLimit = defaults.PrefixLimit
 	}
 	return p
 }

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/fairlead/fairlead/arguments"
 	"github.com/fairlead/fairlead/cmd/internal/program"
 	"github.com/fairlead/fairlead/controllers"
 	"github.com/fairlead/fairlead/telemetry"
@@ -60,11 +61,7 @@ func parse(args []string, out io.Writer) (*flags, error) {
 	if done, err := program.ParseFlags(set, "gives addresses to Services of type LoadBalancer and to Gateways", args, out); done || err != nil {
 		return nil, err
 	}
-	for c := range strings.SplitSeq(classes, ",") {
-		if c = strings.TrimSpace(c); c != "" {
-			f.statusClasses = append(f.statusClasses, c)
-		}
-	}
+	f.statusClasses = arguments.List(classes)
 	if f.leaderElectSpace == "" {
 		f.leaderElectSpace = f.namespace
 	}

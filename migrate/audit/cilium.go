@@ -3,7 +3,10 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // What Cilium's operator is configured by: flags, or keys of its ConfigMap.
@@ -20,6 +23,9 @@ const (
 	ciliumDefaultNode = "nodeipam"
 )
 
+// ciliumPools is the kind of its pools.
+const ciliumPools = "CiliumLoadBalancerIPPool"
+
 // Cilium is its name in a Report.
 const Cilium = "Cilium LB-IPAM"
 
@@ -30,6 +36,8 @@ const CiliumConfigMap = "cilium-config"
 // ciliumSettings is what decides which Services Cilium takes.
 type ciliumSettings struct {
 	lbIPAM, nodeIPAM, pool bool
+	// selective: every pool has a serviceSelector.
+	selective bool
 	// by is who serves Services without a class.
 	by string
 }
@@ -43,8 +51,8 @@ func ciliumOf(s *Snapshot, found []*Container) ciliumSettings {
 		return otherwise
 	}
 	out := ciliumSettings{
-		lbIPAM: is(ciliumLBIPAM, true), nodeIPAM: is(ciliumNodeIPAM, false),
-		by: cmp.Or(value(ciliumDefault), ciliumDefaultLB), pool: withPool("cilium.io", "CiliumLoadBalancerIPPool", "")(s, found),
+		lbIPAM: is(ciliumLBIPAM, true), nodeIPAM: is(ciliumNodeIPAM, false), by: cmp.Or(value(ciliumDefault), ciliumDefaultLB),
+		pool: withPool("cilium.io", ciliumPools, "")(s, found), selective: !slices.ContainsFunc(s.Foreign, unselective),
 	}
 	if is(ciliumRequireClass, false) {
 		out.by = "none"
@@ -52,8 +60,15 @@ func ciliumOf(s *Snapshot, found []*Container) ciliumSettings {
 	return out
 }
 
+// unselective tells whether an object is a pool for all Services.
+func unselective(o unstructured.Unstructured) bool {
+	selector, _, _ := unstructured.NestedMap(o.Object, "spec", "serviceSelector")
+	return o.GetKind() == ciliumPools && len(selector) == 0
+}
+
 // ciliumTakes tells whether Cilium serves Services without a class: from its pools,
-// without which its LB-IPAM sleeps, or with addresses of nodes.
+// without which its LB-IPAM sleeps, or with addresses of nodes. That no pool selects
+// a Service changes nothing: Cilium then takes from its status what others gave.
 func ciliumTakes(s *Snapshot, found []*Container) bool {
 	c := ciliumOf(s, found)
 	return c.by == ciliumDefaultLB && c.lbIPAM && c.pool || c.by == ciliumDefaultNode && c.nodeIPAM
@@ -72,6 +87,8 @@ func ciliumRemark(s *Snapshot, found []*Container) string {
 		return "gives no addresses (enableLBIPAM=false)"
 	case c.pool && s.CiliumConfig == nil:
 		return fmt.Sprintf("if it is set up as by default: its ConfigMap %s could not be read", CiliumConfigMap)
+	case c.pool && c.selective:
+		return "also those that no serviceSelector of its pools selects: it removes their addresses from the status"
 	}
 	return ""
 }

@@ -11,6 +11,36 @@ metadata: {name: blue}
 spec: {blocks: [{cidr: 192.0.2.0/28}]}
 `
 
+const ciliumSelectivePool = `apiVersion: cilium.io/v2
+kind: CiliumLoadBalancerIPPool
+metadata: {name: red}
+spec: {blocks: [{cidr: 192.0.2.16/28}], serviceSelector: {matchLabels: {color: red}}}
+`
+
+// A serviceSelector does not keep Cilium from the Services that it does not select.
+func TestCiliumTakesWhatNoPoolSelects(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pools  string
+		config map[string]string
+		takes  bool
+		remark string
+	}{
+		"every pool selects":              {ciliumSelectivePool, map[string]string{}, true, "no serviceSelector of its pools selects"},
+		"one does not":                    {ciliumSelectivePool + "---\n" + ciliumPool, map[string]string{}, true, ""},
+		"with an empty selector":          {strings.Replace(ciliumSelectivePool, "matchLabels: {color: red}", "", 1), map[string]string{}, true, ""},
+		"every pool selects, for classes": {ciliumSelectivePool, map[string]string{"default-lb-service-ipam": "none"}, false, "defaultLBServiceIPAM=none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Snapshot{Workloads: []Workload{workload("Deployment", "quay.io/cilium/operator-generic:v1.20.0", 1, 1)}, CiliumConfig: tt.config}
+			s.Foreign = foreign(t, tt.pools)
+			c := Of(s).Of("cilium")
+			if c.TakesClassless != tt.takes || tt.remark == "" != (c.Classless == "") || !strings.Contains(c.Classless, tt.remark) {
+				t.Errorf("takes Services without a class: %v (%q), want %v (%q)", c.TakesClassless, c.Classless, tt.takes, tt.remark)
+			}
+		})
+	}
+}
+
 // Which Services Cilium takes is its configuration's word, and not only that of its
 // pools.
 func TestCiliumTakesWhatItIsSetUpFor(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"go4.org/netipx"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/arguments"
 	"github.com/fairlead/fairlead/migrate/imports"
 )
 
@@ -81,17 +82,11 @@ func unlessEnv(names ...string) func(*Snapshot, []*Container) bool {
 	}
 }
 
-// argOf is the value of a flag in a command line.
+// argOf is the value of a flag in the command lines of containers.
 func argOf(found []*Container, name string) string {
 	for _, c := range found {
-		for i, a := range c.Args {
-			a = strings.TrimLeft(a, "-")
-			if value, ok := strings.CutPrefix(a, name+"="); ok {
-				return value
-			}
-			if a == name && i+1 < len(c.Args) && !strings.HasPrefix(c.Args[i+1], "-") {
-				return c.Args[i+1]
-			}
+		if value, ok := arguments.Value(c.Args, name); ok {
+			return value
 		}
 	}
 	return ""
@@ -184,7 +179,7 @@ func withoutPools() []known {
 			managers: []string{"fairlead"},
 			classless: func(_ *Snapshot, found []*Container) bool {
 				on, _ := strconv.ParseBool(argOf(found, "default-class"))
-				return on || slices.ContainsFunc(found, func(c *Container) bool { return slices.Contains(c.Args, "--default-class") })
+				return on
 			}, classWay: "services.defaultClass=false in its chart",
 		},
 	}

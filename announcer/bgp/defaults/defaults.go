@@ -16,4 +16,6 @@ const (
 	ConnectTime = 10 * time.Second
 	// RestartTime is for how long peers keep routes by graceful restart.
 	RestartTime = 2 * time.Minute
+	// PrefixLimit is how many prefixes a peer may send. An announcer uses none of them, so a full table can only be a mistake.
+	PrefixLimit = 10_000
 )

@@ -3,7 +3,7 @@ package explain
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/arguments"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/chain"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/gather"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
@@ -46,11 +47,8 @@ func readClass(ctx context.Context, s *chain.Snapshot, r *kube.Reader, svc *core
 	for i := range controllers {
 		s.Configured = true
 		for _, c := range controllers[i].Spec.Template.Spec.Containers {
-			for _, a := range c.Args {
-				if list, ok := strings.CutPrefix(a, "--status-classes="); ok {
-					s.StatusClasses = append(s.StatusClasses, strings.Split(list, ",")...)
-				}
-			}
+			classes, _ := arguments.Value(append(slices.Clone(c.Command), c.Args...), "status-classes")
+			s.StatusClasses = append(s.StatusClasses, arguments.List(classes)...)
 		}
 	}
 	var ns corev1.Namespace

@@ -141,19 +141,33 @@ func TestStatusClasses(t *testing.T) {
 		Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}}},
 	}
 	controller := &appsv1.Deployment{ObjectMeta: in("fairlead-system", "fairlead-controller", "app.kubernetes.io/name", "fairlead", "app.kubernetes.io/component", "controller")}
-	controller.Spec.Template.Spec.Containers = []corev1.Container{{Args: []string{"--default-class=true", "--status-classes=example.com/one,example.com/edge"}}}
-	b := func() *fake.ClientBuilder { return cluster(t).WithObjects(announced, controller.DeepCopy()) }
+	b := func(c corev1.Container) *fake.ClientBuilder {
+		controller.Spec.Template.Spec.Containers = []corev1.Container{c}
+		return cluster(t).WithObjects(announced, controller.DeepCopy())
+	}
+	listed := corev1.Container{Args: []string{"--default-class=true", "--status-classes=example.com/one,example.com/edge"}}
 	forbids := interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 		if _, ok := list.(*appsv1.DeploymentList); ok {
 			return apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "", nil)
 		}
 		return c.List(ctx, list, opts...)
 	}}
-	out, errs, code := on(t, b().Build(), "explain", "service", "edge", "-n", "shop")
-	if code != 1 || !strings.Contains(out, "192.0.2.1 is held by shop/legacy") || errs != "" {
-		t.Errorf("a class that is listed: code %d\n%s%s", code, out, errs)
+	for _, c := range []corev1.Container{
+		listed,
+		{Command: []string{"/fairlead-controller", "-status-classes", "example.com/one, example.com/edge"}, Args: []string{"--default-class"}},
+		{Args: []string{"--status-classes=example.com/one", "--status-classes", "example.com/edge"}},
+	} {
+		out, errs, code := on(t, b(c).Build(), "explain", "service", "edge", "-n", "shop")
+		if code != 1 || !strings.Contains(out, "192.0.2.1 is held by shop/legacy") || errs != "" {
+			t.Errorf("a class that is listed by %q: code %d\n%s%s", c.Args, code, out, errs)
+		}
 	}
-	out, errs, code = on(t, b().WithInterceptorFuncs(forbids).Build(), "explain", "service", "edge", "-n", "shop")
+	overruled := corev1.Container{Args: []string{"--status-classes=example.com/edge", "--status-classes=example.com/one"}}
+	out, _, code := on(t, b(overruled).Build(), "explain", "service", "edge", "-n", "shop")
+	if code != 1 || !strings.Contains(out, "services.statusClasses") {
+		t.Errorf("a class that is not listed by the last flag: code %d\n%s", code, out)
+	}
+	out, errs, code := on(t, b(listed).WithInterceptorFuncs(forbids).Build(), "explain", "service", "edge", "-n", "shop")
 	if code != 1 || !strings.Contains(out, "services.statusClasses") || !strings.Contains(errs, "deployments.apps") {
 		t.Errorf("a class that may be listed: code %d\n%s%s", code, out, errs)
 	}
