@@ -84,7 +84,7 @@ func (g *gateways) addAnswers(mgr manager.Manager) error {
 		return []reconcile.Request{subjectOf(o).request()}
 	})
 	for _, kind := range append(routeKinds(), &gatewayv1.BackendTLSPolicy{}) {
-		b = b.Watches(kind, own)
+		b = b.Watches(kind, own, builder.WithPredicates(g.unanswered()))
 	}
 	return b.WithOptions(working(answerWorkers)).Complete(reconcile.Func(g.reconcileAnswer))
 }

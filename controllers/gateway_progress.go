@@ -34,7 +34,7 @@ func (g *gateways) addProgress(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("gateway-progress").
 		WatchesRawSource(g.progress.source()).
 		// A foreign edit of what we have written is put right.
-		Watches(&gatewayv1.Gateway{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(statusChanged)).
+		Watches(&gatewayv1.Gateway{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(statusChanged, g.unlessCounted())).
 		Watches(&gatewayv1.ListenerSet{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 			s, ok := o.(*gatewayv1.ListenerSet)
 			if !ok {

@@ -97,6 +97,14 @@ func (b *Built) Status(p Progress) Said {
 	return out
 }
 
+// Counts tells whether the listeners of a Gateway's status are those that it has, and
+// say how many routes are attached to each.
+func (b *Built) Counts(said []gatewayv1.ListenerStatus) bool {
+	return slices.EqualFunc(b.frame.owners[0].listeners, said, func(l *listener, s gatewayv1.ListenerStatus) bool {
+		return l.spec.Name == s.Name && int32(len(b.on[l])) == s.AttachedRoutes
+	})
+}
+
 func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	own := b.frame.owners[0]
 	generation := own.meta.Generation

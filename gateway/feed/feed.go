@@ -26,9 +26,11 @@ type Options struct {
 	Grace time.Duration
 	// Families are those that Envoys can connect to; none set: both.
 	Families endpoints.Families
-	// Changed is told that the Progress of Gateways may have changed: Envoys
-	// came, went, acknowledged or rejected. Gateways are sorted. Calls come one
-	// after the other, and what happens within Coalesce comes as one. May be nil.
+	// Changed is told of Gateways of which Progress may have changed: Envoys came,
+	// went, began or ceased to serve them, or reject other resources of theirs than
+	// before. That an Envoy which serves one has acknowledged the next Set is not
+	// told; Deliver does. Gateways are sorted. Calls come one after the other, and
+	// what happens within Coalesce comes as one. May be nil.
 	Changed func(fleet string, gateways []gateway.Name)
 	// Coalesce is 0: DefaultCoalesce.
 	Coalesce time.Duration

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
@@ -45,6 +46,53 @@ func TestEnvoyGetsEverything(t *testing.T) {
 	})
 	late.disconnect()
 	s.progresses("one", "early acknowledged serving")
+}
+
+// What an Envoy that serves a Gateway takes of it is not told: only that it serves it,
+// and what it rejects.
+func TestAcknowledgementsAreNoNews(t *testing.T) {
+	s := newScene(t, fast())
+	s.set("one", web("one", "cart"))
+	s.Ready(testFleet)
+	e := newFakeEnvoy(t, testFleet, "fairlead/a")
+	e.checked = false
+	e.refuse = func(_ kind, _ string, m proto.Message) string {
+		if rc, ok := m.(*routev3.RouteConfiguration); ok && len(rc.GetVirtualHosts()) == 3 {
+			return "three"
+		}
+		return ""
+	}
+	t.Cleanup(e.disconnect)
+	e.connect(s.addr, s.ca.client(testFleet))
+	s.progresses("one", "a acknowledged serving")
+	before := s.toldAfter("fence-1", "one")
+	if before == 0 {
+		t.Error("it is not told that an Envoy serves the Gateway")
+	}
+	s.set("one", web("one", "cart", "pay"))
+	s.progresses("one", "a acknowledged serving")
+	if got := s.toldAfter("fence-2", "one"); got != before {
+		t.Errorf("it is told %d times that an Envoy has acknowledged something", got-before)
+	}
+	s.set("one", web("one", "cart", "pay", "ship"))
+	s.progresses("one", "a serving !RouteConfiguration one/http (one/http: three)")
+	if got := s.toldAfter("fence-3", "one"); got != before+1 {
+		t.Errorf("it is told %d times that an Envoy rejects something", got-before)
+	}
+}
+
+// toldAfter is how often there was word of a Gateway, once there is some of another
+// that is set now: all that there was to tell before is told by then.
+func (s *scene) toldAfter(fence, of string) (n int) {
+	s.t.Helper()
+	s.set(fence, web(fence, "fence"))
+	eventually(s.t, "word of "+fence, func() (bool, string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		n = s.told[testFleet+" shop/"+of]
+		return s.told[testFleet+" shop/"+fence] > 0, fmt.Sprint(s.told)
+	})
+	return n
 }
 
 // A fleet without Gateways answers too: Envoy is not ready before.

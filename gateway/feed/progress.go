@@ -51,8 +51,7 @@ func (f *Feed) Progress(fleetName string, gw gateway.Name) Progress {
 		e := Envoy{Pod: s.pod}
 		if r := s.rollouts[gw]; r != nil {
 			e.Rejections = r.rejections()
-			st := r.state(len(e.Rejections))
-			e.Acknowledged, e.Serving = st.acknowledged, st.serving
+			e.Acknowledged, e.Serving = r.acknowledged(len(e.Rejections)), r.serving()
 		}
 		out.Envoys = append(out.Envoys, e)
 	}
@@ -80,15 +79,21 @@ func (r *rollout) rejections() []Rejection {
 	return out
 }
 
-// state is what there is to tell.
-func (r *rollout) state(refusals int) state {
-	out := state{refusals: refusals}
+// serving says that the Envoy serves the Gateway.
+func (r *rollout) serving() bool {
 	for name := range r.target.entries[listeners] {
-		out.serving = out.serving || r.served && r.stream.types[listeners].held(name)
+		if r.served && r.stream.types[listeners].held(name) {
+			return true
+		}
 	}
-	out.acknowledged = refusals == 0 && r.phase == rest && !r.isDirty() && len(r.late)+len(r.gone) == 0 && r.target == r.latest() &&
+	return false
+}
+
+// acknowledged says that the Envoy, which refuses so much of it, has everything of
+// the last Set.
+func (r *rollout) acknowledged(refusals int) bool {
+	return refusals == 0 && r.phase == rest && !r.isDirty() && len(r.late)+len(r.gone) == 0 && r.target == r.latest() &&
 		r.all(func(_ kind, it *item, e *entry) bool { return it.has(e) })
-	return out
 }
 
 // serves says that the Envoy has all that it would take of the target, with a
@@ -130,7 +135,7 @@ func (s *stream) tell() {
 		}
 		r.served = r.served || r.phase == rest && r.serves()
 		s.fleet.arrive(r)
-		now := r.state(len(r.rejections()))
+		now := state{serving: r.serving(), refusals: len(r.rejections())}
 		if now != r.told {
 			r.told = now
 			s.feed.news.add(s.fleet.name, r.gateway)
@@ -141,7 +146,7 @@ func (s *stream) tell() {
 		if s.fleet.gateways[r.gateway] == nil {
 			delete(s.rollouts, r.gateway)
 			delete(s.active, r)
-		} else if now.acknowledged {
+		} else if r.acknowledged(now.refusals) {
 			delete(s.active, r)
 		}
 	}

@@ -49,10 +49,11 @@ type rollout struct {
 	told state
 }
 
-// state is what Progress tells of a rollout.
+// state is what is made known of a rollout when it changes. That an Envoy is behind is
+// not: it is with each change, for a moment, and nothing follows from it.
 type state struct {
-	acknowledged, serving bool
-	refusals              int
+	serving  bool
+	refusals int
 }
 
 func newRollout(s *stream, gw gateway.Name) *rollout {
