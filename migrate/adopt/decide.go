@@ -50,7 +50,10 @@ func (a *adoption) decideForth() Move {
 		m.Stop = append(m.Stop, fmt.Sprintf("Fairlead's controller does not run: kubectl get deployment -n %s %s.", a.fairlead.Namespace, a.fairlead.Name))
 		return m
 	}
-	if m.Stop = append(a.rivals(), a.unseen()...); len(m.Stop) > 0 {
+	if m.Stop = append(a.rivals(), a.unseen()...); a.limited() != "" {
+		m.Stop = append(m.Stop, a.limited())
+	}
+	if len(m.Stop) > 0 {
 		return m
 	}
 	m.Writes = a.decideWrites()
@@ -139,11 +142,10 @@ func (a *adoption) mark() []Write {
 
 func (a *adoption) decideBack() Move {
 	var m Move
-	again, running, aside := a.startAgain(), true, a.setAsideAgain()
-	for _, d := range a.theirs.deciders {
-		running = running && runs(d)
-	}
+	again, starts, aside := a.startAgain(), a.starts(), a.setAsideAgain()
 	switch {
+	case a.isDefault() && len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB:
+		m.Stop = []string{"MetalLB's controller is gone, so nobody would give addresses once Fairlead does not. Install it again, with 0 replicas until Fairlead has let go."}
 	case a.isDefault() && len(a.mark()) > 0:
 		m.Writes = a.mark()
 	case a.isDefault():
@@ -156,10 +158,8 @@ func (a *adoption) decideBack() Move {
 		m.Writes = aside
 	case len(again) > 0:
 		m.Writes = again
-	case len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB && len(a.leaveOut(false)) > 0:
-		m.Stop = []string{"The Deployment of MetalLB's controller is gone. Install it again, and its webhook with it, before its objects can be changed."}
-	case !running:
-		m.Waits = []string{"its controller to run"}
+	case len(starts) > 0:
+		m.Waits = starts
 	default:
 		m.Writes = append(a.leaveOut(false), a.confirm("")...)
 		m.Done = len(m.Writes) == 0

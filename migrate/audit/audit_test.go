@@ -214,6 +214,20 @@ func TestControllers(t *testing.T) {
 	}
 }
 
+// A MetalLB that is limited to a class leaves the others alone, and says which it is.
+func TestClass(t *testing.T) {
+	for _, args := range [][]string{{"--lb-class=metallb"}, {"--port=7472", "--lb-class", "metallb"}} {
+		r := Of(snapshot(func(s *Snapshot) { s.Workloads[0].Containers[0].Args, s.Workloads[1].Containers[0].Args = args, args }))
+		c := r.Of(imports.MetalLB)
+		if c.Class != "metallb" || c.TakesClassless || c.Classless != "serves only Services of class metallb" {
+			t.Errorf("%v: %+v", args, c)
+		}
+	}
+	if c := Of(snapshot(func(*Snapshot) {})).Of(imports.MetalLB); c.Class != "" || !c.TakesClassless || c.Classless != "" {
+		t.Errorf("without the flag: %+v", c)
+	}
+}
+
 func TestGateways(t *testing.T) {
 	class := func(name, controller string) gatewayv1.GatewayClass {
 		return gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayv1.GatewayController(controller)}}

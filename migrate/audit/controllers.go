@@ -25,6 +25,8 @@ type Controller struct {
 	TakesClassless bool `json:"takesClassless"`
 	// Classless says what of that is not plain, or cannot be known; empty: nothing.
 	Classless string `json:"classless,omitempty"`
+	// Class is the one class whose Services it serves; empty: it is not limited so.
+	Class string `json:"class,omitempty"`
 	// CRDs is the number of its kinds that the cluster has, Objects of their objects.
 	CRDs    int            `json:"crds,omitempty"`
 	Objects map[string]int `json:"objects,omitempty"`
@@ -55,6 +57,8 @@ type known struct {
 	// remark says what of that is not plain. Nil: nothing.
 	remark   func(s *Snapshot, found []*Container) string
 	classWay string
+	// classFlag limits it to the Services of one class.
+	classFlag string
 	// leftover: kinds without a workload are worth a word.
 	leftover bool
 }
@@ -62,6 +66,10 @@ type known struct {
 func image(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(^|/)` + pattern + `(:|@|$)`)
 }
+
+// metallbClass is the flag by which MetalLB serves the Services of one class, and no
+// others.
+const metallbClass = "lb-class"
 
 func always(*Snapshot, []*Container) bool { return true }
 func never(*Snapshot, []*Container) bool  { return false }
@@ -126,7 +134,7 @@ func withPools() []known {
 			parts:     []part{{"controller", image(`(metallb/|metallb-)controller`)}, {"speaker", image(`(metallb/|metallb-)speaker`)}},
 			kinds:     []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer"},
 			managers:  []string{"controller", "metallb-controller"},
-			classless: unlessArg("lb-class"), classWay: "its flag --lb-class (chart: loadBalancerClass)",
+			classless: unlessArg(metallbClass), classFlag: metallbClass, classWay: "its flag --lb-class (chart: loadBalancerClass)",
 		},
 		{
 			name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
@@ -228,7 +236,17 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 	if len(found) > 0 && k.remark != nil {
 		c.Classless = k.remark(s, found)
 	}
+	if k.classFlag != "" {
+		c.limit(argOf(found, k.classFlag))
+	}
 	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
+}
+
+// limit says that it serves the Services of one class only; empty: it is not so.
+func (c *Controller) limit(class string) {
+	if c.Class = class; class != "" {
+		c.Classless = fmt.Sprintf("serves only Services of class %s", class)
+	}
 }
 
 // PartOf says which part of a controller, known by its name in a Report, runs an
