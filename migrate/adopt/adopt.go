@@ -172,7 +172,7 @@ func Of(s Snapshot, o Options) (*Report, error) {
 	}
 	r := &Report{Peer: a.name}
 	if why := cmp.Or(a.absent(), a.untouched()); why != "" {
-		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}}}
+		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}, Forth: Move{Stop: []string{why}}}}
 		return r, nil
 	}
 	r.Steps = []Step{a.books(), a.pools(), a.compare(), a.decide(), a.announce(), a.end()}

@@ -276,6 +276,11 @@ func TestBad(t *testing.T) {
 		"overlapping pools": func(w *world) {
 			w.add("apiVersion: fairlead.dev/v1alpha1\nkind: IPAddressPool\nmetadata: {name: old}\nspec: {addresses: [172.30.0.108-172.30.0.120]}\n")
 		},
+		"only statuses": func(w *world) {
+			w.drop("apps Deployment metallb-system")
+			w.drop("apps DaemonSet metallb-system")
+			w.drop("metallb.io ")
+		},
 		"outside every pool": func(w *world) { w.add(lb("far", "10.9.9.9", 81, "")) },
 		"twice":              func(w *world) { w.add(lb("second", "172.30.0.105", 80, "")) },
 		"hostname": func(w *world) {

@@ -212,7 +212,7 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 	case err != nil && !passes(err):
 		return err
 	case err != nil && unanswered(err):
-		return d.wait(ctx, []string{fmt.Sprintf("the webhook that admits this to answer. Start the controller that serves it, or delete its ValidatingWebhookConfiguration (%v)", err)})
+		return d.wait(ctx, []string{"the webhook that admits this to answer. Start the controller that serves it, or delete its ValidatingWebhookConfiguration (" + err.Error() + ")"})
 	case err != nil:
 		return d.pass(ctx, []string{err.Error()})
 	case m.Settle:
