@@ -205,7 +205,14 @@ func TestLostOnTheWay(t *testing.T) {
 		"a node is down":     {End, func(w *world) { w.ready(2); w.nodeDown("node3") }},
 		"controller":         {Announce, func(w *world) { w.drop("metallb-system/controller") }},
 		"controller stopped": {Announce, func(w *world) { w.forgetReplicas(); w.helm(false); w.release() }},
-		"a class is set":     {Decide, func(w *world) { w.limit("metallb") }},
+		"a sharing key": {Announce, func(w *world) {
+			w.objects[" Service edge/dns"].SetAnnotations(map[string]string{"fairlead.dev/sharing-key": "dns"})
+		}},
+		"a pool": {Announce, func(w *world) {
+			w.add("apiVersion: fairlead.dev/v1alpha1\nkind: IPAddressPool\nmetadata: {name: more}\nspec: {addresses: [172.30.0.140-172.30.0.149]}\n", lb("new", "172.30.0.140", 80, ""))
+			w.serve()
+		}},
+		"a class is set": {Decide, func(w *world) { w.limit("metallb") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sessionOf("node2", "Established"))

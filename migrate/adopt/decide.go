@@ -146,6 +146,8 @@ func (a *adoption) decideBack() Move {
 	switch {
 	case a.isDefault() && len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB:
 		m.Stop = []string{"MetalLB's controller is gone, so nobody would give addresses once Fairlead does not. Install it again, with 0 replicas until Fairlead has let go."}
+	case a.isDefault() && len(a.unkept()) > 0:
+		m.Stop = a.unkept()
 	case a.isDefault() && len(a.mark()) > 0:
 		m.Writes = a.mark()
 	case a.isDefault():
