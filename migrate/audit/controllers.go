@@ -31,6 +31,8 @@ type Controller struct {
 	CRDs    int            `json:"crds,omitempty"`
 	Objects map[string]int `json:"objects,omitempty"`
 
+	// gives: the part of it that gives addresses is ready, which is the first one.
+	gives    bool
 	missing  []string
 	managers []string
 	classWay string
@@ -230,6 +232,7 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 			break
 		}
 	}
+	c.gives = ready[k.parts[0].name] > 0
 	c.parts(k, there, ready, wanted)
 	c.count(k, s)
 	c.TakesClassless = len(found) > 0 && k.classless(s, found)

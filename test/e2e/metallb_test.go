@@ -526,7 +526,10 @@ func (i *incumbent) forth(tr *traffic) {
 // takes goes on from what changes nothing.
 func (i *incumbent) takes(tr *traffic) {
 	i.Helper()
-	tr.during("Decide", func() { i.decides(defaultValues()) })
+	tr.during("Decide", func() {
+		i.decides(defaultValues())
+		i.plugin.says(1, []string{"MEND: Of MetalLB, controller is missing, since Fairlead takes the cluster over from it. Go on, or back: kubectl fairlead adopt metallb."}, "audit")
+	})
 	tr.during("Announce", func() { i.does(0) })
 }
 
