@@ -194,6 +194,40 @@ func TestInstalledBeside(t *testing.T) {
 	compare(t, "installed-beside-stopped", w.report())
 }
 
+// Of several BGPPeers one is changed after the other, there and back.
+func TestPeerByPeer(t *testing.T) {
+	w := newWorld(t, "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor2, namespace: metallb-system}\nspec: {myASN: 64512, peerASN: 64514, peerAddress: 172.30.0.2}\n")
+	w.to(Decide)
+	peers := func(m *Move) (n int) {
+		for _, x := range m.Writes {
+			if x.Object().GetKind() == "BGPPeer" {
+				n++
+			}
+		}
+		return n
+	}
+	step := w.report().Current()
+	if step.Name != Decide || len(step.Forth.Writes) != 1 || peers(&step.Forth) != 1 || !step.Forth.Settle {
+		t.Fatalf("at first it writes %+v", step.Forth)
+	}
+	w.write(step.Forth.Writes)
+	if step = w.report().Current(); step.Name != Decide || len(step.Forth.Writes) < 2 || peers(&step.Forth) != 1 || step.Forth.Settle {
+		t.Fatalf("then it writes %+v", step.Forth)
+	}
+	w.write(step.Forth.Writes)
+	for n := 2; n > 0; {
+		s := w.report().Last()
+		if s.Name != Decide {
+			t.Fatalf("%d BGPPeers stay bound", n)
+		}
+		if is := peers(&s.Back); is > 1 || is == 1 && s.Back.Settle != (n == 2) {
+			t.Fatalf("on the way back it writes %+v", s.Back)
+		}
+		n -= peers(&s.Back)
+		w.write(s.Back.Writes)
+	}
+}
+
 // What is lost of MetalLB on the way is named before anything is given back to it.
 func TestLostOnTheWay(t *testing.T) {
 	for name, in := range map[string]struct {

@@ -58,7 +58,7 @@ func (a *adoption) decideForth() Move {
 	}
 	m.Writes = a.decideWrites()
 	if len(m.Writes) > 0 {
-		return m
+		return m.peerByPeer()
 	}
 	switch strayed := a.strayed(); {
 	case a.theyDecide() && a.Source == imports.MetalLB:
@@ -165,6 +165,22 @@ func (a *adoption) decideBack() Move {
 	default:
 		m.Writes = append(a.leaveOut(false), a.confirm("")...)
 		m.Done = len(m.Writes) == 0
+	}
+	return m.peerByPeer()
+}
+
+// peerByPeer changes one of several BGPPeers of MetalLB before all else: with the BGP
+// that MetalLB speaks itself, a peer that changes loses its sessions on all nodes, and
+// traffic is to have the routers of the others meanwhile.
+func (m Move) peerByPeer() Move {
+	var peers []Write
+	for _, w := range m.Writes {
+		if o := w.Object(); o.GroupVersionKind().Group == metallbGroup && o.GetKind() == "BGPPeer" {
+			peers = append(peers, w)
+		}
+	}
+	if len(peers) > 1 {
+		m.Writes, m.Settle = peers[:1], true
 	}
 	return m
 }

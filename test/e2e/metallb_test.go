@@ -206,6 +206,8 @@ type traffic struct {
 	*world
 	probes map[netip.AddrPort]*lab.Probe
 	steps  []step
+	// look looks at something after each step.
+	look func(step string)
 }
 
 type step struct {
@@ -232,6 +234,9 @@ func (t *traffic) during(name string, f func()) {
 	f()
 	s.end = time.Now()
 	t.steps = append(t.steps, s)
+	if t.look != nil {
+		t.look(name)
+	}
 }
 
 // lost ends the traffic and tells what failed in each step. No new connection may;
@@ -448,6 +453,10 @@ func TestAdoptMetalLBByBGP(t *testing.T) {
 		w.paths(router, target.Addr(), 3)
 	}
 	tr := i.traffic(100 * time.Millisecond)
+	tr.look = func(step string) {
+		out, err := router.Run("show bgp ipv4 unicast summary")
+		w.Logf("sessions of the router after %s: %v\n%s", step, err, out)
+	}
 	i.watching()
 	i.forth(tr)
 	i.end(tr)
@@ -501,6 +510,9 @@ func (i *incumbent) limited() {
 	i.Helper()
 	const class, address = "metallb.io/metallb", "172.30.0.249"
 	if err := metallb.Again(i.ctx, i.Lab, metallb.As{Class: class}); err != nil {
+		i.Fatal(err)
+	}
+	if err := metallb.AwaitReady(i.ctx, i.Lab); err != nil {
 		i.Fatal(err)
 	}
 	i.apply(lab.LoadBalancer(i.namespace, "classed", "echo", lab.Annotate("metallb.io/loadBalancerIPs", address), func(s *corev1.Service) {

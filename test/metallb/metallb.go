@@ -43,6 +43,11 @@ func Install(ctx context.Context, l *lab.Lab) error {
 	if err := apply(ctx, l, manifest); err != nil {
 		return err
 	}
+	return AwaitReady(ctx, l)
+}
+
+// AwaitReady waits until MetalLB's controller, its speakers and its webhook serve.
+func AwaitReady(ctx context.Context, l *lab.Lab) error {
 	return lab.Await(ctx, patience, "MetalLB to be ready", func(ctx context.Context) error { return ready(ctx, l) })
 }
 
