@@ -64,6 +64,8 @@ const (
 type Report struct {
 	Peer  string `json:"peer"`
 	Steps []Step `json:"steps"`
+	// Missing tell which halves of the other controller are not there, and what follows.
+	Missing []string `json:"missing,omitempty"`
 	// Notes tell what is not simply the same afterwards.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -169,12 +171,12 @@ func Of(s Snapshot, o Options) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{Peer: a.name}
-	if why := a.absent(); why != "" {
-		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}}}
+	if why := cmp.Or(a.absent(), a.untouched()); why != "" {
+		r.Steps = []Step{{Name: Books, State: Blocked, What: "there is nothing to adopt", Why: []string{why}, Forth: Move{Stop: []string{why}}}}
 		return r, nil
 	}
 	r.Steps = []Step{a.books(), a.pools(), a.compare(), a.decide(), a.announce(), a.end()}
-	r.Notes = a.notes()
+	r.Missing, r.Notes = a.halves(), a.notes()
 	turn := true
 	for i := range r.Steps {
 		r.Steps[i].settle(turn)
@@ -230,7 +232,7 @@ func newAdoption(s Snapshot, o Options) (*adoption, error) {
 	if a.name == "" {
 		return nil, fmt.Errorf("%q is no controller that a cluster can be taken over from: name one of %v", o.Source, imports.Sources())
 	}
-	made, err := imports.Read(o.Source, unbindAll(s.Foreign))
+	made, err := imports.Read(o.Source, Unbound(s.Foreign))
 	if err != nil {
 		return nil, err
 	}
@@ -266,6 +268,15 @@ func (a *adoption) absent() string {
 	return fmt.Sprintf("There is nothing of %s in this cluster: no workload and no object of its kinds. See what there is: kubectl fairlead audit.", a.name)
 }
 
+// untouched says why a controller is left as it is that serves one class only; empty:
+// it does not, or an adoption was begun already.
+func (a *adoption) untouched() string {
+	if a.underway() {
+		return ""
+	}
+	return a.limited()
+}
+
 // underway tells whether there are traces of an adoption that was begun.
 func (a *adoption) underway() bool {
 	if slices.ContainsFunc(a.Ledger, func(o v1alpha1.Address) bool {
@@ -295,7 +306,7 @@ func (a *adoption) foretell() {
 // notes are what an import tells, and what the allocator does of Services that keep
 // what they have.
 func (a *adoption) notes() []string {
-	out := a.halves()
+	var out []string
 	for _, n := range a.made.Notes {
 		if n.Effect != imports.Needless {
 			out = append(out, n.String())

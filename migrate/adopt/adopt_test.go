@@ -107,6 +107,167 @@ func spec(o *unstructured.Unstructured) any {
 	return map[string]any{"labels": o.GetLabels(), "annotations": len(o.GetAnnotations()), "spec": m}
 }
 
+// From the end there is a way back as well. MetalLB is installed again for it, and
+// nothing is given back before it can announce: the Secret that its speakers mount went
+// with the Deployment of its controller.
+func TestBackFromTheEnd(t *testing.T) {
+	w := newWorld(t, sessionOf("node2", "Established"))
+	before := maps.Clone(w.objects)
+	w.options.Remove = true
+	w.to("")
+	back := func(n Name) *Move {
+		for range 10 {
+			s := w.report().Step(n)
+			if len(s.Back.Writes) == 0 {
+				return &s.Back
+			}
+			w.write(s.Back.Writes)
+		}
+		t.Fatalf("%s is never taken back", n)
+		return nil
+	}
+	back(End)
+	compare(t, "end-back-1-install", w.report())
+	w.add(reinstalled("1", "0"))
+	if waits := back(End).Waits; len(waits) != 1 || !strings.Contains(waits[0], "(0 of 3 are ready)") {
+		t.Errorf("it waits for %v", waits)
+	}
+	compare(t, "end-back-2-no-speakers", w.report())
+	w.add(reinstalled("0", "3"))
+	if m := back(End); !m.Done {
+		t.Errorf("with speakers it is not done: %+v", m)
+	}
+	compare(t, "end-back-3-speakers", w.report())
+	for range 30 {
+		s := w.report().Last()
+		if s == nil {
+			break
+		}
+		w.react(s)
+		w.write(s.Back.Writes)
+	}
+	for key, o := range before {
+		if o.GetKind() == "ServiceL2Status" || o.GetKind() == "Service" {
+			continue
+		}
+		if diff := cmp.Diff(spec(o), spec(w.objects[key])); diff != "" {
+			t.Errorf("%s is not as before (-before +now):\n%s", key, diff)
+		}
+	}
+	for key, o := range w.objects {
+		if before[key] == nil && (o.GetKind() != "Address" || len(o.GetAnnotations()) > 0) {
+			t.Errorf("%s is left", key)
+		}
+	}
+}
+
+// reinstalled is MetalLB as its manifest installs it again, with so many replicas of
+// its controller and so many speakers that are ready.
+func reinstalled(replicas, ready string) string {
+	return `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: controller, namespace: metallb-system}
+spec: {replicas: ` + replicas + `, selector: {matchLabels: {app: metallb}}, template: {spec: {containers: [{name: controller, image: "quay.io/metallb/controller:v0.16.1"}]}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: speaker, namespace: metallb-system}
+spec:
+  selector: {matchLabels: {app: speaker}}
+  template:
+    spec:
+      containers: [{name: speaker, image: "quay.io/metallb/speaker:v0.16.1"}]
+      volumes: [{name: memberlist, secret: {secretName: memberlist}}]
+status: {numberReady: ` + ready + `, desiredNumberScheduled: 3, currentNumberScheduled: 3, numberMisscheduled: 0}
+`
+}
+
+// A MetalLB that is installed again without a word to the command is the one that
+// stops: Fairlead would take addresses out of the statuses.
+func TestInstalledBeside(t *testing.T) {
+	w := newWorld(t, sessionOf("node2", "Established"))
+	w.options.Remove = true
+	w.to("")
+	w.add(reinstalled("1", "3"))
+	compare(t, "installed-beside", w.report())
+	w.scale(0)
+	compare(t, "installed-beside-stopped", w.report())
+}
+
+// Of several BGPPeers one is changed after the other, there and back.
+func TestPeerByPeer(t *testing.T) {
+	w := newWorld(t, "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor2, namespace: metallb-system}\nspec: {myASN: 64512, peerASN: 64514, peerAddress: 172.30.0.2}\n")
+	w.to(Decide)
+	peers := func(m *Move) (n int) {
+		for _, x := range m.Writes {
+			if x.Object().GetKind() == "BGPPeer" {
+				n++
+			}
+		}
+		return n
+	}
+	step := w.report().Current()
+	if step.Name != Decide || len(step.Forth.Writes) != 1 || peers(&step.Forth) != 1 || !step.Forth.Settle {
+		t.Fatalf("at first it writes %+v", step.Forth)
+	}
+	w.write(step.Forth.Writes)
+	if step = w.report().Current(); step.Name != Decide || len(step.Forth.Writes) < 2 || peers(&step.Forth) != 1 || step.Forth.Settle {
+		t.Fatalf("then it writes %+v", step.Forth)
+	}
+	w.write(step.Forth.Writes)
+	for n := 2; n > 0; {
+		s := w.report().Last()
+		if s.Name != Decide {
+			t.Fatalf("%d BGPPeers stay bound", n)
+		}
+		if is := peers(&s.Back); is > 1 || is == 1 && s.Back.Settle != (n == 2) {
+			t.Fatalf("on the way back it writes %+v", s.Back)
+		}
+		n -= peers(&s.Back)
+		w.write(s.Back.Writes)
+	}
+}
+
+// What is lost of MetalLB on the way is named before anything is given back to it.
+func TestLostOnTheWay(t *testing.T) {
+	for name, in := range map[string]struct {
+		to  Name
+		out func(w *world)
+	}{
+		"speakers":           {End, func(w *world) { w.drop("metallb-system/speaker") }},
+		"speakers are down":  {End, func(w *world) { w.ready(1) }},
+		"a node is down":     {End, func(w *world) { w.ready(2); w.nodeDown("node3") }},
+		"controller":         {Announce, func(w *world) { w.drop("metallb-system/controller") }},
+		"controller stopped": {Announce, func(w *world) { w.forgetReplicas(); w.helm(false); w.release() }},
+		"a sharing key": {Announce, func(w *world) {
+			w.objects[" Service edge/dns"].SetAnnotations(map[string]string{"fairlead.dev/sharing-key": "dns"})
+		}},
+		"a pool": {Announce, func(w *world) {
+			w.add("apiVersion: fairlead.dev/v1alpha1\nkind: IPAddressPool\nmetadata: {name: more}\nspec: {addresses: [172.30.0.140-172.30.0.149]}\n", lb("new", "172.30.0.140", 80, ""))
+			w.serve()
+		}},
+		"a class is set": {Decide, func(w *world) { w.limit("metallb") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sessionOf("node2", "Established"))
+			w.to(in.to)
+			in.out(w)
+			for s := w.report().Last(); s != nil && s.Name == Decide && len(s.Back.Writes) > 0; s = w.report().Last() {
+				w.write(s.Back.Writes)
+			}
+			compare(t, "lost-"+name, w.report())
+		})
+	}
+}
+
+// What speakers said that are gone is not waited for.
+func TestStatusesOfSpeakersThatAreGone(t *testing.T) {
+	w := newWorld(t, sessionOf("node2", "Established"),
+		"apiVersion: metallb.io/v1beta1\nkind: ServiceBGPStatus\nmetadata: {name: bgp-1, namespace: metallb-system}\nstatus: {node: node2}\n")
+	w.drop("metallb-system/speaker")
+	w.to(End)
+}
+
 // react does what others do on the way back.
 func (w *world) react(s *Step) {
 	if s.Name == Announce {
@@ -120,6 +281,11 @@ func (w *world) react(s *Step) {
 		return
 	}
 	w.helm(false)
+	w.release()
+}
+
+// release is what Fairlead does with its ledger when it is not the default any more.
+func (w *world) release() {
 	for key, o := range w.objects {
 		if o.GetKind() != "Address" {
 			continue
@@ -151,6 +317,11 @@ func TestBad(t *testing.T) {
 		"overlapping pools": func(w *world) {
 			w.add("apiVersion: fairlead.dev/v1alpha1\nkind: IPAddressPool\nmetadata: {name: old}\nspec: {addresses: [172.30.0.108-172.30.0.120]}\n")
 		},
+		"only statuses": func(w *world) {
+			w.drop("apps Deployment metallb-system")
+			w.drop("apps DaemonSet metallb-system")
+			w.drop("metallb.io ")
+		},
 		"outside every pool": func(w *world) { w.add(lb("far", "10.9.9.9", 81, "")) },
 		"twice":              func(w *world) { w.add(lb("second", "172.30.0.105", 80, "")) },
 		"hostname": func(w *world) {
@@ -168,7 +339,16 @@ func TestBad(t *testing.T) {
 		"all pools are announced": func(w *world) {
 			w.add("apiVersion: fairlead.dev/v1alpha1\nkind: L2Advertisement\nmetadata: {name: all}\n")
 		},
-		"no Fairlead": func(w *world) { w.drop("fairlead-controller") },
+		"no Fairlead":     func(w *world) { w.drop("fairlead-controller") },
+		"controller at 0": func(w *world) { w.scale(0) },
+		"a class":         func(w *world) { w.limit("metallb"); w.add(classed("far", "metallb"), classed("near", "metallb")) },
+		"a class of many": func(w *world) {
+			w.limit("metallb")
+			for _, n := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+				w.add(classed(n, "metallb"), classed(n+"-of-another", "example.com/lb"))
+			}
+		},
+		"a class of nobody": func(w *world) { w.limit("metallb") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -184,6 +364,11 @@ func TestBad(t *testing.T) {
 			compare(t, "bad-"+name, w.report())
 		})
 	}
+}
+
+func classed(name, class string) string {
+	return "apiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: shop}\nspec: {type: LoadBalancer, loadBalancerClass: " + class +
+		", ipFamilies: [IPv4], ports: [{port: 80}]}\nstatus: {loadBalancer: {ingress: [{ip: 172.30.0.109}]}}\n"
 }
 
 func address(ip, spec string) string {

@@ -107,6 +107,11 @@ func without(nodes []*corev1.Node, label string) []*corev1.Node {
 	})
 }
 
+// handedOver tells whether a node announces for Fairlead.
+func handedOver(nodes []*corev1.Node) bool {
+	return len(with(nodes, v1alpha1.LabelAnnouncesBGP))+len(with(nodes, v1alpha1.LabelAnnouncesLayer2)) > 0
+}
+
 func label(n *corev1.Node, key string, on bool) Write {
 	before := generic(n, "v1", "Node")
 	return Write{before, labelled(before, key, on)}
@@ -118,7 +123,7 @@ func (a *adoption) announceForth(nodes []*corev1.Node) Move {
 		m.Done = true
 		return m
 	}
-	if len(with(nodes, v1alpha1.LabelAnnouncesBGP))+len(with(nodes, v1alpha1.LabelAnnouncesLayer2)) == 0 {
+	if !handedOver(nodes) {
 		if m.Stop = a.deaf(); len(m.Stop) > 0 {
 			return m
 		}
@@ -188,7 +193,7 @@ func (a *adoption) deaf() []string {
 // sessions tell what of a node's sessions is awaited.
 func (a *adoption) sessions(n *corev1.Node) []string {
 	var out []string
-	if k := a.announcingOn("ServiceBGPStatus", n.Name); k > 0 {
+	if k := a.announcingOn("ServiceBGPStatus", n.Name); k > 0 && len(a.theirs.speakers) > 0 {
 		out = append(out, fmt.Sprintf("%s to let node %s go (ServiceBGPStatus of %s)", a.name, n.Name, plural.Count(k, "Service")))
 	}
 	speaker := a.speaker(n.Name)
@@ -257,6 +262,11 @@ func announced(o *v1alpha1.Address) bool {
 
 func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 	m := Move{Settle: true}
+	if handedOver(nodes) {
+		if ready := a.receivers(); len(ready.Writes)+len(ready.Waits)+len(ready.Stop) > 0 {
+			return ready
+		}
+	}
 	if labelled := with(nodes, v1alpha1.LabelAnnouncesLayer2); len(labelled) > 0 {
 		for _, n := range slices.Backward(labelled) {
 			m.Writes = append(m.Writes, label(n, v1alpha1.LabelAnnouncesLayer2, false))
@@ -285,6 +295,26 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 		return m
 	}
 	m.Done = true
+	return m
+}
+
+// receivers is what comes before a node is given back: the other must be there to
+// announce from it, and must not write statuses while Fairlead does.
+func (a *adoption) receivers() Move {
+	var m Move
+	if a.Source != imports.MetalLB {
+		return m
+	}
+	if a.isDefault() {
+		m.Writes = a.stop()
+	}
+	switch {
+	case len(m.Writes) > 0:
+	case len(a.theirs.speakers) == 0:
+		m.Stop = []string{"MetalLB's speakers are gone, so nobody would announce what Fairlead lets go. Install them again, and its controller with 0 replicas."}
+	case a.mute() != "":
+		m.Waits = []string{a.mute()}
+	}
 	return m
 }
 
@@ -415,11 +445,17 @@ func (a *adoption) endBack() Move {
 	switch {
 	case len(m.Writes) > 0:
 	case !a.theirs.there():
-		m.Waits = []string{fmt.Sprintf("you to install %s again, its controller with 0 replicas", a.name)}
+		m.Waits = []string{a.again()}
 	default:
-		m.Writes = a.stop()
-		m.Done = len(m.Writes) == 0
+		m.Writes = append(a.stop(), a.oweStart()...)
 	}
+	if len(m.Writes)+len(m.Waits) > 0 {
+		return m
+	}
+	if mute := a.mute(); mute != "" {
+		m.Waits = []string{mute}
+	}
+	m.Done = len(m.Waits) == 0
 	return m
 }
 

@@ -143,8 +143,9 @@ func withSelectors(o *unstructured.Unstructured, list []metav1.LabelSelector) *u
 	return o
 }
 
-// unbindAll are their objects as they were before.
-func unbindAll(list []unstructured.Unstructured) []unstructured.Unstructured {
+// Unbound are objects of another controller as they were before an adoption had them
+// leave labelled nodes out.
+func Unbound(list []unstructured.Unstructured) []unstructured.Unstructured {
 	out := slices.Clone(list)
 	for i := range out {
 		if o := &out[i]; announces(o) {

@@ -50,12 +50,15 @@ func (a *adoption) decideForth() Move {
 		m.Stop = append(m.Stop, fmt.Sprintf("Fairlead's controller does not run: kubectl get deployment -n %s %s.", a.fairlead.Namespace, a.fairlead.Name))
 		return m
 	}
-	if m.Stop = append(a.rivals(), a.unseen()...); len(m.Stop) > 0 {
+	if m.Stop = append(a.rivals(), a.unseen()...); a.limited() != "" {
+		m.Stop = append(m.Stop, a.limited())
+	}
+	if len(m.Stop) > 0 {
 		return m
 	}
 	m.Writes = a.decideWrites()
 	if len(m.Writes) > 0 {
-		return m
+		return m.peerByPeer()
 	}
 	switch strayed := a.strayed(); {
 	case a.theyDecide() && a.Source == imports.MetalLB:
@@ -139,11 +142,12 @@ func (a *adoption) mark() []Write {
 
 func (a *adoption) decideBack() Move {
 	var m Move
-	again, running, aside := a.startAgain(), true, a.setAsideAgain()
-	for _, d := range a.theirs.deciders {
-		running = running && runs(d)
-	}
+	again, starts, aside := a.startAgain(), a.starts(), a.setAsideAgain()
 	switch {
+	case a.isDefault() && len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB:
+		m.Stop = []string{"MetalLB's controller is gone, so nobody would give addresses once Fairlead does not. Install it again, with 0 replicas until Fairlead has let go."}
+	case a.isDefault() && len(a.unkept()) > 0:
+		m.Stop = a.unkept()
 	case a.isDefault() && len(a.mark()) > 0:
 		m.Writes = a.mark()
 	case a.isDefault():
@@ -156,13 +160,27 @@ func (a *adoption) decideBack() Move {
 		m.Writes = aside
 	case len(again) > 0:
 		m.Writes = again
-	case len(a.theirs.deciders) == 0 && a.Source == imports.MetalLB && len(a.leaveOut(false)) > 0:
-		m.Stop = []string{"The Deployment of MetalLB's controller is gone. Install it again, and its webhook with it, before its objects can be changed."}
-	case !running:
-		m.Waits = []string{"its controller to run"}
+	case len(starts) > 0:
+		m.Waits = starts
 	default:
 		m.Writes = append(a.leaveOut(false), a.confirm("")...)
 		m.Done = len(m.Writes) == 0
+	}
+	return m.peerByPeer()
+}
+
+// peerByPeer changes one of several BGPPeers of MetalLB before all else: with the BGP
+// that MetalLB speaks itself, a peer that changes loses its sessions on all nodes, and
+// traffic is to have the routers of the others meanwhile.
+func (m Move) peerByPeer() Move {
+	var peers []Write
+	for _, w := range m.Writes {
+		if o := w.Object(); o.GroupVersionKind().Group == metallbGroup && o.GetKind() == "BGPPeer" {
+			peers = append(peers, w)
+		}
+	}
+	if len(peers) > 1 {
+		m.Writes, m.Settle = peers[:1], true
 	}
 	return m
 }

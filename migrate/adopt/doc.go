@@ -45,6 +45,13 @@
 // webhook which admits changes of them; on the way back its controller is started
 // before.
 //
+// On the way back from End, MetalLB is installed again. No node is given back before its
+// speakers run: they mount a Secret that its controller makes, and that goes with the
+// controller's Deployment.
+//
+// A MetalLB that serves one class (--lb-class) is left as it is. One that is there in
+// part only is adopted from as far as what is left allows; what is missing is named.
+//
 // Exit codes: 0 all steps are done, or with --apply what was asked for is done; 1
 // something is to be done, is blocked, or did not come true within --timeout: the
 // output says what, why and what to do; 2 the command could not do its work: rights

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/pools"
 )
@@ -161,10 +162,27 @@ func (a *adoption) selects(list []string, selectors []metav1.LabelSelector) bool
 	})
 }
 
+// hasUnmarked tells whether Fairlead holds an address that it would not leave to the
+// other controller.
+func (a *adoption) hasUnmarked() bool {
+	return slices.ContainsFunc(a.wanted, func(r reservation) bool {
+		o := a.entry(r.address)
+		return o != nil && len(o.Spec.Holders) > 0 && o.Annotations[v1alpha1.AnnotationAdopted] == ""
+	})
+}
+
 // rivals tells when both controllers serve Services without a class.
 func (a *adoption) rivals() []string {
 	if !a.isDefault() || !a.goOn() {
 		return nil
 	}
-	return []string{fmt.Sprintf("Fairlead and %s both serve Services without a class, and overwrite each other's statuses. Let Fairlead serve only its own until step %s: %s.", a.name, Decide, a.helm(false))}
+	what := fmt.Sprintf("Fairlead and %s both serve Services without a class, and overwrite each other's statuses.", a.name)
+	if a.Source == imports.MetalLB && a.hasUnmarked() {
+		// Would Fairlead let go, it took what bears no mark out of the statuses.
+		for _, d := range a.theirs.deciders {
+			what += fmt.Sprintf(" Fairlead has their addresses, so stop MetalLB's controller: kubectl scale deployment -n %s %s --replicas=0.", d.Namespace, d.Name)
+		}
+		return []string{what}
+	}
+	return []string{fmt.Sprintf("%s Let Fairlead serve only its own until step %s: %s.", what, Decide, a.helm(false))}
 }

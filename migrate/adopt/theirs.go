@@ -3,6 +3,7 @@ package adopt
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -141,6 +142,92 @@ func (a *adoption) startAgain() []Write {
 	return out
 }
 
+// again is what is awaited on the way back from the end.
+func (a *adoption) again() string {
+	out := fmt.Sprintf("you to install %s again", a.name)
+	if a.Source == imports.MetalLB {
+		out += ", its controller with 0 replicas where that can be said: else it is stopped as soon as it is seen"
+	}
+	return out
+}
+
+// oweStart notes on a controller that was installed with 0 replicas that the way back
+// of Decide starts it.
+func (a *adoption) oweStart() []Write {
+	var out []Write
+	for _, d := range a.theirs.deciders {
+		if ptr.Deref(d.Spec.Replicas, 1) == 0 && d.Annotations[replicas] == "" {
+			before := generic(d, "apps/v1", "Deployment")
+			out = change(out, before, annotated(before, replicas, "1"))
+		}
+	}
+	return out
+}
+
+// starts are what is awaited until the other's controller runs.
+func (a *adoption) starts() []string {
+	var out []string
+	for _, d := range a.theirs.deciders {
+		switch {
+		case ptr.Deref(d.Spec.Replicas, 1) == 0:
+			out = append(out, fmt.Sprintf("you to start its controller: kubectl scale deployment -n %s %s --replicas=1", d.Namespace, d.Name))
+		case !runs(d):
+			out = append(out, "its controller to run")
+		}
+	}
+	return out
+}
+
+// mute says what is awaited until MetalLB's speakers announce what they are given;
+// empty: they run. Nodes that are not ready are not waited for.
+func (a *adoption) mute() string {
+	if a.Source != imports.MetalLB {
+		return ""
+	}
+	if len(a.theirs.speakers) == 0 {
+		return "the DaemonSet of its speakers"
+	}
+	ready, wanted := 0, 0
+	for _, d := range a.theirs.speakers {
+		ready, wanted = ready+int(d.Status.NumberReady), wanted+int(d.Status.DesiredNumberScheduled)
+	}
+	if ready >= max(1, wanted-a.lost()) {
+		return ""
+	}
+	out := fmt.Sprintf("its speakers to run (%d of %d are ready)", ready, wanted)
+	d := a.theirs.speakers[0]
+	secret := keySecret(d)
+	if secret == "" || ready > 0 {
+		return out
+	}
+	return out + fmt.Sprintf(`. They mount Secret %s, which goes when the Deployment of its controller is deleted, and which that makes when it runs. If it is not there: `+
+		`kubectl create secret generic -n %s %s --from-literal=secretkey="$(openssl rand -base64 128)"`, secret, d.Namespace, secret)
+}
+
+// keySecret is the Secret that keeps speakers of MetalLB from starting before there is
+// one; empty: they need none.
+func keySecret(d *appsv1.DaemonSet) string {
+	for _, v := range d.Spec.Template.Spec.Volumes {
+		if v.Name == "memberlist" && v.Secret != nil && !ptr.Deref(v.Secret.Optional, false) {
+			return v.Secret.SecretName
+		}
+	}
+	return ""
+}
+
+// lost counts nodes that are known not to be ready.
+func (a *adoption) lost() int {
+	n := 0
+	for i := range a.Nodes {
+		if slices.ContainsFunc(a.Nodes[i].Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue
+		}) {
+			n++
+		}
+	}
+	return n
+}
+
 func scaled(o *unstructured.Unstructured, n int64) *unstructured.Unstructured {
 	o = o.DeepCopy()
 	spec, _ := o.Object["spec"].(map[string]any)
@@ -167,14 +254,61 @@ func (a *adoption) leaveOut(on bool) []Write {
 
 // halves tells of a MetalLB that is there in part only.
 func (a *adoption) halves() []string {
-	switch t := &a.theirs; {
-	case a.Source != imports.MetalLB || a.ended || len(t.deciders) > 0 && len(t.speakers) > 0:
+	if a.Source != imports.MetalLB || a.ended {
 		return nil
-	case len(t.speakers) > 0:
-		return []string{"The Deployment of MetalLB's controller is gone. If its ValidatingWebhookConfiguration is still there, nobody answers it, and MetalLB's objects cannot be changed: delete it before step Decide."}
-	default:
-		return []string{"MetalLB's speakers are gone. Nobody announces its addresses until Fairlead does."}
 	}
+	var out []string
+	const unserved = " Nobody gives addresses for it, and nobody answers its webhook. While there is its ValidatingWebhookConfiguration, its objects cannot be changed, " +
+		"as step Decide has to: start the controller, or delete that configuration, before."
+	switch {
+	case a.stoppedByUs() || a.isDefault():
+	case len(a.theirs.deciders) == 0:
+		out = append(out, "MetalLB's controller is gone."+unserved)
+	case !a.goOn():
+		out = append(out, "MetalLB's controller is scaled to 0."+unserved)
+	}
+	if len(a.theirs.speakers) == 0 && !handedOver(a.order()) {
+		out = append(out, "MetalLB's speakers are gone. Nobody announces its addresses until Fairlead does.")
+	}
+	return out
+}
+
+// limited says why a MetalLB that serves the Services of one class is not taken over
+// from; empty: it serves those without a class.
+func (a *adoption) limited() string {
+	c := a.audit.Of(a.Source)
+	if c == nil || c.Class == "" || a.Source != imports.MetalLB {
+		return ""
+	}
+	var names []string
+	for i := range a.Services {
+		if svc := &a.Services[i]; svc.Spec.Type == corev1.ServiceTypeLoadBalancer && ptr.Deref(svc.Spec.LoadBalancerClass, "") == c.Class {
+			names = append(names, svc.Namespace+"/"+svc.Name)
+		}
+	}
+	slices.Sort(names)
+	out := fmt.Sprintf("MetalLB serves only Services of class %s (its flag --lb-class)", c.Class)
+	if len(names) == 0 {
+		out += ", and there are none: remove it."
+	} else {
+		out += fmt.Sprintf(": %s. A class cannot be changed, so they stay MetalLB's, and nobody would announce them if its announcements were taken over. "+
+			"Make a second Service of class %s for each that Fairlead is to have, and remove MetalLB when there is none of its class any more.", some(names), v1alpha1.LoadBalancerClass)
+	}
+	if !a.isDefault() {
+		out += " Services without a class are not MetalLB's. To have Fairlead serve them: " + a.helm(true) + "."
+	}
+	return out
+}
+
+// most is how many names a sentence has room for.
+const most = 5
+
+// some are names for a sentence.
+func some(names []string) string {
+	if n := len(names); n > most+1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // announcingOn counts the objects by which theirs say that a node announces.
@@ -196,6 +330,8 @@ func (a *adoption) announcingOn(kind, node string) int {
 // instructions are how announcing is ended of those that cannot be told by labels.
 func (a *adoption) instructions() string {
 	switch a.Source {
+	case imports.MetalLB:
+		return "With --remove, its Deployment and DaemonSet are deleted. Uninstalling its chart or its manifest deletes its CustomResourceDefinitions too, and with them the way back: do that later."
 	case imports.KubeVip:
 		return "Remove its DaemonSet, or its static pods from /etc/kubernetes/manifests (those that serve the control plane stay, with svc_enable=false)."
 	case imports.Cilium:

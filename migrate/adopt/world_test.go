@@ -200,6 +200,40 @@ func (w *world) helm(on bool) {
 	o.Object["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)["args"] = []any{fmt.Sprintf("--default-class=%t", on)}
 }
 
+// metallb is one of MetalLB's workloads.
+func (w *world) metallb(kind, name string) map[string]any {
+	return w.objects["apps "+kind+" metallb-system/"+name].Object
+}
+
+// scale has MetalLB's controller run with so many replicas.
+func (w *world) scale(n int64) {
+	o := w.metallb("Deployment", "controller")
+	o["spec"].(map[string]any)["replicas"] = n
+	o["status"] = map[string]any{"replicas": n, "updatedReplicas": n, "readyReplicas": n}
+}
+
+// forgetReplicas is somebody who takes the note off that the way back goes by.
+func (w *world) forgetReplicas() {
+	delete(w.metallb("Deployment", "controller")["metadata"].(map[string]any)["annotations"].(map[string]any), replicas)
+}
+
+// limit has MetalLB serve the Services of one class.
+func (w *world) limit(class string) {
+	for kind, name := range map[string]string{"Deployment": "controller", "DaemonSet": "speaker"} {
+		o := w.metallb(kind, name)
+		o["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)["args"] = []any{"--lb-class=" + class}
+	}
+}
+
+// ready says how many of three speakers are.
+func (w *world) ready(n int64) {
+	w.metallb("DaemonSet", "speaker")["status"].(map[string]any)["numberReady"] = n
+}
+
+func (w *world) nodeDown(name string) {
+	w.objects[" Node /"+name].Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": "Unknown"}}}
+}
+
 // words are a report for a golden file.
 func words(r *Report) string {
 	var s strings.Builder
@@ -215,6 +249,9 @@ func words(r *Report) string {
 		if x == r.Last() {
 			s.WriteString(moveWords("back", &x.Back))
 		}
+	}
+	for _, n := range r.Missing {
+		fmt.Fprintf(&s, "missing: %s\n", n)
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&s, "note: %s\n", n)

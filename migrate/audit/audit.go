@@ -222,7 +222,7 @@ func (a *audit) rivals() {
 	var takers []string
 	var ways []string
 	for _, c := range a.report.Controllers {
-		if c.TakesClassless && c.Running {
+		if c.TakesClassless && c.gives {
 			name := c.Name
 			if c.Classless != "" {
 				name += " (" + c.Classless + ")"
@@ -256,6 +256,9 @@ func (a *audit) halves() {
 		case !c.Running && len(c.Parts) > 0:
 			a.find(fmt.Sprintf("%s is there, and none of its %s is ready.", c.Name, words(c.missing)),
 				"Nobody gives or keeps its addresses now. Start it again, or remove it wholly.")
+		case c.Running && len(c.missing) > 0 && a.adopting(c.source):
+			a.find(fmt.Sprintf("Of %s, %s is missing, since Fairlead takes the cluster over from it.", c.Name, words(c.missing)),
+				fmt.Sprintf("Go on, or back: kubectl fairlead adopt %s.", c.source))
 		case c.Running && len(c.missing) > 0:
 			a.find(fmt.Sprintf("Of %s, %s is missing.", c.Name, words(c.missing)),
 				"What is left announces or gives addresses without the other half. Start it again, or remove it wholly.")
@@ -264,6 +267,13 @@ func (a *audit) halves() {
 				"They are left over. Import what is still wanted (kubectl fairlead import), then delete the CustomResourceDefinitions.")
 		}
 	}
+}
+
+// adopting tells whether the cluster is being taken over from a controller.
+func (a *audit) adopting(source imports.Source) bool {
+	return source != "" && slices.ContainsFunc(a.Ledger, func(o v1alpha1.Address) bool {
+		return strings.HasPrefix(o.Annotations[v1alpha1.AnnotationAdopted], string(source))
+	})
 }
 
 // overlaps tells where Fairlead's pools have addresses in common with each other
@@ -288,7 +298,7 @@ func (a *audit) overlaps() {
 	ours := pools.Addresses(list)
 	for _, source := range imports.Sources() {
 		r, err := imports.Read(source, a.Foreign)
-		if err != nil || !a.running(source) {
+		if err != nil || !a.givesBy(source) {
 			continue
 		}
 		for i := range r.Pools {
@@ -306,7 +316,7 @@ func (a *audit) overlaps() {
 // gives tells whether Fairlead gives addresses now, beside the others.
 func (a *audit) gives() bool {
 	for _, c := range a.report.Controllers {
-		if c.Name != "Fairlead" || !c.Running {
+		if c.Name != "Fairlead" || !c.gives {
 			continue
 		}
 		if c.TakesClassless {
@@ -317,8 +327,9 @@ func (a *audit) gives() bool {
 	return false
 }
 
-func (a *audit) running(source imports.Source) bool {
-	return slices.ContainsFunc(a.report.Controllers, func(c Controller) bool { return c.source == source && c.Running })
+// givesBy tells whether the controller that a source configures gives addresses now.
+func (a *audit) givesBy(source imports.Source) bool {
+	return slices.ContainsFunc(a.report.Controllers, func(c Controller) bool { return c.source == source && c.gives })
 }
 
 // twice tells of addresses that stand in several statuses without being shared.

@@ -89,6 +89,12 @@ func TestFindings(t *testing.T) {
 		{"Fairlead as default too", func(_ *testing.T, s *Snapshot) {
 			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1, "--default-class=true"), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
 		}, []string{"MetalLB and Fairlead"}},
+		{"taken over: its controller is stopped, and its speakers announce", func(t *testing.T, s *Snapshot) {
+			s.Workloads[0].Ready, s.Workloads[0].Wanted = 0, 0
+			s.Workloads = append(s.Workloads, workload("Deployment", "example.com/fairlead-controller:0.1.0", 1, 1, "--default-class=true"), workload("DaemonSet", "example.com/fairlead-speaker:0.1.0", 1, 1))
+			s.Foreign, s.Pools = foreign(t, metallbPool), []v1alpha1.IPAddressPool{ours("public", "192.0.2.0/28")}
+			s.Ledger = []v1alpha1.Address{{ObjectMeta: metav1.ObjectMeta{Name: "192.0.2.1", Annotations: map[string]string{v1alpha1.AnnotationAdopted: "metallb, found"}}, Spec: v1alpha1.AddressSpec{Address: "192.0.2.1"}}}
+		}, []string{"Of MetalLB, controller is missing, since Fairlead takes the cluster over"}},
 		{"speakers without a controller", func(_ *testing.T, s *Snapshot) { s.Workloads = s.Workloads[1:] }, []string{"Of MetalLB, controller is missing"}},
 		{"a controller at zero, speakers gone", func(_ *testing.T, s *Snapshot) {
 			s.Workloads = []Workload{workload("Deployment", "quay.io/metallb/controller:v0.16.1", 0, 0)}
@@ -211,6 +217,20 @@ func TestControllers(t *testing.T) {
 		if name != want || len(got) > 1 {
 			t.Errorf("%s is taken for %q, want %q", image, name, want)
 		}
+	}
+}
+
+// A MetalLB that is limited to a class leaves the others alone, and says which it is.
+func TestClass(t *testing.T) {
+	for _, args := range [][]string{{"--lb-class=metallb"}, {"--port=7472", "--lb-class", "metallb"}} {
+		r := Of(snapshot(func(s *Snapshot) { s.Workloads[0].Containers[0].Args, s.Workloads[1].Containers[0].Args = args, args }))
+		c := r.Of(imports.MetalLB)
+		if c.Class != "metallb" || c.TakesClassless || c.Classless != "serves only Services of class metallb" {
+			t.Errorf("%v: %+v", args, c)
+		}
+	}
+	if c := Of(snapshot(func(*Snapshot) {})).Of(imports.MetalLB); c.Class != "" || !c.TakesClassless || c.Classless != "" {
+		t.Errorf("without the flag: %+v", c)
 	}
 }
 

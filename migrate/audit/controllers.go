@@ -26,10 +26,14 @@ type Controller struct {
 	TakesClassless bool `json:"takesClassless"`
 	// Classless says what of that is not plain, or cannot be known; empty: nothing.
 	Classless string `json:"classless,omitempty"`
+	// Class is the one class whose Services it serves; empty: it is not limited so.
+	Class string `json:"class,omitempty"`
 	// CRDs is the number of its kinds that the cluster has, Objects of their objects.
 	CRDs    int            `json:"crds,omitempty"`
 	Objects map[string]int `json:"objects,omitempty"`
 
+	// gives: the part of it that gives addresses is ready, which is the first one.
+	gives    bool
 	missing  []string
 	managers []string
 	classWay string
@@ -56,6 +60,8 @@ type known struct {
 	// remark says what of that is not plain. Nil: nothing.
 	remark   func(s *Snapshot, found []*Container) string
 	classWay string
+	// classFlag limits it to the Services of one class.
+	classFlag string
 	// leftover: kinds without a workload are worth a word.
 	leftover bool
 }
@@ -63,6 +69,10 @@ type known struct {
 func image(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(^|/)` + pattern + `(:|@|$)`)
 }
+
+// metallbClass is the flag by which MetalLB serves the Services of one class, and no
+// others.
+const metallbClass = "lb-class"
 
 func always(*Snapshot, []*Container) bool { return true }
 func never(*Snapshot, []*Container) bool  { return false }
@@ -121,7 +131,7 @@ func withPools() []known {
 			parts:     []part{{"controller", image(`(metallb/|metallb-)controller`)}, {"speaker", image(`(metallb/|metallb-)speaker`)}},
 			kinds:     []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer"},
 			managers:  []string{"controller", "metallb-controller"},
-			classless: unlessArg("lb-class"), classWay: "its flag --lb-class (chart: loadBalancerClass)",
+			classless: unlessArg(metallbClass), classFlag: metallbClass, classWay: "its flag --lb-class (chart: loadBalancerClass)",
 		},
 		{
 			name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
@@ -217,13 +227,24 @@ func (k *known) in(s *Snapshot) (Controller, bool) {
 			break
 		}
 	}
+	c.gives = ready[k.parts[0].name] > 0
 	c.parts(k, there, ready, wanted)
 	c.count(k, s)
 	c.TakesClassless = len(found) > 0 && k.classless(s, found)
 	if len(found) > 0 && k.remark != nil {
 		c.Classless = k.remark(s, found)
 	}
+	if k.classFlag != "" {
+		c.limit(argOf(found, k.classFlag))
+	}
 	return c, len(found) > 0 || c.CRDs > 0 && k.leftover
+}
+
+// limit says that it serves the Services of one class only; empty: it is not so.
+func (c *Controller) limit(class string) {
+	if c.Class = class; class != "" {
+		c.Classless = fmt.Sprintf("serves only Services of class %s", class)
+	}
 }
 
 // PartOf says which part of a controller, known by its name in a Report, runs an

@@ -3,12 +3,15 @@ package adopting
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +29,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/controllers"
+	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/service"
 )
 
@@ -323,6 +327,100 @@ func (h *hands) speakers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// touch writes MetalLB's L2Advertisement, in vain.
+func (h *hands) touch(ctx context.Context) error {
+	list, err := h.list(ctx, "metallb.io", "v1beta1", "L2Advertisement")
+	if err != nil {
+		return err
+	}
+	return h.c.Update(ctx, &list[0], client.DryRunAll)
+}
+
+// await waits until something holds.
+func (h *hands) await(what string, holds func(ctx context.Context) bool) {
+	h.t.Helper()
+	for !holds(h.t.Context()) {
+		select {
+		case <-h.t.Context().Done():
+			h.t.Fatalf("waiting for %s: %v", what, h.t.Context().Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// webhook admits what MetalLB is configured by, and nobody serves it, until it is
+// removed.
+func (h *hands) webhook(ctx context.Context) (remove func()) {
+	h.t.Helper()
+	c, err := client.New(h.cfg, client.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	fail, none := admissionv1.Fail, admissionv1.SideEffectClassNone
+	w := &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "metallb-webhook-configuration"},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "l2advertisementvalidationwebhook.metallb.io", FailurePolicy: &fail, SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: "metallb-system", Name: "metallb-webhook-service"}},
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Update},
+				Rule:       admissionv1.Rule{APIGroups: []string{"metallb.io"}, APIVersions: []string{"*"}, Resources: []string{"*"}},
+			}},
+		}},
+	}
+	if err := c.Create(ctx, w); err != nil {
+		h.t.Fatal(err)
+	}
+	h.await("the API server to ask the webhook", func(ctx context.Context) bool { return h.touch(ctx) != nil })
+	return func() {
+		if err := c.Delete(ctx, w); err != nil {
+			h.t.Fatal(err)
+		}
+		h.await("the API server to forget the webhook", func(ctx context.Context) bool { return h.touch(ctx) == nil })
+	}
+}
+
+// install installs MetalLB's workloads again, its controller with 0 replicas, and none
+// of its speakers is ready.
+func (h *hands) install(ctx context.Context) {
+	h.t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	objects, err := imports.Decode(text)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for i := range objects {
+		o := &objects[i]
+		if o.GetNamespace() != "metallb-system" || o.GetKind() != "Deployment" && o.GetKind() != "DaemonSet" {
+			continue
+		}
+		if o.GetKind() == "Deployment" {
+			o.Object["spec"].(map[string]any)["replicas"] = int64(0)
+		}
+		if err := h.c.Create(ctx, o); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	h.speakersReady(ctx, 0)
+}
+
+// speakersReady says how many of MetalLB's three speakers are ready.
+func (h *hands) speakersReady(ctx context.Context, n int32) {
+	h.t.Helper()
+	d := &appsv1.DaemonSet{}
+	err := h.c.Get(ctx, client.ObjectKey{Namespace: "metallb-system", Name: "speaker"}, d)
+	if err == nil {
+		d.Status = appsv1.DaemonSetStatus{NumberReady: n, DesiredNumberScheduled: 3, CurrentNumberScheduled: 3}
+		err = h.c.Status().Update(ctx, d)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // helm sets whether Fairlead is the default, as the command asks people to.

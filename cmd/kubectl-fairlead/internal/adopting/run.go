@@ -163,7 +163,7 @@ func (r *runner) do(ctx context.Context, name adopt.Name) error {
 		case len(move.Writes) > 0:
 			err = d.write(ctx, move)
 		default:
-			err = d.wait(ctx, move)
+			err = d.wait(ctx, move.Waits)
 		}
 		if err != nil {
 			return err
@@ -181,8 +181,6 @@ type doing struct {
 	told []string
 	// last are what was written last, if it is taken back when it has no effect.
 	last []adopt.Write
-	// failed is the last error that may pass.
-	failed error
 }
 
 func (d *doing) write(ctx context.Context, m *adopt.Move) error {
@@ -204,7 +202,7 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 			says = summary(done)
 		}
 		d.say(says)
-		d.told, d.failed = nil, nil
+		d.told = nil
 		if d.last = done; !m.Fragile {
 			d.last = nil
 		}
@@ -213,8 +211,9 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 	switch {
 	case err != nil && !passes(err):
 		return err
+	case err != nil && unanswered(err):
+		return d.wait(ctx, []string{"the webhook that admits this to answer. Start the controller that serves it, or delete its ValidatingWebhookConfiguration (" + err.Error() + ")"})
 	case err != nil:
-		d.failed = err
 		return d.pass(ctx, []string{err.Error()})
 	case m.Settle:
 		return d.sleep(ctx, d.flags.pause)
@@ -223,12 +222,12 @@ func (d *doing) write(ctx context.Context, m *adopt.Move) error {
 }
 
 // wait waits a little for what a move waits for.
-func (d *doing) wait(ctx context.Context, m *adopt.Move) error {
-	if !slices.Equal(d.told, m.Waits) {
-		d.told = m.Waits
-		d.say("waits for " + shorten(m.Waits))
+func (d *doing) wait(ctx context.Context, waits []string) error {
+	if !slices.Equal(d.told, waits) {
+		d.told = waits
+		d.say("waits for " + shorten(waits))
 	}
-	return d.pass(ctx, m.Waits)
+	return d.pass(ctx, waits)
 }
 
 // pass lets a little time pass. When there is none left, what was written last is
@@ -242,10 +241,10 @@ func (d *doing) pass(ctx context.Context, waits []string) error {
 		return nil
 	}
 	why := fmt.Sprintf("%s did not come true within %s. It waits for %s.", d.name, d.flags.timeout, strings.Join(waits, "; for "))
-	if d.failed != nil && unanswered(d.failed) {
-		why += " The webhook that admits this does not answer. Start the controller that serves it, or delete its ValidatingWebhookConfiguration."
-	}
-	if d.flags.undo || len(d.last) == 0 {
+	switch {
+	case d.flags.undo:
+		return stuckError(why + " Run it again to go on.")
+	case len(d.last) == 0:
 		return stuckError(why + " Run it again to go on, or with --undo to go back.")
 	}
 	var inverse []adopt.Write

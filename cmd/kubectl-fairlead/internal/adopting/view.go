@@ -132,6 +132,9 @@ func (v *View) Write(w io.Writer, wide bool) error {
 	for _, why := range v.Stops {
 		fmt.Fprintf(&out, "\n%s cannot be taken back: %s", v.Next, why)
 	}
+	for _, n := range v.Missing {
+		fmt.Fprintf(&out, "\nnote: %s", n)
+	}
 	for _, n := range v.Notes {
 		if wide || v.Steps[0].State != adopt.Done {
 			fmt.Fprintf(&out, "\nnote: %s", n)

@@ -30,6 +30,8 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/golden"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/inhabit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/migrate/adopt"
+	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/test/apiserver"
 )
 
@@ -180,6 +182,7 @@ func TestThereAndBack(t *testing.T) {
 	s.sees("2-books", exit.Wrong)
 	s.does(exit.Fine, "--apply")
 	s.sees("3-pools", exit.Wrong)
+	s.unanswered(h, before)
 	out := s.does(exit.Wrong, "--apply", "--timeout=2s")
 	if !strings.Contains(out, "helm upgrade fairlead CHART -n fairlead-system --reset-then-reuse-values --set services.defaultClass=true") {
 		t.Errorf("it does not say how to make Fairlead the default")
@@ -222,6 +225,72 @@ func TestThereAndBack(t *testing.T) {
 	if err := s.c.List(t.Context(), &daemons); err != nil || len(daemons.Items) > 0 {
 		t.Errorf("%d DaemonSets are left (%v)", len(daemons.Items), err)
 	}
+	s.backFromTheEnd(h, before)
+}
+
+// backFromTheEnd goes the whole way back when MetalLB was removed: it is installed
+// again when the command asks for it.
+func (s *shell) backFromTheEnd(h *hands, before map[string]any) {
+	s.t.Helper()
+	if out := s.does(exit.Wrong, "--undo", "--apply", "--timeout=1s"); !strings.Contains(out, "waits for you to install MetalLB again") {
+		s.t.Errorf("it does not say that MetalLB is to be installed")
+	}
+	h.install(s.t.Context())
+	if err := s.goesOn(adopt.End, time.Second); err == nil || !strings.Contains(err.Error(), "It waits for its speakers to run (0 of 3 are ready)") {
+		s.t.Errorf("without speakers: %v", err)
+	}
+	h.speakersReady(s.t.Context(), 3)
+	if err := s.goesOn(adopt.End, 10*time.Second); err != nil {
+		s.t.Errorf("with speakers: %v", err)
+	}
+	h.wantUnmoved()
+	s.does(exit.Fine, "--undo", "--apply")
+	s.sees("9-back-to-decide", exit.Wrong, "--undo")
+	h.helm(false)
+	s.does(exit.Fine, "--undo", "--all", "--apply")
+	h.wantUnmoved()
+	if diff := cmp.Diff(before, h.theirs()); diff != "" {
+		s.t.Errorf("MetalLB's objects are not as before (-before +now):\n%s", diff)
+	}
+	if left := h.traces(s.t.Context()); len(left) > 0 {
+		s.t.Errorf("traces are left: %v", left)
+	}
+	d := &appsv1.Deployment{}
+	if err := s.c.Get(s.t.Context(), client.ObjectKey{Namespace: "metallb-system", Name: "controller"}, d); err != nil || *d.Spec.Replicas != 1 || len(d.Annotations) > 0 {
+		s.t.Errorf("MetalLB's controller is %+v (%v)", d, err)
+	}
+}
+
+// goesOn is a command that takes a step back and is still there when what it waits for
+// has come.
+func (s *shell) goesOn(name adopt.Name, timeout time.Duration) error {
+	s.t.Helper()
+	var out bytes.Buffer
+	env := kube.NewEnv(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out}, time.Now)
+	env.Connect = func() (client.Client, error) { return s.c, nil }
+	r, err := newRun(env, adopt.Options{Source: imports.MetalLB}, &flags{undo: true, apply: true, timeout: timeout, pause: 200 * time.Millisecond, poll: 100 * time.Millisecond})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	err = r.do(s.t.Context(), name)
+	s.t.Logf("%s%v", out.String(), err)
+	return err
+}
+
+// unanswered is a webhook that nobody serves, as a MetalLB without its controller
+// leaves it: the command says so, and MetalLB's objects are as they were.
+func (s *shell) unanswered(h *hands, before map[string]any) {
+	s.t.Helper()
+	remove := h.webhook(s.t.Context())
+	out := s.does(exit.Wrong, "--apply", "--timeout=2s")
+	if !strings.Contains(out, "waits for the webhook that admits this to answer. Start the controller that serves it, or delete its ValidatingWebhookConfiguration") {
+		s.t.Errorf("it does not say that a webhook does not answer")
+	}
+	if diff := cmp.Diff(before, h.theirs()); diff != "" {
+		s.t.Errorf("MetalLB's objects are not as before (-before +now):\n%s", diff)
+	}
+	h.wantUnmoved()
+	remove()
 }
 
 // as runs the command as somebody who may do some things.

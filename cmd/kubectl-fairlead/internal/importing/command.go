@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/gather"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/kube"
+	"github.com/fairlead/fairlead/migrate/adopt"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/plural"
@@ -104,7 +105,8 @@ func run(ctx context.Context, env *kube.Env, source imports.Source, o options) e
 // read reads the manifests from files, or from the cluster.
 func read(ctx context.Context, env *kube.Env, r *kube.Reader, source imports.Source, files []string) ([]unstructured.Unstructured, error) {
 	if len(files) == 0 {
-		return gather.Foreign(ctx, r, source)
+		found, err := gather.Foreign(ctx, r, source)
+		return adopt.Unbound(found), err
 	}
 	var out []unstructured.Unstructured
 	for _, name := range files {
