@@ -97,7 +97,14 @@ var (
 // wired are two nodes on one wire.
 func wired(t testing.TB) (a, b *node) {
 	t.Helper()
-	ha, hb := namespaces.New(t), namespaces.New(t)
+	ha, hb := hosts(t)
+	return startNode(ha), startNode(hb)
+}
+
+// hosts are two on one wire.
+func hosts(t testing.TB) (ha, hb *namespaces.Host) {
+	t.Helper()
+	ha, hb = namespaces.New(t), namespaces.New(t)
 	namespaces.Wire(ha, "eth0", mac1, hb, "eth0", mac2)
 	for _, h := range []*namespaces.Host{ha, hb} {
 		// Of two link-local addresses the kernel sends from the one that came first, which may be its own.
@@ -105,7 +112,7 @@ func wired(t testing.TB) (a, b *node) {
 	}
 	ha.Up("eth0", "10.9.0.1/24", "fd00:9::1/64", "fe80::1/64")
 	hb.Up("eth0", "10.9.0.2/24", "fd00:9::2/64", "fe80::2/64")
-	return startNode(ha), startNode(hb)
+	return ha, hb
 }
 
 func wantTo(name, peer string) Session {

@@ -54,10 +54,7 @@ func (f *frr) await(what string, ok func(frrPeer) bool) {
 // beside is a node on one wire with another host.
 func beside(t *testing.T) (*node, *namespaces.Host) {
 	t.Helper()
-	ha, hb := namespaces.New(t), namespaces.New(t)
-	namespaces.Wire(ha, "eth0", mac1, hb, "eth0", mac2)
-	ha.Up("eth0", "10.9.0.1/24", "fd00:9::1/64", "fe80::1/64")
-	hb.Up("eth0", "10.9.0.2/24", "fd00:9::2/64", "fe80::2/64")
+	ha, hb := hosts(t)
 	return startNode(ha), hb
 }
 
