@@ -153,6 +153,7 @@ type fakeWatchdog struct {
 	mu      sync.Mutex
 	want    []bfd.Session
 	blind   bool // it sees nobody
+	trouble string // what keeps it from working
 }
 
 func (f *fakeWatchdog) Run(ctx context.Context) error { <-ctx.Done(); return nil }
@@ -172,9 +173,16 @@ func (f *fakeWatchdog) Sessions() (out []bfd.Status) {
 		state = bfd.Down
 	}
 	for _, s := range f.want {
-		out = append(out, bfd.Status{Session: s.Name, State: state})
+		out = append(out, bfd.Status{Session: s.Name, State: state, Trouble: f.trouble})
 	}
 	return out
+}
+
+// fails says what keeps it from working; empty: nothing.
+func (f *fakeWatchdog) fails(trouble string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trouble = trouble
 }
 
 func (f *fakeWatchdog) watched() []bfd.Session {
@@ -402,6 +410,28 @@ func TestStrictBFDHoldsSessionsBack(t *testing.T) {
 	if held, free := router.let("held"), router.let("free"); held != 1 || free != 1 {
 		t.Errorf("after BFD lost both, the strict session was let up %d times in all, want 1, the other %d, want 1", held, free)
 	}
+}
+
+// What keeps BFD from working is in the SpeakerStatus for as long as it does, although BFD tells of no change: such a
+// session has not been up.
+func TestSpeakerStatusSaysWhyBFDDoesNotWork(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "loose"}})
+	w.peer("tor1", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "loose" })
+	w.peer("unwatched", "192.0.2.2", nil)
+	router, watchdog := newFakeRouter(), &fakeWatchdog{blind: true}
+	w.route("node1", router, watchdog)
+	says := func(want string) func() bool {
+		return func() bool {
+			s := w.sessions("node1")
+			return len(s) == 2 && s[0].BFD == "Down" && strings.HasPrefix(s[0].BFDError, want) && (want == "") == (s[0].BFDError == "") && s[1].BFDError == ""
+		}
+	}
+	w.await("for the sessions to be told of", says(""))
+	watchdog.fails("UDP port 3784 is in use on this node")
+	w.await("for the trouble to be told of", says("UDP port 3784 is in use on this node. "))
+	watchdog.fails("")
+	w.await("for the trouble to be over", says(""))
 }
 
 // A peer whose address BFD watches already for another is not held back for ever.

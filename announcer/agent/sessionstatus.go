@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/announcer/bfd"
@@ -35,8 +36,8 @@ func (a *Agent) reportSessions() {
 	out := &v1alpha1.SpeakerBGP{Prefixes: int64(r.table.Len())}
 	established := 0
 	for i := range r.peers {
-		s := sessionOf(by[r.peers[i].Name], r.peers[i].Name, r.waiting[r.peers[i].Name], a.loop.started)
-		s.BFD = watched[s.Peer]
+		name := r.peers[i].Name
+		s := sessionOf(by[name], name, r.waiting[name], watched[name], a.loop.started)
 		if s.State == v1alpha1.SessionEstablished {
 			established++
 		}
@@ -64,9 +65,34 @@ func rank(s v1alpha1.SpeakerSession) int {
 	return 0
 }
 
-// watchedPeers says of each peer that BFD watches whether it is seen.
-func (a *Agent) watchedPeers() map[string]string {
-	out := map[string]string{}
+// sight is how BFD sees a peer.
+type sight struct {
+	// state is Up or Down; empty: BFD does not watch the peer.
+	state string
+	// trouble is what keeps BFD from working; empty: nothing.
+	trouble string
+	strict  bool
+}
+
+// wrong says what keeps BFD from working, what comes of it, and what to do. It names no time and no count, so that it
+// is written once however long it lasts.
+func (w sight) wrong() string {
+	if w.trouble == "" {
+		return ""
+	}
+	what, then := "Mend that on the node", "the loss of the peer is noticed after the hold time of BGP only"
+	if strings.Contains(w.trouble, unix.EADDRINUSE.Error()) {
+		what = "Stop the other program"
+	}
+	if w.strict {
+		then = "the profile, which is strict, keeps the session of BGP down"
+	}
+	return fmt.Sprintf("%s. %s; BFD tries again every second. Until then %s.", cut(w.trouble, 768), what, then)
+}
+
+// watchedPeers says of each peer that BFD watches how it does.
+func (a *Agent) watchedPeers() map[string]sight {
+	out := map[string]sight{}
 	users := a.loop.routing.watches.Load()
 	if a.watchdog == nil || users == nil {
 		return out
@@ -77,17 +103,22 @@ func (a *Agent) watchedPeers() map[string]string {
 			state = "Up"
 		}
 		for _, w := range (*users)[s.Session] {
-			out[w.peer] = state
+			if !w.parting {
+				out[w.peer] = sight{state: state, trouble: s.Trouble, strict: w.strict}
+			}
 		}
 	}
 	return out
 }
 
-func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.SpeakerSession {
+func sessionOf(s bgp.Session, peer, waiting string, w sight, started time.Time) v1alpha1.SpeakerSession {
 	if s.Since.IsZero() {
 		s.Since = started // the router has not taken it up yet
 	}
-	out := v1alpha1.SpeakerSession{Peer: peer, State: v1alpha1.SessionActive, Since: seconds(s.Since), ASN: int64(s.PeerASN), Announced: int64(s.RoutesSent)}
+	out := v1alpha1.SpeakerSession{
+		Peer: peer, State: v1alpha1.SessionActive, Since: seconds(s.Since), ASN: int64(s.PeerASN), Announced: int64(s.RoutesSent),
+		BFD: w.state, BFDError: w.wrong(),
+	}
 	if s.Remote.IsValid() {
 		out.Address = s.Remote.Addr().String()
 	}
@@ -102,6 +133,9 @@ func sessionOf(s bgp.Session, peer, waiting string, started time.Time) v1alpha1.
 		out.State = v1alpha1.SessionIdle
 	}
 	switch {
+	case out.BFDError != "" && w.strict && s.State == bgp.Idle && !s.Refused:
+		// It is held back, and who reads why reads what to do in the same place.
+		out.LastError = &v1alpha1.SpeakerError{Message: cut("BFD: "+out.BFDError, 1024), At: seconds(s.Since)}
 	case s.Refused, s.State == bgp.Idle && s.Why != "":
 		out.LastError = &v1alpha1.SpeakerError{Message: cut(s.Why, 1024), At: seconds(s.Since)}
 	case s.LastError != "":

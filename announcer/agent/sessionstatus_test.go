@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/announcer/bgp"
@@ -26,6 +27,9 @@ func say(b *v1alpha1.SpeakerBGP) string {
 		words := strings.TrimSpace(fmt.Sprintf("%s %s %s", s.Peer, s.State, s.BFD))
 		if s.LastError != nil {
 			words += " (" + s.LastError.Message + ")"
+		}
+		if s.BFDError != "" {
+			words += " [" + s.BFDError + "]"
 		}
 		out = append(out, words)
 	}
@@ -77,6 +81,14 @@ func TestSessionsAreToldEarly(t *testing.T) {
 			time.Sleep(time.Second)
 			w.setSessions(one(up, "", ""))
 		}, time.Second + selfSoon, 1, 1, "tor Established"},
+		{"BFD cannot work, again and again", func(w *selfWriter) {
+			for range 20 {
+				b := one(up, "Down", "")
+				b.Sessions[0].BFDError = "UDP port 3784 is in use."
+				w.setSessions(b)
+				time.Sleep(time.Second)
+			}
+		}, selfSoon, 1, 1, "tor Established Down [UDP port 3784 is in use.]"},
 		{"another error", func(w *selfWriter) { w.setSessions(one(active, "", "connection refused")) }, selfEvery, 1, 1, "tor Active (connection refused)"},
 		{"the same error again and again", func(w *selfWriter) {
 			for range 20 {
@@ -135,24 +147,51 @@ func TestSessionsAreToldEarly(t *testing.T) {
 func TestSessionsInTheWordsOfTheAPI(t *testing.T) {
 	started, since := time.Unix(1000, 0), time.Unix(2000, 0)
 	remote := netip.MustParseAddrPort("192.0.2.1:179")
+	taken := fmt.Errorf("UDP port 3784 is in use: %w", unix.EADDRINUSE).Error()
 	for _, c := range []struct {
 		what, waiting string
 		in            bgp.Session
+		bfd           sight
 		want          string
 		since         time.Time
 	}{
-		{"the router does not know it yet", "", bgp.Session{}, "tor Active", started},
-		{"tried for, and not reached yet", "", bgp.Session{State: bgp.Connect, Why: "not yet connected", Since: since}, "tor Active", since},
-		{"agreeing on terms", "", bgp.Session{State: bgp.OpenSent, Remote: remote, Since: since}, "tor Active", since},
-		{"not reached", "", bgp.Session{State: bgp.Connect, Why: "connection refused", LastError: "connection refused", Since: since}, "tor Active (connection refused)", since},
-		{"without its password", "no password", bgp.Session{}, "tor Idle (no password)", started},
-		{"held", "", bgp.Session{State: bgp.Idle, Why: "BFD: no packet", LastError: "old", Since: since}, "tor Idle (BFD: no packet)", since},
-		{"refused", "", bgp.Session{State: bgp.Idle, Refused: true, Why: "refused: no ASN", Since: since}, "tor Idle (refused: no ASN)", since},
-		{"established", "", bgp.Session{State: bgp.Established, Remote: remote, Since: since}, "tor Established", since},
-		{"established again", "", bgp.Session{State: bgp.Established, LastError: "hold timer expired", Since: since}, "tor Established (hold timer expired)", since},
+		{"the router does not know it yet", "", bgp.Session{}, sight{}, "tor Active", started},
+		{"tried for, and not reached yet", "", bgp.Session{State: bgp.Connect, Why: "not yet connected", Since: since}, sight{}, "tor Active", since},
+		{"agreeing on terms", "", bgp.Session{State: bgp.OpenSent, Remote: remote, Since: since}, sight{}, "tor Active", since},
+		{"not reached", "", bgp.Session{State: bgp.Connect, Why: "connection refused", LastError: "connection refused", Since: since}, sight{}, "tor Active (connection refused)", since},
+		{"without its password", "no password", bgp.Session{}, sight{}, "tor Idle (no password)", started},
+		{"held", "", bgp.Session{State: bgp.Idle, Why: "BFD: no packet", LastError: "old", Since: since}, sight{}, "tor Idle (BFD: no packet)", since},
+		{"refused", "", bgp.Session{State: bgp.Idle, Refused: true, Why: "refused: no ASN", Since: since}, sight{}, "tor Idle (refused: no ASN)", since},
+		{"established", "", bgp.Session{State: bgp.Established, Remote: remote, Since: since}, sight{}, "tor Established", since},
+		{"established again", "", bgp.Session{State: bgp.Established, LastError: "hold timer expired", Since: since}, sight{}, "tor Established (hold timer expired)", since},
+		{"watched", "", bgp.Session{State: bgp.Established, Since: since}, sight{state: "Up", strict: true}, "tor Established Up", since},
+		{
+			"BFD cannot receive", "", bgp.Session{State: bgp.Established, Since: since}, sight{state: "Down", trouble: taken},
+			"tor Established Down [UDP port 3784 is in use: address already in use. Stop the other program; BFD tries again every second. " +
+				"Until then the loss of the peer is noticed after the hold time of BGP only.]", since,
+		},
+		{
+			"BFD cannot send, and BGP does not come up either", "", bgp.Session{State: bgp.Connect, LastError: "connection refused", Since: since},
+			sight{state: "Down", trouble: "interface eth0 is down"},
+			"tor Active Down (connection refused) [interface eth0 is down. Mend that on the node; BFD tries again every second. " +
+				"Until then the loss of the peer is noticed after the hold time of BGP only.]", since,
+		},
+		{
+			"held back for BFD, which cannot receive", "", bgp.Session{State: bgp.Idle, Why: "held", Since: since}, sight{state: "Down", trouble: taken, strict: true},
+			"tor Idle Down (BFD: UDP port 3784 is in use: address already in use. Stop the other program; BFD tries again every second. " +
+				"Until then the profile, which is strict, keeps the session of BGP down.) " +
+				"[UDP port 3784 is in use: address already in use. Stop the other program; BFD tries again every second. " +
+				"Until then the profile, which is strict, keeps the session of BGP down.]", since,
+		},
+		{
+			"refused, and BFD cannot receive", "", bgp.Session{State: bgp.Idle, Refused: true, Why: "refused: no ASN", Since: since},
+			sight{state: "Down", trouble: "x", strict: true},
+			"tor Idle Down (refused: no ASN) [x. Mend that on the node; BFD tries again every second. " +
+				"Until then the profile, which is strict, keeps the session of BGP down.]", since,
+		},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			s := sessionOf(c.in, "tor", c.waiting, started)
+			s := sessionOf(c.in, "tor", c.waiting, c.bfd, started)
 			if got := say(&v1alpha1.SpeakerBGP{Sessions: []v1alpha1.SpeakerSession{s}}); got != c.want || !s.Since.Time.Equal(c.since) {
 				t.Errorf("it says %q since %s, want %q since %s", got, s.Since, c.want, c.since)
 			}

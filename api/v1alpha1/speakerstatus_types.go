@@ -169,6 +169,11 @@ type SpeakerSession struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Up;Down
 	BFD string `json:"bfd,omitempty"`
+	// What keeps packets of BFD from being sent or received, and what to do.
+	// Empty: nothing.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	BFDError string `json:"bfdError,omitempty"`
 	// How many prefixes are announced in the session.
 	// +optional
 	Announced int64 `json:"announced"`
