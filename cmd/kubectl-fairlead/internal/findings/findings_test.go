@@ -104,13 +104,16 @@ func broken() *Snapshot {
 	down := func(message string, at time.Time) []v1alpha1.SpeakerSession {
 		return []v1alpha1.SpeakerSession{{Peer: "tor-1", Address: "10.0.0.1", State: v1alpha1.SessionActive, LastError: &v1alpha1.SpeakerError{Message: message, At: metav1.NewTime(at)}}}
 	}
+	blind := v1alpha1.SpeakerSession{
+		Peer: "tor-2", Address: "10.0.0.2", State: v1alpha1.SessionEstablished, BFD: "Down", BFDError: "UDP port 3784 is in use on this node. Stop the other program.",
+	}
 	s.Speakers = append(s.Speakers,
 		speaker("node3", func(x *v1alpha1.SpeakerStatusStatus) {
 			x.BGP = &v1alpha1.SpeakerBGP{Sessions: down("OPEN refused: Bad Peer AS.", noon)}
 			x.Members.Missing = []string{"node4"}
 		}),
 		speaker("node2", func(x *v1alpha1.SpeakerStatusStatus) {
-			x.BGP = &v1alpha1.SpeakerBGP{Sessions: down("Older.", noon.Add(-time.Hour))}
+			x.BGP = &v1alpha1.SpeakerBGP{Sessions: append(down("Older.", noon.Add(-time.Hour)), blind)}
 			x.LastError = &v1alpha1.SpeakerError{Message: "eth7 is gone."}
 		}),
 		speaker("node5", func(x *v1alpha1.SpeakerStatusStatus) {

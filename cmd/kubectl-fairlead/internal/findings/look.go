@@ -99,7 +99,7 @@ func peerNames(s *Snapshot) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// peers finds peers that some node has no session with.
+// peers finds peers that some node has no session with, and sessions that BFD should watch and cannot.
 func peers(s *Snapshot) []Finding {
 	var out []Finding
 	for _, name := range peerNames(s) {
@@ -130,8 +130,41 @@ func peers(s *Snapshot) []Finding {
 		if f := s.peer(name, address, up, down, last); f != nil {
 			out = append(out, *f)
 		}
+		if f := s.blind(name); f != nil {
+			out = append(out, *f)
+		}
 	}
 	return out
+}
+
+// blind is that BFD does not work for established sessions with a peer. Of those that are not established, more is wrong.
+func (s *Snapshot) blind(name string) *Finding {
+	var nodes []string
+	sessions, why := 0, ""
+	for i := range s.Speakers {
+		b := s.Speakers[i].Status.BGP
+		if b == nil {
+			continue
+		}
+		for j := range b.Sessions {
+			session := &b.Sessions[j]
+			if session.Peer != name {
+				continue
+			}
+			sessions++
+			if session.BFDError != "" && session.State == v1alpha1.SessionEstablished {
+				nodes, why = append(nodes, s.Speakers[i].Name), cmp.Or(why, session.BFDError)
+			}
+		}
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	slices.Sort(nodes)
+	return &Finding{
+		Severity: Degraded, Kind: "BGPPeer", Name: name, See: "kubectl fairlead peers",
+		What: fmt.Sprintf("no BFD on %d of %s", len(nodes), plural.Count(sessions, "node")), Why: "On " + someOf(nodes) + ". " + why,
+	}
 }
 
 // peer is what is wrong with one peer.

@@ -55,6 +55,8 @@ type Session struct {
 	State v1alpha1.SessionState `json:"state,omitempty"`
 	Since metav1.Time           `json:"since,omitzero"`
 	BFD   string                `json:"bfd,omitempty"`
+	// BFDError is what keeps BFD from working, and what to do.
+	BFDError string `json:"bfdError,omitempty"`
 	// Announced is how many prefixes the peer is told.
 	Announced int64 `json:"announced,omitempty"`
 	// Error is why the session ended last, or does not come up. It stays when the
@@ -76,7 +78,7 @@ func Of(speakers []v1alpha1.SpeakerStatus, peers []v1alpha1.BGPPeer, now time.Ti
 			has[s.Peer] = true
 			out.Sessions = append(out.Sessions, Session{
 				Peer: s.Peer, Node: speakers[i].Name, Address: s.Address, ASN: s.ASN, State: s.State, Since: s.Since,
-				BFD: s.BFD, Announced: s.Announced, Error: s.LastError,
+				BFD: s.BFD, BFDError: s.BFDError, Announced: s.Announced, Error: s.LastError,
 			})
 		}
 	}
@@ -113,21 +115,25 @@ func (l List) Write(w io.Writer, wide bool) error {
 	return t.Write(w, wide)
 }
 
-// wrong is why the session is not established; of one that is, what ended it last
+// wrong is why the session is not established, and of one that is why BFD does not watch it; what ended that one last
 // is in JSON and YAML only.
 func (s *Session) wrong() string {
 	switch {
+	case s.State == v1alpha1.SessionEstablished && s.BFDError != "":
+		return "BFD: " + s.BFDError
 	case s.State == v1alpha1.SessionEstablished:
 		return ""
 	case s.Error != nil:
 		return s.Error.Message
+	case s.BFDError != "":
+		return "BFD: " + s.BFDError
 	}
 	return s.Why
 }
 
 func (s *Session) wrongSince(now time.Time) string {
-	if s.Error == nil {
-		return ""
+	if s.Error == nil || s.State == v1alpha1.SessionEstablished && s.BFDError != "" {
+		return "" // or it would be taken for that of BFD
 	}
 	return output.Age(s.Error.At, now)
 }

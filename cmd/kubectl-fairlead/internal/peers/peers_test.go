@@ -35,7 +35,13 @@ func TestPeers(t *testing.T) {
 		Peer: "tor-1", Address: "10.0.0.1", State: v1alpha1.SessionActive, Since: ago(time.Minute),
 		LastError: &v1alpha1.SpeakerError{Message: "OPEN refused: Bad Peer AS.\nOur side says 64513.", At: ago(5 * time.Second)},
 	}
-	speakers := []v1alpha1.SpeakerStatus{speaker("node2", up, down), speaker("node1", up), {ObjectMeta: metav1.ObjectMeta{Name: "node3"}}}
+	const inUse = "UDP port 3784 is in use on this node. Stop the other program."
+	blind := v1alpha1.SpeakerSession{Peer: "tor-3", State: v1alpha1.SessionEstablished, Since: ago(time.Hour), BFD: "Down", BFDError: inUse, LastError: old}
+	held := v1alpha1.SpeakerSession{
+		Peer: "tor-4", State: v1alpha1.SessionIdle, Since: ago(time.Hour), BFD: "Down", BFDError: inUse,
+		LastError: &v1alpha1.SpeakerError{Message: "BFD: " + inUse, At: ago(time.Hour)},
+	}
+	speakers := []v1alpha1.SpeakerStatus{speaker("node2", up, down, blind, held), speaker("node1", up), {ObjectMeta: metav1.ObjectMeta{Name: "node3"}}}
 	peers := []v1alpha1.BGPPeer{
 		peer("tor-1"), peer("tor-2"), peer("new"),
 		peer("wrong", metav1.Condition{Type: v1alpha1.PeerReady, Status: metav1.ConditionFalse, Reason: "PasswordMissing", Message: "There is no Secret tor."}),
