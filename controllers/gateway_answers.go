@@ -69,9 +69,9 @@ func (s subject) object() client.Object {
 
 // answer is what one Gateway says of a subject.
 type answer struct {
-	generation int64
-	parents    []gatewayv1.RouteParentStatus
-	ancestor   *gatewayv1.PolicyAncestorStatus
+	about    gateway.Edition
+	parents  []gatewayv1.RouteParentStatus
+	ancestor *gatewayv1.PolicyAncestorStatus
 }
 
 // answerWorkers is how many statuses of routes are written at once.
@@ -98,10 +98,10 @@ type spoken struct {
 func answersIn(routes []*gateway.RouteSaid, policies []gateway.PolicySaid) map[subject]answer {
 	out := make(map[subject]answer, len(routes)+len(policies))
 	for _, r := range routes {
-		out[subject{r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name.Name}}] = answer{generation: r.Generation, parents: r.Parents}
+		out[subject{r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name.Name}}] = answer{about: r.Edition, parents: r.Parents}
 	}
 	for _, p := range policies {
-		out[subject{policyKind, types.NamespacedName{Namespace: p.Namespace, Name: p.Name.Name}}] = answer{generation: p.Generation, ancestor: &p.Ancestor}
+		out[subject{policyKind, types.NamespacedName{Namespace: p.Namespace, Name: p.Name.Name}}] = answer{about: p.Edition, ancestor: &p.Ancestor}
 	}
 	return out
 }
@@ -162,14 +162,14 @@ func differing[T any](a, b []T, equal func(x, y T) bool) (ofA, ofB []T) {
 }
 
 // answersOf are what Gateways say of a subject, in a fixed order, and whether
-// all of it is about the given generation.
-func (g *gateways) answersOf(s subject, generation int64) (list []answer, current bool) {
+// all of it is about the given edition.
+func (g *gateways) answersOf(s subject, of gateway.Edition) (list []answer, current bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	by := g.said[s]
 	names := slices.SortedFunc(maps.Keys(by), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 	for _, n := range names {
-		if by[n].generation != generation {
+		if by[n].about != of {
 			return nil, false
 		}
 		list = append(list, by[n])
@@ -199,7 +199,7 @@ func (g *gateways) reconcileAnswer(ctx context.Context, req reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading %s %s: %w", s.kind, s.name, err)
 	}
-	said, current := g.answersOf(s, o.GetGeneration())
+	said, current := g.answersOf(s, gateway.EditionOf(o))
 	if !current {
 		return reconcile.Result{}, nil // its Gateway is being built anew
 	}

@@ -8,6 +8,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead/fairlead/gateway"
 )
 
 // What we write into a status comes back as an event. With each route that comes these are
@@ -23,7 +25,7 @@ func (g *gateways) unanswered() predicate.Predicate {
 		default:
 			return true // not all is said yet
 		}
-		said, current := g.answersOf(subjectOf(o), o.GetGeneration())
+		said, current := g.answersOf(subjectOf(o), gateway.EditionOf(o))
 		if !current {
 			return false
 		}

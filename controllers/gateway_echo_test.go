@@ -76,6 +76,7 @@ func TestOwnAnswersComeBackUnseen(t *testing.T) {
 	opened := make(chan struct{})
 	close(opened)
 	route := (&scene{}).route(0, 0, false)
+	current := gateway.EditionOf(route)
 	said := gatewayv1.RouteParentStatus{ParentRef: route.Spec.ParentRefs[0], ControllerName: gateway.ControllerName, Conditions: []metav1.Condition{
 		{Type: "Accepted", Status: metav1.ConditionTrue, Reason: "Accepted", ObservedGeneration: 1},
 	}}
@@ -87,23 +88,24 @@ func TestOwnAnswersComeBackUnseen(t *testing.T) {
 	for _, tt := range []struct {
 		what   string
 		opened chan struct{}
-		said   int64 // the generation that the Gateway speaks of; 0: it does not
+		said   gateway.Edition // that of which the Gateway speaks; none: it does not
 		has    []gatewayv1.RouteParentStatus
 		passes bool
 	}{
-		{"one that comes and of which nothing is said yet", opened, 0, nil, false},
-		{"one that has nothing of what is said", opened, 1, nil, true},
-		{"our own write", opened, 1, []gatewayv1.RouteParentStatus{own}, false},
-		{"our own write beside others'", opened, 1, []gatewayv1.RouteParentStatus{foreign, own}, false},
-		{"what somebody else made of it", opened, 1, []gatewayv1.RouteParentStatus{wrong}, true},
-		{"what is ours and nobody says", opened, 0, []gatewayv1.RouteParentStatus{own}, true},
-		{"another spec than what is spoken of", opened, 2, []gatewayv1.RouteParentStatus{own}, false},
-		{"one of which not all may be said yet", make(chan struct{}), 1, []gatewayv1.RouteParentStatus{own}, true},
+		{"one that comes and of which nothing is said yet", opened, gateway.Edition{}, nil, false},
+		{"one that has nothing of what is said", opened, current, nil, true},
+		{"our own write", opened, current, []gatewayv1.RouteParentStatus{own}, false},
+		{"our own write beside others'", opened, current, []gatewayv1.RouteParentStatus{foreign, own}, false},
+		{"what somebody else made of it", opened, current, []gatewayv1.RouteParentStatus{wrong}, true},
+		{"what is ours and nobody says", opened, gateway.Edition{}, []gatewayv1.RouteParentStatus{own}, true},
+		{"another spec than what is spoken of", opened, gateway.Edition{UID: current.UID, Generation: 2}, []gatewayv1.RouteParentStatus{own}, false},
+		{"another object of the name than what is spoken of", opened, gateway.Edition{UID: "8", Generation: 1}, []gatewayv1.RouteParentStatus{own}, false},
+		{"one of which not all may be said yet", make(chan struct{}), current, []gatewayv1.RouteParentStatus{own}, true},
 	} {
 		route.Status.Parents = tt.has
 		g := &gateways{shell: &shell{Options: Options{Clock: clock.RealClock{}}}, opened: tt.opened, said: map[subject]map[types.NamespacedName]answer{}}
-		if tt.said > 0 {
-			g.said[subjectOf(route)] = map[types.NamespacedName]answer{{Namespace: "shop", Name: "web"}: {generation: tt.said, parents: []gatewayv1.RouteParentStatus{said}}}
+		if tt.said != (gateway.Edition{}) {
+			g.said[subjectOf(route)] = map[types.NamespacedName]answer{{Namespace: "shop", Name: "web"}: {about: tt.said, parents: []gatewayv1.RouteParentStatus{said}}}
 		}
 		if got := g.unanswered().Update(event.UpdateEvent{ObjectOld: route, ObjectNew: route}); got != tt.passes {
 			t.Errorf("%s: passes %t, want %t", tt.what, got, tt.passes)

@@ -177,22 +177,14 @@ func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) 
 	if err := g.client.Get(ctx, name, set, client.UnsafeDisableDeepCopy); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if set.Generation != generationOf(said) {
-		return nil
+	if gateway.EditionOf(set) != said.Edition {
+		return nil // the newer one is being built
 	}
 	status, differs := gateway.MergeListenerSet(set.Status, said.Status, g.Clock.Now())
 	if !differs {
 		return nil
 	}
 	return g.restated(ctx, "ListenerSet", set, set.Status, status)
-}
-
-// generationOf is the generation that a status is about.
-func generationOf(said *gateway.SetSaid) int64 {
-	for _, c := range said.Status.Conditions {
-		return c.ObservedGeneration
-	}
-	return 0
 }
 
 // patched writes a status and counts it.

@@ -8,13 +8,18 @@ import (
 	"sync"
 	"testing"
 
+	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -121,6 +126,40 @@ func TestWhatOthersDoIsNoError(t *testing.T) {
 		got, err := (&gateways{}).lost(fmt.Errorf("writing: %w", tt.err))
 		if got != tt.want || (err != nil) != tt.told {
 			t.Errorf("%s: %+v, %v; want %+v, told %t", tt.what, got, err, tt.want, tt.told)
+		}
+	}
+}
+
+// A ListenerSet that was deleted and made anew does not get what is said of the old one, although its generation may be
+// the same.
+func TestStatusOfAListenerSetIsOfThatObject(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := gatewayv1.Install(scheme); err != nil {
+		t.Fatal(err)
+	}
+	name := types.NamespacedName{Namespace: "shop", Name: "more"}
+	for _, tt := range []struct {
+		what  string
+		about gateway.Edition
+		wrote bool
+	}{
+		{"the object", gateway.Edition{UID: "new", Generation: 1}, true},
+		{"an older spec", gateway.Edition{UID: "new"}, false},
+		{"the object that was there before", gateway.Edition{UID: "old", Generation: 1}, false},
+	} {
+		set := &gatewayv1.ListenerSet{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, UID: "new", Generation: 1}}
+		c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(set).WithStatusSubresource(set).Build()
+		g := &gateways{shell: &shell{Options: Options{Clock: clock.RealClock{}}, tracer: noop.Tracer{}, client: c}}
+		said := gateway.SetSaid{Name: gatewayName(name), Edition: tt.about}
+		said.Status.Conditions = []metav1.Condition{{Type: "Accepted", Status: metav1.ConditionTrue, Reason: "Accepted", ObservedGeneration: tt.about.Generation}}
+		if err := g.writeListenerSet(t.Context(), &said); err != nil {
+			t.Fatalf("%s: %v", tt.what, err)
+		}
+		if err := c.Get(t.Context(), name, set); err != nil {
+			t.Fatal(err)
+		}
+		if wrote := len(set.Status.Conditions) > 0; wrote != tt.wrote {
+			t.Errorf("what is said is of %s: it was written: %t, want %t", tt.what, wrote, tt.wrote)
 		}
 	}
 }

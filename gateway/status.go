@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/migrate/takeover/tell"
@@ -48,24 +49,35 @@ type Said struct {
 
 // SetSaid is the status of a ListenerSet.
 type SetSaid struct {
-	Name   Name
+	Name Name
+	Edition
 	Status gatewayv1.ListenerSetStatus
 }
+
+// Edition tells which of the objects that bore a name one after the other a status is about, and in which generation: one
+// that was deleted and made anew may have the generation of the old one.
+type Edition struct {
+	UID        types.UID
+	Generation int64
+}
+
+// EditionOf is that of an object.
+func EditionOf(o metav1.Object) Edition { return Edition{UID: o.GetUID(), Generation: o.GetGeneration()} }
 
 // RouteSaid are the entries of a route's status for this Gateway and its
 // ListenerSets.
 type RouteSaid struct {
 	Kind string
 	Name
-	Generation int64
-	Parents    []gatewayv1.RouteParentStatus
+	Edition
+	Parents []gatewayv1.RouteParentStatus
 }
 
 // PolicySaid is the entry of a BackendTLSPolicy's status for this Gateway.
 type PolicySaid struct {
 	Name
-	Generation int64
-	Ancestor   gatewayv1.PolicyAncestorStatus
+	Edition
+	Ancestor gatewayv1.PolicyAncestorStatus
 }
 
 // GatewayTypes, ListenerTypes, ListenerSetTypes, RouteTypes and PolicyTypes are
@@ -92,7 +104,7 @@ func condition[T ~string](kind T, generation int64, bad *verdict, good, message 
 func (b *Built) Status(p Progress) Said {
 	out := Said{Gateway: b.gatewayStatus(p), Routes: b.routesSaid, Policies: b.policiesSaid}
 	for _, o := range b.frame.owners[1:] {
-		out.ListenerSets = append(out.ListenerSets, SetSaid{Name: o.name, Status: b.setStatus(o, p)})
+		out.ListenerSets = append(out.ListenerSets, SetSaid{Name: o.name, Edition: EditionOf(o.meta), Status: b.setStatus(o, p)})
 	}
 	return out
 }
@@ -356,7 +368,7 @@ func (b *Built) setVerdicts(o *owner, p Progress) (accepted, programmed *verdict
 
 // status of a route: one entry for each parentRef.
 func (r *route) status() *RouteSaid {
-	out := &RouteSaid{Kind: r.kind, Name: r.name, Generation: r.meta.Generation}
+	out := &RouteSaid{Kind: r.kind, Name: r.name, Edition: EditionOf(r.meta)}
 	for _, a := range r.answers {
 		e := gatewayv1.RouteParentStatus{ParentRef: a.ref, ControllerName: ControllerName}
 		e.Conditions = []metav1.Condition{
@@ -392,7 +404,7 @@ func (b *Built) policyStatus() []PolicySaid {
 	group, kind, namespace := gatewayv1.Group(gatewayv1.GroupName), gatewayv1.Kind("Gateway"), gatewayv1.Namespace(gw.Namespace)
 	var out []PolicySaid
 	for name, list := range by {
-		s := PolicySaid{Name: name, Generation: list[0].object.Generation}
+		s := PolicySaid{Name: name, Edition: EditionOf(list[0].object)}
 		var rejected, unresolved *verdict
 		for _, p := range list {
 			if rejected == nil || p.rejected != nil && p.rejected.message < rejected.message {
