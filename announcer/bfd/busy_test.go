@@ -125,10 +125,7 @@ func endure(t testing.TB, modest bool, wait func(*load)) (o ordeal) {
 	b.Up("eth0", addrsB...)
 	a.sync(ofA...)
 	b.sync(ofB...)
-	for i := range ofA {
-		a.await(ofA[i].Name, Up)
-		b.await(ofB[i].Name, Up)
-	}
+	meet(a, b)
 	began, own, idle := time.Now(), cpu.Used(t), cpu.Idle(t)
 	l := occupy(t, modest)
 	wait(l)

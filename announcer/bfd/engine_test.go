@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -80,6 +81,56 @@ func (n *node) await(session string, s State) Event {
 	}
 }
 
+// meet waits until all sessions of the nodes are up to stay, and forgets the events that led there. The kernel may deliver
+// the second packet of a side before the first, as when that one waits for the hardware address of the peer. Such a session
+// comes up, is taken down by the packet that comes late, as RFC 5880 section 6.8.6 has it, and is up again at once.
+func meet(nodes ...*node) {
+	nodes[0].Helper()
+	routers.Await(nodes[0], "sessions that stay up", func() error {
+		for _, n := range nodes {
+			if err := n.met(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, n := range nodes {
+		n.mu.Lock()
+		n.events = nil
+		n.mu.Unlock()
+	}
+}
+
+// met says what is still to come until the sessions are up to stay.
+func (n *node) met() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sessions := n.e.Sessions()
+	for _, s := range sessions {
+		told, last := uint64(0), Down
+		for _, e := range n.events {
+			if e.Session != s.Session {
+				continue
+			}
+			if last = e.State; e.Was == Up {
+				told++
+			}
+		}
+		switch {
+		case s.State != Up || s.Remote != Up:
+			return fmt.Errorf("a session is %+v", s)
+		case last != Up || told != s.Downs:
+			return fmt.Errorf("not everything was told of %+v: %+v", s, n.events)
+		case s.LongestGap < 50*time.Millisecond:
+			return fmt.Errorf("no packet came in its turn yet, but those only by which both sides agree: %+v", s)
+		}
+	}
+	if len(sessions) == 0 {
+		return errors.New("there is no session")
+	}
+	return nil
+}
+
 func (n *node) quiet() {
 	n.Helper()
 	n.mu.Lock()
@@ -140,16 +191,45 @@ func TestRealSessions(t *testing.T) {
 			a, b := wired(t)
 			a.sync(pair[0])
 			b.sync(pair[1])
-			a.await("b", Up)
-			b.await("a", Up)
+			meet(a, b)
+			before := a.e.Sessions()[0].Downs
 			b.Down("eth0")
 			if e := a.await("b", Down); e.Cause != CauseSilence {
 				t.Errorf("the wire was cut, and a says: %s", e.Cause)
 			}
-			if st := a.e.Sessions()[0]; st.Downs != 1 || st.Sent == 0 || st.Received == 0 {
+			if st := a.e.Sessions()[0]; st.Downs != before+1 || st.Sent == 0 || st.Received == 0 {
 				t.Errorf("the status is %+v", st)
 			}
 		})
+	}
+}
+
+// A packet of the time before the session was up, which comes late, takes it down, and it is up again without a wait for
+// the next packets in turn, which are a second apart then.
+func TestAPacketThatComesLate(t *testing.T) {
+	a, b := wired(t)
+	a.sync(wantTo("b", "10.9.0.2"))
+	b.sync(wantTo("a", "10.9.0.1"))
+	meet(a, b)
+	first := Packet{
+		State: Down, DetectMultiplier: 3, Mine: (*a.e.table.Load())[0].machine.local, DesiredMinTx: time.Second, RequiredMinRx: 100 * time.Millisecond,
+	}
+	a.Must("sending", func() error {
+		s, err := openSender(wantTo("b", "10.9.0.2"), 0)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return s.send(first.Append(nil))
+	})
+	down := b.await("a", Down)
+	if down.Cause != CausePeerDown {
+		t.Errorf("a seems to begin anew, and b says: %s", down.Cause)
+	}
+	for _, up := range []Event{b.await("a", Up), a.await("b", Up)} {
+		if took := up.At.Sub(down.At); took > 500*time.Millisecond {
+			t.Errorf("session %s was up again after %s", up.Session, took)
+		}
 	}
 }
 
@@ -157,12 +237,7 @@ func TestPeersAreToldOfTheEnd(t *testing.T) {
 	a, b := wired(t)
 	a.sync(wantTo("b", "10.9.0.2"), wantTo("b6", "fd00:9::2"))
 	b.sync(wantTo("a", "10.9.0.1"), wantTo("a6", "fd00:9::1"))
-	for _, s := range []string{"b", "b6"} {
-		a.await(s, Up)
-	}
-	for _, s := range []string{"a", "a6"} {
-		b.await(s, Up)
-	}
+	meet(a, b)
 	a.sync(wantTo("b6", "fd00:9::2"))
 	if e := b.await("a", Down); e.Cause != CausePeerAdminDown {
 		t.Errorf("one session was removed, and b says: %s", e.Cause)
@@ -181,8 +256,7 @@ func TestSettingsChangeWithoutAnAlarm(t *testing.T) {
 	want := wantTo("b", "10.9.0.2")
 	a.sync(want)
 	b.sync(wantTo("a", "10.9.0.1"))
-	a.await("b", Up)
-	b.await("a", Up)
+	meet(a, b)
 	want.TransmitInterval, want.ReceiveInterval, want.DetectMultiplier = 20*time.Millisecond, 300*time.Millisecond, 5
 	a.sync(want)
 	other := wantTo("a", "10.9.0.1")
@@ -246,8 +320,7 @@ func TestForeignPackets(t *testing.T) {
 	a, b := wired(t)
 	a.sync(wantTo("b", "10.9.0.2"))
 	b.sync(wantTo("a", "10.9.0.1"))
-	a.await("b", Up)
-	b.await("a", Up)
+	meet(a, b)
 	discriminator := func() uint32 { return (*a.e.table.Load())[0].machine.local }()
 	end := Packet{State: AdminDown, DetectMultiplier: 3, Mine: 7, Yours: discriminator, DesiredMinTx: time.Second, RequiredMinRx: time.Second}
 	garbage := [][]byte{nil, {1}, make([]byte, 24), make([]byte, 1400), end.Append(nil)[:20]}
@@ -346,11 +419,11 @@ func TestRealEchoes(t *testing.T) {
 			forwarding := map[string]string{"ipv4": "net/ipv4/ip_forward", "ipv6": "net/ipv6/conf/all/forwarding"}[name]
 			b.Sysctl(forwarding, "1")
 			want, other := wantTo("b", addrs[1]), wantTo("a", addrs[0])
-			want.Echo, want.EchoInterval = true, 20*time.Millisecond
-			other.EchoInterval = 20 * time.Millisecond
+			want.Echo, want.EchoInterval = true, 100*time.Millisecond
+			other.EchoInterval = 100 * time.Millisecond
 			a.sync(want)
 			b.sync(other)
-			a.await("b", Up)
+			meet(a)
 			routers.Await(t, "echoes", func() error {
 				sa, sb := a.e.Sessions()[0], b.e.Sessions()[0]
 				if !sa.Echoes || sb.Transmit != time.Second {

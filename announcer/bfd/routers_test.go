@@ -74,7 +74,7 @@ func TestFRR(t *testing.T) {
 			a, h := beside(t)
 			f := &frr{t, routers.StartFRR(h, "bfd\n "+test.config+"\n  transmit-interval 100\n  receive-interval 100\n  no shutdown\n !\n!\n")}
 			a.sync(test.want)
-			a.await("r", Up)
+			meet(a)
 			f.await("up with our settings", func(p frrPeer) bool {
 				return p.Status == "up" && p.Receive == 100 && p.Transmit == 100 && p.Multiplier == 3
 			})
@@ -105,7 +105,7 @@ func TestFRREchoes(t *testing.T) {
 	want := wantTo("r", "10.9.0.2")
 	want.Echo, want.EchoInterval = true, 50*time.Millisecond
 	a.sync(want)
-	a.await("r", Up)
+	meet(a)
 	f.await("echoes", func(p frrPeer) bool { return p.Status == "up" && p.Echo == 50 })
 	routers.Await(t, "echoes of ours", func() error {
 		if s := a.e.Sessions()[0]; !s.Echoes {
