@@ -153,13 +153,6 @@ func (g *gateways) addBuild(mgr manager.Manager) error {
 // annotations change; its status is written by us.
 var specChanged = predicate.Or[client.Object](generationChanged, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, deleting)
 
-// generationChanged passes an object when its spec may differ: in another generation,
-// or in another object of its name, for which one that was deleted and made anew while
-// the watch was down is an update.
-var generationChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-	return e.ObjectOld.GetUID() != e.ObjectNew.GetUID()
-}})
-
 var deleting = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return (e.ObjectOld.GetDeletionTimestamp() == nil) != (e.ObjectNew.GetDeletionTimestamp() == nil)
 }}

@@ -62,7 +62,9 @@ type Edition struct {
 }
 
 // EditionOf is that of an object.
-func EditionOf(o metav1.Object) Edition { return Edition{UID: o.GetUID(), Generation: o.GetGeneration()} }
+func EditionOf(o metav1.Object) Edition {
+	return Edition{UID: o.GetUID(), Generation: o.GetGeneration()}
+}
 
 // RouteSaid are the entries of a route's status for this Gateway and its
 // ListenerSets.

@@ -152,7 +152,7 @@ type fakeWatchdog struct {
 	onEvent func(bfd.Event)
 	mu      sync.Mutex
 	want    []bfd.Session
-	blind   bool // it sees nobody
+	blind   bool   // it sees nobody
 	trouble string // what keeps it from working
 }
 

@@ -166,25 +166,31 @@ func TestSessionsInTheWordsOfTheAPI(t *testing.T) {
 		{"established again", "", bgp.Session{State: bgp.Established, LastError: "hold timer expired", Since: since}, sight{}, "tor Established (hold timer expired)", since},
 		{"watched", "", bgp.Session{State: bgp.Established, Since: since}, sight{state: "Up", strict: true}, "tor Established Up", since},
 		{
-			"BFD cannot receive", "", bgp.Session{State: bgp.Established, Since: since}, sight{state: "Down", trouble: taken},
+			"BFD cannot receive", "",
+			bgp.Session{State: bgp.Established, Since: since},
+			sight{state: "Down", trouble: taken},
 			"tor Established Down [UDP port 3784 is in use: address already in use. Stop the other program; BFD tries again every second. " +
 				"Until then the loss of the peer is noticed after the hold time of BGP only.]", since,
 		},
 		{
-			"BFD cannot send, and BGP does not come up either", "", bgp.Session{State: bgp.Connect, LastError: "connection refused", Since: since},
+			"BFD cannot send, and BGP does not come up either", "",
+			bgp.Session{State: bgp.Connect, LastError: "connection refused", Since: since},
 			sight{state: "Down", trouble: "interface eth0 is down"},
 			"tor Active Down (connection refused) [interface eth0 is down. Mend that on the node; BFD tries again every second. " +
 				"Until then the loss of the peer is noticed after the hold time of BGP only.]", since,
 		},
 		{
-			"held back for BFD, which cannot receive", "", bgp.Session{State: bgp.Idle, Why: "held", Since: since}, sight{state: "Down", trouble: taken, strict: true},
+			"held back for BFD, which cannot receive", "",
+			bgp.Session{State: bgp.Idle, Why: "held", Since: since},
+			sight{state: "Down", trouble: taken, strict: true},
 			"tor Idle Down (BFD: UDP port 3784 is in use: address already in use. Stop the other program; BFD tries again every second. " +
 				"Until then the profile, which is strict, keeps the session of BGP down.) " +
 				"[UDP port 3784 is in use: address already in use. Stop the other program; BFD tries again every second. " +
 				"Until then the profile, which is strict, keeps the session of BGP down.]", since,
 		},
 		{
-			"refused, and BFD cannot receive", "", bgp.Session{State: bgp.Idle, Refused: true, Why: "refused: no ASN", Since: since},
+			"refused, and BFD cannot receive", "",
+			bgp.Session{State: bgp.Idle, Refused: true, Why: "refused: no ASN", Since: since},
 			sight{state: "Down", trouble: "x", strict: true},
 			"tor Idle Down (refused: no ASN) [x. Mend that on the node; BFD tries again every second. " +
 				"Until then the profile, which is strict, keeps the session of BGP down.]", since,

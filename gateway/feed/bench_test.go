@@ -89,8 +89,8 @@ func newBenchStream(b *testing.B, r Resources) benchStream {
 	s.types[routes].item("one/http").wanted = true
 	s.types[routes].pend("one/http")
 	s.run()
-	if got := f.Progress(testFleet, gw("one")); !got.Envoys[0].Acknowledged {
-		b.Fatalf("the Envoy has not got everything: %+v", got)
+	if !f.acknowledged(gw("pod"), gw("one")) {
+		b.Fatalf("the Envoy has not got everything: %+v", f.Progress(testFleet, gw("one")))
 	}
 	return s
 }

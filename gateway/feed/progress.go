@@ -18,8 +18,6 @@ type Progress struct {
 // Envoy is one connected Envoy.
 type Envoy struct {
 	Pod gateway.Name
-	// Acknowledged says that it has everything of the last Set.
-	Acknowledged bool
 	// Serving says that it has acknowledged some Set of the Gateway, as far as
 	// it would take it, with a listener at least, and still has one: a later Set
 	// that it has not acknowledged yet does not change that.
@@ -50,8 +48,7 @@ func (f *Feed) Progress(fleetName string, gw gateway.Name) Progress {
 	for s := range fl.streams {
 		e := Envoy{Pod: s.pod}
 		if r := s.rollouts[gw]; r != nil {
-			e.Rejections = r.rejections()
-			e.Acknowledged, e.Serving = r.acknowledged(len(e.Rejections)), r.serving()
+			e.Rejections, e.Serving = r.rejections(), r.serving()
 		}
 		out.Envoys = append(out.Envoys, e)
 	}

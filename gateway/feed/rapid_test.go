@@ -195,7 +195,7 @@ func (s *story) right(name string, r Resources, e *fakeEnvoy) (bool, string) {
 		for _, x := range got.Rejections {
 			has = append(has, x.Type+" "+x.Resource)
 		}
-		ok := slices.Equal(want, has) && got.Acknowledged == (len(want) == 0)
+		ok := slices.Equal(want, has) && s.acknowledged(got.Pod, gw(name)) == (len(want) == 0)
 		return ok, fmt.Sprintf("%+v, want the rejections %q", got, want)
 	}
 	return false, "it is not connected"

@@ -242,11 +242,23 @@ func (s *scene) progresses(name string, want ...string) {
 	})
 }
 
+// acknowledged says whether an Envoy has everything of the last Set of a Gateway.
+func (f *Feed) acknowledged(pod, of gateway.Name) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.fleets[testFleet].streams {
+		if r := s.rollouts[of]; r != nil && s.pod == pod {
+			return r.acknowledged(len(r.rejections()))
+		}
+	}
+	return false
+}
+
 func (s *scene) progress(name string) []string {
 	var got []string
 	for _, e := range s.Progress(testFleet, gw(name)).Envoys {
 		line := e.Pod.Name
-		if e.Acknowledged {
+		if s.acknowledged(e.Pod, gw(name)) {
 			line += " acknowledged"
 		}
 		if e.Serving {
