@@ -161,8 +161,8 @@ func (w *selfWriter) setSessions(b *v1alpha1.SpeakerBGP) {
 
 // stand is how a session stands.
 type stand struct {
-	state v1alpha1.SessionState
-	bfd   string
+	state         v1alpha1.SessionState
+	bfd, bfdError string
 }
 
 // standsOf says how the sessions stand, by peer.
@@ -170,7 +170,7 @@ func standsOf(b *v1alpha1.SpeakerBGP) map[string]stand {
 	out := map[string]stand{}
 	if b != nil {
 		for i := range b.Sessions {
-			out[b.Sessions[i].Peer] = stand{b.Sessions[i].State, b.Sessions[i].BFD}
+			out[b.Sessions[i].Peer] = stand{b.Sessions[i].State, b.Sessions[i].BFD, b.Sessions[i].BFDError}
 		}
 	}
 	return out

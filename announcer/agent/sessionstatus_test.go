@@ -89,6 +89,16 @@ func TestSessionsAreToldEarly(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}, selfSoon, 1, 1, "tor Established Down [UDP port 3784 is in use.]"},
+		{"what keeps BFD from working comes and goes", func(w *selfWriter) {
+			for n := range 120 {
+				b := one(up, "Down", "")
+				if n%2 == 0 {
+					b.Sessions[0].BFDError = "interface eth0 is down."
+				}
+				w.setSessions(b)
+				time.Sleep(time.Second)
+			}
+		}, 2*time.Minute + selfEvery, 2 * 60 / 5, 2*60/5 + selfBurst + 1, "tor Established Down"},
 		{"another error", func(w *selfWriter) { w.setSessions(one(active, "", "connection refused")) }, selfEvery, 1, 1, "tor Active (connection refused)"},
 		{"the same error again and again", func(w *selfWriter) {
 			for range 20 {
