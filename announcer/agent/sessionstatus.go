@@ -84,7 +84,10 @@ func (w sight) wrong() string {
 	if strings.Contains(w.trouble, unix.EADDRINUSE.Error()) {
 		what = "Stop the other program"
 	}
-	if w.strict {
+	switch {
+	case w.state == "Up":
+		then = "the peer may take this node for lost"
+	case w.strict:
 		then = "the profile, which is strict, keeps the session of BGP down"
 	}
 	return fmt.Sprintf("%s. %s; BFD tries again every second. Until then %s.", cut(w.trouble, 768), what, then)

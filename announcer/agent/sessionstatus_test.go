@@ -190,6 +190,13 @@ func TestSessionsInTheWordsOfTheAPI(t *testing.T) {
 				"Until then the loss of the peer is noticed after the hold time of BGP only.]", since,
 		},
 		{
+			"BFD cannot send any more, and the peer is heard", "",
+			bgp.Session{State: bgp.Established, Since: since},
+			sight{state: "Up", trouble: "sending to the peer: network is unreachable", strict: true},
+			"tor Established Up [sending to the peer: network is unreachable. Mend that on the node; BFD tries again every second. " +
+				"Until then the peer may take this node for lost.]", since,
+		},
+		{
 			"held back for BFD, which cannot receive", "",
 			bgp.Session{State: bgp.Idle, Why: "held", Since: since},
 			sight{state: "Down", trouble: taken, strict: true},
