@@ -72,11 +72,12 @@ func TestFRR(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, h := beside(t)
-			f := &frr{t, routers.StartFRR(h, "bfd\n "+test.config+"\n  transmit-interval 100\n  receive-interval 100\n  no shutdown\n !\n!\n")}
+			f := &frr{t, routers.StartFRR(h, "bfd\n "+test.config+"\n  detect-multiplier 10\n  transmit-interval 100\n  receive-interval 100\n  no shutdown\n !\n!\n")}
+			test.want = patient(test.want)
 			a.sync(test.want)
 			meet(a)
 			f.await("up with our settings", func(p frrPeer) bool {
-				return p.Status == "up" && p.Receive == 100 && p.Transmit == 100 && p.Multiplier == 3
+				return p.Status == "up" && p.Receive == 100 && p.Transmit == 100 && p.Multiplier == 10
 			})
 			slower := test.want
 			slower.TransmitInterval, slower.DetectMultiplier = 250*time.Millisecond, 4
@@ -101,8 +102,8 @@ func TestFRREchoes(t *testing.T) {
 	for _, each := range []*namespaces.Host{a.Host, h} {
 		each.Sysctl("net/ipv4/ip_forward", "1")
 	}
-	f := &frr{t, routers.StartFRR(h, "bfd\n peer 10.9.0.1 interface eth0\n  echo-mode\n  echo transmit-interval 50\n  echo receive-interval 50\n  no shutdown\n !\n!\n")}
-	want := wantTo("r", "10.9.0.2")
+	f := &frr{t, routers.StartFRR(h, "bfd\n peer 10.9.0.1 interface eth0\n  detect-multiplier 10\n  echo-mode\n  echo transmit-interval 50\n  echo receive-interval 50\n  no shutdown\n !\n!\n")}
+	want := patient(wantTo("r", "10.9.0.2"))
 	want.Echo, want.EchoInterval = true, 50*time.Millisecond
 	a.sync(want)
 	meet(a)
