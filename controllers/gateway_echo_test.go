@@ -99,7 +99,7 @@ func TestOwnAnswersComeBackUnseen(t *testing.T) {
 		{"what somebody else made of it", opened, current, []gatewayv1.RouteParentStatus{wrong}, true},
 		{"what is ours and nobody says", opened, gateway.Edition{}, []gatewayv1.RouteParentStatus{own}, true},
 		{"another spec than what is spoken of", opened, gateway.Edition{UID: current.UID, Generation: 2}, []gatewayv1.RouteParentStatus{own}, false},
-		{"another object of the name than what is spoken of", opened, gateway.Edition{UID: "8", Generation: 1}, []gatewayv1.RouteParentStatus{own}, false},
+		{"another object of the name than what is spoken of", opened, gateway.Edition{UID: "8", Generation: 1}, nil, false},
 		{"one of which not all may be said yet", make(chan struct{}), current, []gatewayv1.RouteParentStatus{own}, true},
 	} {
 		route.Status.Parents = tt.has
