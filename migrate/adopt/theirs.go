@@ -3,7 +3,6 @@ package adopt
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/audit"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // theirs are the workloads of the other controller.
@@ -368,23 +368,12 @@ func (a *adoption) limited() string {
 		out += ", and there are none: remove it."
 	} else {
 		out += fmt.Sprintf(": %s. A class cannot be changed, so they stay MetalLB's, and nobody would announce them if its announcements were taken over. "+
-			"Make a second Service of class %s for each that Fairlead is to have, and remove MetalLB when there is none of its class any more.", some(names), v1alpha1.LoadBalancerClass)
+			"Make a second Service of class %s for each that Fairlead is to have, and remove MetalLB when there is none of its class any more.", plural.Some(names), v1alpha1.LoadBalancerClass)
 	}
 	if !a.isDefault() {
 		out += " Services without a class are not MetalLB's. To have Fairlead serve them: " + a.helm(true) + "."
 	}
 	return out
-}
-
-// most is how many names a sentence has room for.
-const most = 5
-
-// some are names for a sentence.
-func some(names []string) string {
-	if n := len(names); n > most+1 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n-most)
-	}
-	return strings.Join(names, ", ")
 }
 
 // announcingOn counts the objects by which theirs say that a node announces.
