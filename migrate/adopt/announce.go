@@ -381,7 +381,9 @@ func (a *adoption) endForth() Move {
 		}
 	}
 	if len(m.Writes) > 0 {
-		m.Says = plural.Count(len(m.Writes), "object") + " announce from all nodes that they select"
+		if m.Says = "1 object announces from all nodes that it selects"; len(m.Writes) > 1 {
+			m.Says = plural.Count(len(m.Writes), "object") + " announce from all nodes that they select"
+		}
 		m.Settle = true // speakers must know of it before nodes lose their labels
 		return m
 	}

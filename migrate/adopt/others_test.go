@@ -177,6 +177,15 @@ func TestOthersAnnounceBeforeFairleadLetsGo(t *testing.T) {
 			if left, want := w.labelled(o.label), map[string]int{v1alpha1.LabelAnnouncesBGP: 2}[o.label]; left != want {
 				t.Errorf("%d nodes still announce for Fairlead, want %d", left, want)
 			}
+			w.back(Announce)
+			for i := range w.snapshot().Nodes {
+				delete(w.objects[fmt.Sprintf("fairlead.dev SpeakerStatus /node%d", i+1)].Object, "status")
+			}
+			w.back(Announce)
+			w.helm(false)
+			if s := w.report().Last(); s == nil || s.Name != Decide || len(s.Back.Waits) != 1 || !strings.HasPrefix(s.Back.Waits[0], "Fairlead to let ") {
+				t.Errorf("before Fairlead has let go, the step to take back is %+v", s)
+			}
 			for range 30 {
 				s := w.report().Last()
 				if s == nil {
