@@ -204,26 +204,37 @@ func crashInGroup(t *testing.T, n int, back bool) (uncrashed bool) {
 	return !crash.struck()
 }
 
-// What two handed over is given back to one of them, and the other has its part again then.
+// What two handed over is given back to one of them, and the other has its part again
+// then, whether it asks for it before that begins or after.
 func TestTakeoverOfAGroupIsGivenBack(t *testing.T) {
-	w := newTakeoverWorld(t, hasty)
-	w.run()
-	w.sharers("gateway/edge")
-	w.create(w.newGateway("other", w.class)) // for which a fleet runs
-	w.envoys()
-	w.taker(takesAll)
-	w.stands("Done")
-	w.servedByAll("edge")
-	w.ready("web")
-	stop := w.watched()
-	defer stop()
-	w.editGateway(func(g *gatewayv1.Gateway) {
-		g.Annotations = map[string]string{v1alpha1.AnnotationHandover: "service/web", v1alpha1.AnnotationHandoverPorts: "drop"}
-	})
-	w.edit("api", func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationHandover) })
-	w.edit("web", func(s *corev1.Service) {
-		delete(s.Annotations, v1alpha1.AnnotationHandover)
-		s.Annotations[v1alpha1.AnnotationTakeover] = "gateway/edge"
-	})
-	w.servedByAll("api", "web")
+	for name, first := range map[string]bool{"asks before": true, "asks after": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newTakeoverWorld(t, hasty)
+			w.run()
+			w.sharers("gateway/edge")
+			w.create(w.newGateway("other", w.class)) // for which a fleet runs
+			w.envoys()
+			w.taker(takesAll)
+			w.stands("Done")
+			w.servedByAll("edge")
+			w.ready("web")
+			stop := w.watched()
+			defer stop()
+			asks := func() { w.edit("api", func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationHandover) }) }
+			if first {
+				asks()
+			}
+			w.editGateway(func(g *gatewayv1.Gateway) {
+				g.Annotations = map[string]string{v1alpha1.AnnotationHandover: "service/web", v1alpha1.AnnotationHandoverPorts: "drop"}
+			})
+			if !first {
+				asks()
+			}
+			w.edit("web", func(s *corev1.Service) {
+				delete(s.Annotations, v1alpha1.AnnotationHandover)
+				s.Annotations[v1alpha1.AnnotationTakeover] = "gateway/edge"
+			})
+			w.servedByAll("api", "web")
+		})
+	}
 }

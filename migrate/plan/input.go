@@ -33,7 +33,8 @@ type Options struct {
 	HTTP, Streams []int32
 	// TLS are ports whose TLS is passed through by hostname.
 	TLS map[int32][]string
-	// WithSharers moves all Services that share the address, at once.
+	// WithSharers moves all Services that share the address, at once; from a Gateway, those
+	// who handed it over at once.
 	WithSharers bool
 }
 

@@ -16,7 +16,10 @@ type Plan struct {
 	From Holder `json:"from"`
 	// Also are those who hand over together with From, with whom they share the
 	// addresses.
-	Also      []Holder     `json:"also,omitempty"`
+	Also []Holder `json:"also,omitempty"`
+	// Rejoin are those who handed the addresses over together with To, and get them again
+	// by their sharing key when From has them no more.
+	Rejoin    []Holder     `json:"rejoin,omitempty"`
 	To        Holder       `json:"to"`
 	Addresses []netip.Addr `json:"addresses"`
 	// Until is the phase with which it is over: Done, or Shared where the old holder
@@ -151,8 +154,8 @@ func Make(in Input) *Plan {
 	switch {
 	case in.From == in.To:
 		p.note(Blocked, in.To.String(), "It has the address already: both ends are the same object.", "Name another holder.")
-	case in.Options.WithSharers && (in.From.Kind != Service || in.To.Kind != Gateway):
-		p.note(Blocked, in.To.String(), "Only Services can move with those who share their address, and only to a Gateway.", "Leave --with-sharers out.")
+	case in.Options.WithSharers && in.From.Kind == in.To.Kind:
+		p.note(Blocked, in.To.String(), "Only Services can move with those who share their address: to a Gateway, and back from it.", "Leave --with-sharers out.")
 	case in.From.Kind == Service && in.To.Kind == Gateway:
 		planServiceToGateway(&in, p)
 	case in.From.Kind == Gateway && in.To.Kind == Service:

@@ -55,6 +55,9 @@ func planTakeover(in *Input, p *Plan) {
 	for _, h := range p.Givers() {
 		each = append(each, fmt.Sprintf("%s with %s=%s", h, v1alpha1.AnnotationHandover, in.To.Seen(h.Namespace)))
 	}
+	for _, h := range p.Rejoin {
+		p.Steps = append(p.Steps, fmt.Sprintf("Take the annotation %s away from %s, which asks for the address again by its sharing key.", v1alpha1.AnnotationHandover, h))
+	}
 	p.Steps = append(p.Steps, fmt.Sprintf("Annotate %s, and %s with %s=%s.", strings.Join(each, ", "), in.To, v1alpha1.AnnotationTakeover, p.takes()))
 	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)))
 	if in.Cluster.RefusesSecondOwner {
@@ -73,6 +76,9 @@ func planTakeover(in *Input, p *Plan) {
 	default:
 		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. TCP connections that are open finish on their old way.", p.GiverWords(), p.GiversDo("give")), "Done: the ledger has the new holder only.")
 	}
+	for _, h := range p.Rejoin {
+		p.Steps = append(p.Steps, fmt.Sprintf("%s gets the address again.", h))
+	}
 	p.Steps = append(p.Steps, "Until then, to take "+p.either()+" annotation away rolls back. When it is done "+p.all()+" may go, and what you need no more of the old "+plural.Of(len(p.Givers()), "holder")+". The way back then"+p.toWhom()+": "+p.Back()+".")
 }
 
@@ -90,20 +96,20 @@ func (p *Plan) all() string {
 	return "both"
 }
 
-// toWhom says that an address goes back to one of several only.
+// toWhom says that an address goes back to one of several first.
 func (p *Plan) toWhom() string {
 	if len(p.Also) > 0 {
-		return ", to one of them (see docs/takeover.md)"
+		return ", to the one and then the others (see docs/takeover.md)"
 	}
 	return ""
 }
 
-// Back is the command that gives the address back after the end, to the first of
-// those who handed it over.
+// Back is the command that gives the address back after the end, to all who handed it
+// over.
 func (p *Plan) Back() string {
 	back := Back(p.From, p.To)
-	if len(p.Also) > 0 {
-		back = strings.TrimSuffix(back, "--apply") + "--ports drop --apply"
+	if len(p.Also)+len(p.Rejoin) > 0 {
+		back = strings.TrimSuffix(back, "--apply") + "--with-sharers --apply"
 	}
 	return back
 }

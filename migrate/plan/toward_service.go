@@ -77,9 +77,16 @@ func planGatewayToService(in *Input, p *Plan) {
 	if svc == nil {
 		return
 	}
-	checkSockets(in, p, listening(gw), socketsOf(svc))
+	otherGivers(in, p, svc)
+	sockets := socketsOf(svc)
+	for _, h := range p.Rejoin {
+		sockets = append(sockets, socketsOf(in.Cluster.service(h.Name))...)
+	}
+	checkSockets(in, p, listening(gw), sockets)
 	noteSharers(in, p, sharingKey(svc))
-	noteOtherGivers(in, p, gw)
+	if len(p.Rejoin) > 0 {
+		in.Options.Ports = PortsDrop // the one that takes over has not the ports of the others
+	}
 	if in.From.Namespace != in.To.Namespace {
 		grantTakeover(in, p)
 	}
@@ -92,19 +99,51 @@ func planGatewayToService(in *Input, p *Plan) {
 	p.Summary = fmt.Sprintf("address %s moves from Gateway %s to Service %s", addressWords(p.Addresses), gw.Name, svc.Name)
 }
 
-// noteOtherGivers tells of those who handed the address over together with the Service
-// that gets it back: it goes back to one.
-func noteOtherGivers(in *Input, p *Plan, gw *gatewayv1.Gateway) {
-	takes := takeover.Read(in.From.key(), gw.Annotations).Takes
+// Companions are those who handed the address over together with the Service that is
+// to get it back from a Gateway.
+func (in *Input) Companions() []Holder {
+	takes := takeover.Read(in.From.key(), in.Cluster.holding(in.From).annotations).Takes
 	if !slices.Contains(takes, in.To.key()) {
-		return
+		return nil
 	}
+	var out []Holder
 	for _, k := range takes {
-		if k == in.To.key() {
+		if k != in.To.key() {
+			out = append(out, holderOf(k))
+		}
+	}
+	return out
+}
+
+// otherGivers deals with those who handed the address over together with the Service
+// that gets it back: it goes back to one, and the others join that.
+func otherGivers(in *Input, p *Plan, svc *corev1.Service) {
+	all := in.Companions()
+	switch {
+	case !in.Options.WithSharers:
+	case len(all) == 0:
+		p.note(Blocked, "--with-sharers", fmt.Sprintf("%s has not handed the address over to %s together with others.", in.To, in.From), "Leave it out.")
+	case in.Options.Ports == PortsKeep:
+		p.note(Blocked, "--ports keep", fmt.Sprintf("The others get their ports only when %s has the address no more.", in.From), "Leave it out, or leave --with-sharers out.")
+	}
+	for _, h := range all {
+		why := fmt.Sprintf("It handed the address over too. It gets it again by its sharing key, when %s has it no more: from Switched until then nobody serves its ports.", in.From)
+		if !in.Options.WithSharers {
+			p.note(Lost, h.String(), why, fmt.Sprintf("It asks again only without the annotation %s: add --with-sharers, or take that away before (kubectl annotate %s -n %s %s %[1]s-).",
+				v1alpha1.AnnotationHandover, strings.ToLower(string(h.Kind)), h.Namespace, h.Name.Name))
 			continue
 		}
-		p.note(Lost, holderOf(k).String(), fmt.Sprintf("It handed the address over too. It gets it again by its sharing key, when %s has it no more: from Switched until then nobody serves its ports.", in.From),
-			fmt.Sprintf("It asks again only without the annotation %s: take that away before (kubectl annotate %s -n %s %s %[1]s-).", v1alpha1.AnnotationHandover, strings.ToLower(k.Kind), k.Namespace, k.Name))
+		other, key := in.Cluster.service(h.Name), sharingKey(svc)
+		switch {
+		case other == nil:
+			p.note(Stays, h.String(), "It handed the address over too, and is no more.", "")
+		case key == "" || sharingKey(other) != key:
+			p.note(Blocked, h.String(), fmt.Sprintf("It handed the address over too, and would not get it again: its sharing key is %q, and that of %s %q.", sharingKey(other), in.To, key),
+				"Give both the same fairlead.dev/sharing-key, or leave --with-sharers out.")
+		default:
+			p.note(Lost, h.String(), why, "")
+			p.Rejoin = append(p.Rejoin, h)
+		}
 	}
 }
 

@@ -97,6 +97,9 @@ func planUnderway(in *Input, p *Plan) bool {
 // way round, go: they would contradict it.
 func ask(in *Input, p *Plan) []Annotation {
 	var out []Annotation
+	for _, h := range p.Rejoin {
+		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover}) // with it they do not ask
+	}
 	for _, h := range p.Givers() {
 		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(h.Namespace)})
 	}

@@ -79,28 +79,37 @@ func (g *gatherer) namespaces(ctx context.Context, c *plan.Cluster) error {
 
 func (g *gatherer) holders(ctx context.Context, c *plan.Cluster) error {
 	for _, h := range g.all() {
-		key := client.ObjectKey{Namespace: h.Namespace, Name: h.Name.Name}
-		if h.Kind == plan.Service {
-			svc := &corev1.Service{}
-			found, err := g.need.Get(ctx, key, svc)
-			if err != nil {
-				return err
-			}
-			if found {
-				c.Services = append(c.Services, svc)
-			}
-			continue
-		}
-		gw := &gatewayv1.Gateway{}
-		found, err := g.need.Get(ctx, key, gw)
-		if err != nil {
+		if err := g.holder(ctx, c, h); err != nil {
 			return err
 		}
-		if found {
-			c.Gateways = append(c.Gateways, gw)
+	}
+	if !g.in.Options.WithSharers {
+		return nil
+	}
+	for _, h := range g.in.Companions() {
+		if err := g.holder(ctx, c, h); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (g *gatherer) holder(ctx context.Context, c *plan.Cluster, h plan.Holder) error {
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.Name.Name}
+	if h.Kind == plan.Service {
+		svc := &corev1.Service{}
+		found, err := g.need.Get(ctx, key, svc)
+		if found {
+			c.Services = append(c.Services, svc)
+		}
+		return err
+	}
+	gw := &gatewayv1.Gateway{}
+	found, err := g.need.Get(ctx, key, gw)
+	if found {
+		c.Gateways = append(c.Gateways, gw)
+	}
+	return err
 }
 
 // books reads the ledger.

@@ -84,6 +84,9 @@ func (f *flags) add(c *cobra.Command, kind plan.Kind) {
 	set.StringVar(&f.class, "class", "", "GatewayClass of a new Gateway (needed where Fairlead has several)")
 	set.StringVar(&f.ports, "ports", "", "What becomes of ports that the new holder has not: keep (the old one serves them on, beside the new one) or drop")
 	set.DurationVar(&f.timeout, "timeout", 5*time.Minute, "How long the takeover may take before it is called back")
+	if kind == plan.Gateway {
+		set.BoolVar(&f.withSharers, "with-sharers", false, "Give the address back to all Services that handed it over at once")
+	}
 	if kind == plan.Service {
 		set.BoolVar(&f.withSharers, "with-sharers", false, "Move all Services that share the address, at once, to the one Gateway")
 		set.Int32SliceVar(&f.http, "http", nil, "Ports to carry as HTTP, whatever their appProtocol says")
@@ -94,9 +97,7 @@ func (f *flags) add(c *cobra.Command, kind plan.Kind) {
 	_ = c.RegisterFlagCompletionFunc("ports", cobra.FixedCompletions([]string{plan.PortsKeep, plan.PortsDrop}, cobra.ShellCompDirectiveNoFileComp))
 	c.MarkFlagsOneRequired("to-gateway", "to-service")
 	c.MarkFlagsMutuallyExclusive("to-gateway", "to-service")
-	if kind == plan.Service {
-		c.MarkFlagsMutuallyExclusive("with-sharers", "to-service")
-	}
+	c.MarkFlagsMutuallyExclusive("with-sharers", "to-"+strings.ToLower(string(kind)))
 }
 
 // input is what the command line asks for.

@@ -201,6 +201,50 @@ func TestWithSharers(t *testing.T) {
 	}
 }
 
+// On the way back from a Gateway those who handed over together are read and shown, and
+// have handed over as before when it fails.
+func TestWithSharersBack(t *testing.T) {
+	handed := map[string]string{v1alpha1.AnnotationHandover: "gateway/web", v1alpha1.AnnotationSharingKey: "k"}
+	done := []metav1.Condition{{Type: tell.Condition, Status: metav1.ConditionTrue, Reason: plan.Done}}
+	api := &corev1.Service{ObjectMeta: object("shop", "api")}
+	api.Annotations, api.Status.Conditions = handed, done
+	api.Spec.Type = corev1.ServiceTypeLoadBalancer
+	api.Spec.Ports = []corev1.ServicePort{{Name: "db", Port: 5432, Protocol: corev1.ProtocolTCP}}
+	gw := existing()
+	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/legacy,service/api"}
+	gw.Spec.Listeners = []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}, {Name: "db", Port: 5432, Protocol: gatewayv1.TCPProtocolType}}
+	gw.Status.Addresses, gw.Status.Conditions = []gatewayv1.GatewayStatusAddress{{Value: "172.30.0.100"}}, done
+	c := newCluster(t, api, gw)
+	legacy, address := &corev1.Service{}, &v1alpha1.Address{}
+	for o, key := range map[client.Object]client.ObjectKey{legacy: {Namespace: "shop", Name: "legacy"}, address: {Name: "172.30.0.100"}} {
+		if err := c.client.Get(t.Context(), key, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	legacy.Annotations = handed
+	address.Spec.Holders[0].HolderReference = v1alpha1.HolderReference{Kind: "Gateway", Namespace: "shop", Name: "web"}
+	for _, o := range []client.Object{legacy, address} {
+		if err := c.client.Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	legacy.Status = corev1.ServiceStatus{Conditions: done}
+	if err := c.client.Status().Update(t.Context(), legacy); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.call(t, "table", "gateway", "web", "--to-service", "legacy", "--with-sharers"); !errors.Is(err, exit.ErrWrong) || len(c.wrote) > 0 {
+		t.Errorf("ended with %v, wrote %v\n%s", err, c.wrote, c.errs)
+	}
+	golden.Text(t, "group-back.txt", c.out.String())
+	err := c.call(t, "table", "gateway", "web", "--to-service", "legacy", "--with-sharers", "--apply", "--timeout", "1ms")
+	if !errors.Is(err, exit.ErrWrong) || !strings.Contains(c.out.String(), "undone    0.0 s. Gateway shop/web serves as before") || len(c.wrote) == 0 || c.wrote[0] != "api" {
+		t.Errorf("ended with %v, wrote %v\n%s", err, c.wrote, c.out)
+	}
+	if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "api"}, api); err != nil || api.Annotations[v1alpha1.AnnotationHandover] != "gateway/web" {
+		t.Errorf("api has %v, %v", api.Annotations, err)
+	}
+}
+
 // With --apply and a controller that says nothing, everything is taken back.
 func TestApplies(t *testing.T) {
 	c := newCluster(t)
@@ -260,6 +304,7 @@ func TestCommandLine(t *testing.T) {
 		`--tls "0=x" is not PORT=HOST`:  {"service", "legacy", "--to-gateway", "a", "--tls", "0=x"},
 		`--ports "lose": write keep or`: {"service", "legacy", "--to-gateway", "a", "--ports", "lose"},
 		"[to-service with-sharers]":     {"service", "legacy", "--to-service", "b", "--with-sharers"},
+		"[to-gateway with-sharers]":     {"gateway", "web", "--to-gateway", "b", "--with-sharers"},
 		"unknown flag: --http":          {"gateway", "web", "--to-service", "a", "--http", "80"},
 	} {
 		if err := c.call(t, "table", args...); err == nil || exit.Code(err) != exit.Failed || !strings.Contains(err.Error(), says) {

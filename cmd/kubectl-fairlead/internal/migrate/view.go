@@ -54,13 +54,6 @@ func (v *View) Write(w io.Writer, wide bool) error {
 	return err
 }
 
-func (v *View) back() string {
-	if len(v.Also) > 0 {
-		return "Roll back, to one of them"
-	}
-	return "Roll back"
-}
-
 // differences are what a plan would change, as a diff.
 func differences(ctx context.Context, d *drive.Driver, p *plan.Plan) (string, error) {
 	var out strings.Builder
