@@ -86,9 +86,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.startEngine(serving, failed); err != nil {
 		return err
 	}
-	if err := a.startRouter(serving, failed); err != nil {
-		return err
-	}
+	a.startRouter(serving, failed)
 	if err := a.startMembers(ctx, node); err != nil {
 		return ignoreEnd(ctx, err)
 	}
@@ -210,9 +208,9 @@ func (a *Agent) startEngine(serving context.Context, failed chan<- error) error 
 
 // startRouter begins to speak BGP, and to watch peers. The router ends first: peers would take the end of BFD, while the
 // session of BGP stands, for the end of the path.
-func (a *Agent) startRouter(serving context.Context, failed chan<- error) error {
+func (a *Agent) startRouter(serving context.Context, failed chan<- error) {
 	if a.cfg.NewRouter == nil {
-		return nil
+		return
 	}
 	a.router = a.cfg.NewRouter(func(ev bgp.Event) {
 		a.pending.note(func() { a.pending.sessions = append(a.pending.sessions, ev) })
@@ -222,15 +220,10 @@ func (a *Agent) startRouter(serving context.Context, failed chan<- error) error 
 		defer stop()
 		return a.router.Run(serving)
 	})
-	if a.cfg.NewWatchdog == nil {
-		return nil
+	if a.cfg.NewWatchdog != nil {
+		a.watchdog = a.cfg.NewWatchdog(a.onBFD)
+		a.background(failed, "watching peers by BFD", func() error { return a.watchdog.Run(watching) })
 	}
-	var err error
-	if a.watchdog, err = a.cfg.NewWatchdog(a.onBFD); err != nil {
-		return fmt.Errorf("preparing BFD: %w", err)
-	}
-	a.background(failed, "watching peers by BFD", func() error { return a.watchdog.Run(watching) })
-	return nil
 }
 
 func (a *Agent) startMembers(ctx context.Context, node *corev1.Node) error {

@@ -89,7 +89,7 @@ type Config struct {
 	// NewRouter makes what speaks BGP; it is called once. Nil: nothing is announced by BGP.
 	NewRouter func(onEvent func(bgp.Event)) Router
 	// NewWatchdog makes what watches peers by BFD; it is called once. Nil: nothing does.
-	NewWatchdog func(onEvent func(bfd.Event)) (Watchdog, error)
+	NewWatchdog func(onEvent func(bfd.Event)) Watchdog
 	// NewRejecter makes the reject table for a node with these addresses; nil: there is none.
 	NewRejecter func(addresses []netip.Addr) Rejecter
 

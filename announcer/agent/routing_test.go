@@ -210,7 +210,7 @@ func (w *world) route(node string, router *fakeRouter, watchdog *fakeWatchdog) *
 			w.t.Fatal(err)
 		}
 		cfg.NewRouter = func(onEvent func(bgp.Event)) Router { router.onEvent = onEvent; return router }
-		cfg.NewWatchdog = func(onEvent func(bfd.Event)) (Watchdog, error) { watchdog.onEvent = onEvent; return watchdog, nil }
+		cfg.NewWatchdog = func(onEvent func(bfd.Event)) Watchdog { watchdog.onEvent = onEvent; return watchdog }
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/announcer/bfd"
 )
 
-// Watchdog watches the paths to peers by BFD. *bfd.Engine is one.
+// Watchdog watches the paths to peers by BFD. *bfd.Engine and *apart.Engine are some.
 type Watchdog interface {
 	Run(ctx context.Context) error
 	Sync(want []bfd.Session) error

@@ -105,13 +105,15 @@ const (
 	CausePeerAdminDown
 	// CauseRemoved: the session is not wanted any more.
 	CauseRemoved
+	// CauseEnded: the process that kept the session has ended, which says nothing of the path.
+	CauseEnded
 )
 
 // String says it in words.
 func (c Cause) String() string {
 	words := [...]string{
 		"", "no packet of the peer came in time", "no echo came back in time", "the peer does not hear this node, or has begun anew",
-		"the peer has ended the session by intent", "the session was removed",
+		"the peer has ended the session by intent", "the session was removed", "the process that kept the session has ended",
 	}
 	if c < 0 || int(c) >= len(words) {
 		return "unknown"

@@ -12,11 +12,11 @@
 // had arrived.
 //
 // The other way round the peer waits for our packets. The thread is locked, waits in the kernel instead of in Go's
-// scheduler, and asks for real-time priority, or else for the best nice value. That alone is not enough: after each wait
-// a thread of Go needs one of a few permits, which other threads of the process hold while other processes keep them from
-// running. So the process as a whole should be preferred (PreferProcess). Without the capability for that (CAP_SYS_NICE)
-// all works as well as the node is idle, and the Engine says so once. A nice value counts among the processes of a control
-// group only: beside other pods that use all cores, this process waits for its pod's share of them.
+// scheduler, and asks for real time: SCHED_FIFO, or SCHED_DEADLINE where a control group has no share of the former, or
+// else the best nice value. That alone is not enough: after each wait a thread of Go needs one of a few permits, and now and
+// then locks of Go's, which other threads of the process hold while other processes keep them from running. So the process as a
+// whole should be preferred (PreferProcess), and should do nothing else: package apart. Without the capability for that
+// (CAP_SYS_NICE) all works as well as the node is idle, and the Engine says so once.
 //
 // # Sockets
 //

@@ -20,6 +20,9 @@ type Config struct {
 	Log logr.Logger
 	// OnEvent is told of changes, in order, by a goroutine of its own. Nil is allowed.
 	OnEvent func(Event)
+	// OnChange is told by the same goroutine that what Sessions returns has changed in more than its counts, after the
+	// events of that. Nil is allowed.
+	OnChange func()
 }
 
 // Engine keeps sessions. Its methods may be called from any goroutine.
@@ -49,7 +52,14 @@ func New(cfg Config) (*Engine, error) {
 // Sync says which sessions are wanted. Those that were wanted before go on; what is new in their settings is
 // negotiated with the peer. The error names the sessions that cannot be, and the others are kept all the same.
 func (e *Engine) Sync(want []Session) error {
-	var good []Session
+	good, err := Check(want)
+	e.want.Store(&good)
+	e.wake.signal()
+	return err
+}
+
+// Check returns the sessions that can be, by name, and an error that says what is wrong with each of the others.
+func Check(want []Session) (good []Session, err error) {
 	var errs []error
 	names, ways := map[string]bool{}, map[way]string{}
 	for _, s := range want {
@@ -68,9 +78,7 @@ func (e *Engine) Sync(want []Session) error {
 		good = append(good, s)
 	}
 	slices.SortFunc(good, func(a, b Session) int { return strings.Compare(a.Name, b.Name) })
-	e.want.Store(&good)
-	e.wake.signal()
-	return errors.Join(errs...)
+	return good, errors.Join(errs...)
 }
 
 // Sessions returns how the sessions stand, by name.
@@ -91,7 +99,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	stopped := make(chan struct{})
 	var told sync.WaitGroup
-	told.Go(func() { e.events.deliver(stopped, e.cfg.OnEvent) })
+	told.Go(func() { e.events.deliver(stopped, e.cfg) })
 	release := context.AfterFunc(ctx, e.wake.signal)
 	defer func() {
 		release()
@@ -114,10 +122,15 @@ type queue struct {
 	some chan struct{}
 }
 
-func (q *queue) add(e Event) {
+func (q *queue) add(list ...Event) {
 	q.mu.Lock()
-	q.list = append(q.list, e)
+	q.list = append(q.list, list...)
 	q.mu.Unlock()
+	q.changed()
+}
+
+// changed has it told that something is new.
+func (q *queue) changed() {
 	select {
 	case q.some <- struct{}{}:
 	default:
@@ -133,17 +146,19 @@ func (q *queue) take() []Event {
 }
 
 // deliver tells what comes until stopped is closed, and then what is left.
-func (q *queue) deliver(stopped <-chan struct{}, tell func(Event)) {
+func (q *queue) deliver(stopped <-chan struct{}, to Config) {
 	for last := false; !last; {
 		select {
 		case <-q.some:
 		case <-stopped:
 			last = true
 		}
-		for _, ev := range q.take() {
-			if tell != nil {
-				tell(ev)
-			}
+		list := q.take()
+		for i := 0; to.OnEvent != nil && i < len(list); i++ {
+			to.OnEvent(list[i])
+		}
+		if to.OnChange != nil {
+			to.OnChange()
 		}
 	}
 }

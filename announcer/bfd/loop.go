@@ -32,6 +32,7 @@ type loop struct {
 	applied *[]Session
 	nothing []Session // what is wanted at the end
 	ending  bool
+	removed []Event // of sessions that are not wanted any more, to be told when Sessions lists them no longer
 	polled  []unix.PollFd
 	out     []byte
 }
@@ -63,17 +64,13 @@ func (l *loop) run() {
 
 // prioritize has this thread preferred over others, and returns what ends that.
 func (l *loop) prioritize() (end func() error) {
-	realTime := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
-	err := unix.SchedSetAttr(0, &realTime, 0)
-	if err == nil {
-		return func() error { return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) }
+	way, err := preferThread(0, ownRuntime)
+	if err != nil {
+		l.e.cfg.Log.Info("BFD runs without priority, so that peers may hear this node late while it is busy; CAP_SYS_NICE would mend that", "reason", err.Error())
+		return func() error { return nil }
 	}
-	// Real time can be out of reach where nice values are not: a control group can have no share of it.
-	if unix.Setpriority(unix.PRIO_PROCESS, 0, preferred) == nil {
-		return func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, 0) }
-	}
-	l.e.cfg.Log.Info("BFD runs without priority, so that peers may hear this node late while it is busy; CAP_SYS_NICE would mend that", "reason", err.Error())
-	return func() error { return nil }
+	l.e.cfg.Log.V(1).Info("BFD runs with priority", "by", way)
+	return func() error { return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) }
 }
 
 // wait sleeps until a packet has come, something is wanted, or the next session is due.
@@ -117,6 +114,8 @@ func (l *loop) apply() {
 		l.put(now, s)
 	}
 	l.publish()
+	l.e.events.add(l.removed...)
+	l.removed = l.removed[:0]
 	l.closeUnused()
 }
 
@@ -256,14 +255,18 @@ func (l *loop) after(now time.Time, s *session, r result) {
 	if r.send {
 		l.send(now, s, r.packet)
 	}
-	if r.changed {
-		if r.was == Up {
-			s.dropped.Add(1)
-		}
-		l.e.events.add(Event{Session: s.want.Name, State: s.machine.state, Was: r.was, Cause: r.why, At: now})
+	if r.changed && r.was == Up {
+		s.dropped.Add(1)
 	}
 	l.echo(now, s, r.echo)
-	s.show(now, r)
+	shown := s.show(now, r)
+	switch {
+	case r.changed:
+		// Who is told finds it in Sessions.
+		l.e.events.add(Event{Session: s.want.Name, State: s.machine.state, Was: r.was, Cause: r.why, At: now})
+	case shown:
+		l.e.events.changed()
+	}
 	l.schedule(s)
 }
 
@@ -338,7 +341,7 @@ func (l *loop) part(now time.Time, s *session) {
 	up := s.machine.state == Up
 	r := s.machine.stop(now)
 	if up {
-		l.e.events.add(Event{Session: s.want.Name, State: AdminDown, Was: Up, Cause: CauseRemoved, At: now})
+		l.removed = append(l.removed, Event{Session: s.want.Name, State: AdminDown, Was: Up, Cause: CauseRemoved, At: now})
 	}
 	l.send(now, s, r.packet)
 	s.parting, s.partAt = farewells-1, now.Add(farewellGap)

@@ -91,8 +91,8 @@ func (s *session) hear(at time.Time) {
 	s.heard = at
 }
 
-// show publishes how the session stands.
-func (s *session) show(now time.Time, r result) {
+// show publishes how the session stands, and says whether that is new.
+func (s *session) show(now time.Time, r result) (changed bool) {
 	m, st, old := s.machine, Status{Session: s.want.Name, Since: now}, s.shown.Load()
 	if old != nil {
 		st = *old
@@ -105,9 +105,11 @@ func (s *session) show(now time.Time, r result) {
 	}
 	st.State, st.Remote, st.Diagnostic, st.Trouble = m.state, m.remote.state, m.remote.diag, s.trouble
 	st.Transmit, st.Detection, st.Echoes = m.interval(), m.detection(), m.echo.on
-	if old == nil || st != *old {
-		s.shown.Store(&st)
+	if old != nil && st == *old {
+		return false
 	}
+	s.shown.Store(&st)
+	return true
 }
 
 // arrival is a packet with what the kernel says of it.

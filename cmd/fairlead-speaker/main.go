@@ -2,8 +2,37 @@
 // answers for an address, and answers.
 package main
 
-import "github.com/fairlead/fairlead/cmd/internal/program"
+import (
+	"fmt"
+	"os"
 
-const name = "fairlead-speaker"
+	"github.com/fairlead/fairlead/announcer/bfd/apart"
+	"github.com/fairlead/fairlead/cmd/internal/program"
+	"github.com/fairlead/fairlead/telemetry"
+)
 
-func main() { program.Main(name, parse, serve) }
+const (
+	name = "fairlead-speaker"
+	// bfdName, as the name that this program is run by, with a log level behind it, has it be a speaker's process of BFD.
+	bfdName = "fairlead-bfd"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[0] == bfdName {
+		if err := watch(os.Args[1]); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", bfdName, err)
+			os.Exit(1)
+		}
+		return
+	}
+	program.Main(name, parse, serve)
+}
+
+// watch is BFD in a process of its own, with the logs of the speaker that runs it.
+func watch(logLevel string) error {
+	log, err := telemetry.NewLogger(logLevel)
+	if err != nil {
+		return err
+	}
+	return apart.Child(log.WithName("bfd"))
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,6 +29,7 @@ import (
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/announcer/agent"
 	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/announcer/bfd/apart"
 	"github.com/fairlead/fairlead/announcer/bgp"
 	"github.com/fairlead/fairlead/announcer/l2"
 	"github.com/fairlead/fairlead/announcer/members"
@@ -42,15 +44,15 @@ func serve(ctx context.Context, f *flags, log logr.Logger, tracer trace.TracerPr
 	if err != nil {
 		return err
 	}
-	config := f.agentConfig(log)
+	config, err := f.agentConfig(log)
+	if err != nil {
+		return err
+	}
 	config.Tracer = tracer
 	if config.Cache, err = agent.NewCache(restConfig, scheme, f.namespace, f.gossipSecret); err != nil {
 		return err
 	}
 	if f.bgp {
-		if err := bfd.PreferProcess(); err != nil {
-			log.Info("Peers may hear BFD of this node late while it is busy", "reason", err.Error())
-		}
 		config.PasswordSecret = f.passwordSecret
 		if config.Passwords, err = agent.NewPasswords(restConfig, scheme, f.namespace, f.passwordSecret); err != nil {
 			return err
@@ -111,7 +113,7 @@ func apiServer() (*rest.Config, *runtime.Scheme, error) {
 	return config, scheme, err
 }
 
-func (f *flags) agentConfig(log logr.Logger) agent.Config {
+func (f *flags) agentConfig(log logr.Logger) (agent.Config, error) {
 	config := agent.Config{
 		Log: log, Node: f.node, Version: version.Version, Namespace: f.namespace, Secret: f.gossipSecret,
 		Options: announcer.Options{IgnoreExcludeLabel: f.ignoreExclude},
@@ -129,8 +131,12 @@ func (f *flags) agentConfig(log logr.Logger) agent.Config {
 		config.NewRouter = func(onEvent func(bgp.Event)) agent.Router {
 			return bgp.New(bgp.Config{Log: log.WithName("bgp"), OnEvent: onEvent})
 		}
-		config.NewWatchdog = func(onEvent func(bfd.Event)) (agent.Watchdog, error) {
-			return bfd.New(bfd.Config{Log: log.WithName("bfd"), OnEvent: onEvent})
+		self, err := os.Executable()
+		if err != nil {
+			return agent.Config{}, fmt.Errorf("finding this program, to run BFD by: %w", err)
+		}
+		config.NewWatchdog = func(onEvent func(bfd.Event)) agent.Watchdog {
+			return apart.New(apart.Config{Log: log.WithName("bfd"), Program: self, Args: []string{bfdName, f.logLevel}, OnEvent: onEvent})
 		}
 	}
 	if f.answer && !usesIPVS(log) {
@@ -147,7 +153,7 @@ func (f *flags) agentConfig(log logr.Logger) agent.Config {
 			return reject.New(c)
 		}
 	}
-	return config
+	return config, nil
 }
 
 // ipvsInterface is there while kube-proxy uses IPVS. It has all service

@@ -46,8 +46,9 @@ type part struct {
 var parts = []part{
 	{"allocator", "the Go benchmarks of the allocator", allocatorPart},
 	{"membership", "detection time and false alarms of the speakers' gossip", membershipPart},
-	{"bfd", "false alarms of BFD in an hour in which other programs keep all cores busy", bfdPart("little", 3600)},
-	{"bfdgarbage", "the same for ten minutes in which the process of the sessions makes all the garbage that it can, too", bfdPart("much", 600)},
+	{"bfd", "false alarms of BFD in an hour in which other pods keep all cores busy", bfdPart("little", 3600)},
+	{"bfdgarbage", "the same for ten minutes in which the parent of the sessions' process makes all the garbage that it can, too", bfdPart("much", 600)},
+	{"bfdcost", "CPU and memory of the process of BFD, by number of sessions", bfdCostPart},
 	{"api", "raw speed of the API server; lag of new Services; a backlog", apiPart},
 	{"resources", "memory and CPU of controller and speakers by number of addresses", resourcesPart},
 	{"takeover", "nodes cut off: when a client is served again", takeoverPart},

@@ -103,8 +103,15 @@ BenchmarkBusy/garbage=much-2 	 3600 	 1000200 ns/op	 100.0 %busy	 0 alarms	 231.
 	if r := rows[0]; r.what != who+": false alarms" || r.figure != 1 || r.aim.met(r.figure) || !r.aim.met(0) {
 		t.Errorf("got %+v", r)
 	}
-	if r := rows[3]; r.what != who+", also with garbage of their own process: the longest time between two packets" || r.figure != 231.5 || r.unit != "ms" {
+	if r := rows[3]; r.what != who+", also with garbage of the process that has started theirs: the longest time between two packets" || r.figure != 231.5 || r.unit != "ms" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestBFDCostRows(t *testing.T) {
+	rows := bfdCostRows(readGoBench([]byte("BenchmarkSessions/sessions=200-2 \t 30 \t 1000200 ns/op \t 9.5 MiB \t 310.5 cpu-us/session/s\n")))
+	if len(rows) != 2 || rows[0].figure != 310.5 || rows[1].figure != 9.5 || rows[1].what != "200 sessions of 3 x 100 ms: memory of the process (RSS, without its program)" {
+		t.Errorf("got %+v", rows)
 	}
 }
 

@@ -52,7 +52,7 @@ const busyFor = 10 * time.Minute
 // but itself for the rest of its time.
 func busyTier(beside string) tier {
 	return tier{name: "busy", args: []string{
-		"test", "-json", "-count", "1", "-timeout", (2 * busyFor).String(), "-run", "^TestNoFalseAlarmsWhileBusy$", "./announcer/bfd",
+		"test", "-json", "-count", "1", "-timeout", (2 * busyFor).String(), "-run", "^TestNoFalseAlarmsWhileBusy$", "./announcer/bfd/apart",
 		"-args", "-busy-for=" + busyFor.String(), "-busy-beside=" + beside,
 	}}
 }

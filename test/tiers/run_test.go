@@ -81,7 +81,7 @@ func TestConformanceTier(t *testing.T) {
 }
 
 func TestBusyTier(t *testing.T) {
-	const want = "test -json -count 1 -timeout 20m0s -run ^TestNoFalseAlarmsWhileBusy$ ./announcer/bfd -args -busy-for=10m0s -busy-beside=/f"
+	const want = "test -json -count 1 -timeout 20m0s -run ^TestNoFalseAlarmsWhileBusy$ ./announcer/bfd/apart -args -busy-for=10m0s -busy-beside=/f"
 	if got := strings.Join(busyTier("/f").args, " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

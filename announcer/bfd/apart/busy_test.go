@@ -1,4 +1,4 @@
-package bfd
+package apart
 
 import (
 	"context"
@@ -8,13 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/fairlead/fairlead/announcer/bfd"
 	"github.com/fairlead/fairlead/test/cpu"
+	"github.com/fairlead/fairlead/test/shares"
 )
 
 var (
@@ -22,37 +23,49 @@ var (
 	busyBeside = flag.String("busy-beside", "", "a file: as long as it is there, other programs keep the cores busy, and TestNoFalseAlarmsWhileBusy takes only what they leave")
 )
 
+const (
+	// ours is what the chart has the speaker ask for, and others what each of the pods beside it asks for, in
+	// thousandths of a core.
+	ours, others = 50, 1000
+	// least is the share of a pod that asks for nothing.
+	least = 0
+)
+
 // many are sessions between addresses 10.9.1.N of a and 10.9.2.N of b.
-func many(n int, set Settings) (ofA, ofB []Session, addrsA, addrsB []string) {
+func many(n int) (ofA, ofB []bfd.Session, addrsA, addrsB []string) {
 	for i := range n {
 		a, b := fmt.Sprintf("10.9.1.%d", i+1), fmt.Sprintf("10.9.2.%d", i+1)
-		ofA = append(ofA, Session{Name: b, Peer: netip.MustParseAddr(b), Local: netip.MustParseAddr(a), Settings: set})
-		ofB = append(ofB, Session{Name: a, Peer: netip.MustParseAddr(a), Local: netip.MustParseAddr(b), Settings: set})
+		toB, toA := wantTo(b, b), wantTo(a, a)
+		toB.Local, toA.Local = netip.MustParseAddr(a), netip.MustParseAddr(b)
+		ofA, ofB = append(ofA, toB), append(ofB, toA)
 		addrsA, addrsB = append(addrsA, a+"/16"), append(addrsB, b+"/16")
 	}
 	return ofA, ofB, addrsA, addrsB
 }
 
-// load keeps all cores busy: with other processes, and in this one with goroutines that make garbage.
+// load keeps all cores busy: with processes in control groups as of other pods, and with goroutines of this process that make
+// garbage.
 type load struct {
 	testing.TB
+	pods      []*shares.Group
 	processes []*exec.Cmd
 	cancel    context.CancelFunc
 	busy      sync.WaitGroup
 }
 
-// occupy has this process make as much garbage as it can, or no more than a speaker would (modest): it goes before other
-// programs, and would leave them nothing.
+// occupy has this process make as much garbage as it can, or no more than a speaker would (modest).
 func occupy(t testing.TB, modest bool) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{TB: t, cancel: cancel}
-	for range 2 * runtime.NumCPU() {
+	for i := range 2 * runtime.NumCPU() {
+		pod := shares.New(t, fmt.Sprintf("other%d", i+1), others)
 		c := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		l.processes = append(l.processes, c)
+		pod.Add(c.Process.Pid)
+		l.pods, l.processes = append(l.pods, pod), append(l.processes, c)
 		l.busy.Go(func() { _ = c.Wait() })
 		l.busy.Go(func() { litter(ctx, modest) })
 	}
@@ -73,18 +86,15 @@ func litter(ctx context.Context, modest bool) {
 	}
 }
 
-// yield has the other processes take only what programs of the machine leave, or compete with them as equals. They
-// have inherited that this process is preferred.
+// yield has the other pods take only what programs of the machine leave, or compete with them.
 func (l *load) yield(all bool) {
 	l.Helper()
-	attributes := unix.SchedAttr{Size: unix.SizeofSchedAttr}
+	ask := others
 	if all {
-		attributes.Policy = unix.SCHED_IDLE
+		ask = least
 	}
-	for _, c := range l.processes {
-		if err := unix.SchedSetAttr(c.Process.Pid, &attributes, 0); err != nil {
-			l.Fatalf("setting the priority of what keeps the cores busy: %v", err)
-		}
+	for _, p := range l.pods {
+		p.Ask(ask)
 	}
 }
 
@@ -104,47 +114,88 @@ type ordeal struct {
 	longest          time.Duration // between two packets
 	took             time.Duration
 	fewest           uint64 // packets that a session got
-	// Shares of all cores: of what kept them busy, of this process, and of nothing.
-	load, own, idle float64
+	// Shares of all cores: of what kept them busy, and of nothing.
+	load, idle float64
 }
 
 func (o ordeal) String() string {
-	return fmt.Sprintf("%d sessions of 3 x 100 ms for %s: %d false alarms; the longest time between two packets was %s; of the cores %.0f %% went to what keeps them busy, %.0f %% to this process, %.0f %% to other programs, and %.1f %% were idle",
-		o.sessions, o.took.Round(time.Second), o.alarms, o.longest.Round(100*time.Microsecond), o.load, o.own, max(0, 100-o.load-o.own-o.idle), o.idle)
+	return fmt.Sprintf("%d sessions of 3 x 100 ms for %s, in a pod of %dm: %d false alarms; the longest time between two packets was %s; of the cores %.0f %% went to other pods, each of %dm, %.0f %% to the sessions and to other programs, and %.1f %% were idle",
+		o.sessions, o.took.Round(time.Second), ours, o.alarms, o.longest.Round(100*time.Microsecond), o.load, others, max(0, 100-o.load-o.idle), o.idle)
 }
 
-// endure has sessions of 3 x 100 ms between two nodes, both in this process, while all cores are busy until wait returns.
+// endure has sessions of 3 x 100 ms between two nodes, in a control group as of the speaker's pod, while all cores are busy
+// until wait returns.
 func endure(t testing.TB, modest bool, wait func(*load)) (o ordeal) {
 	t.Helper()
-	if err := PreferProcess(); err != nil {
-		t.Skip(err)
-	}
+	shares.New(t, "speaker", ours).Add(os.Getpid())
 	a, b := wired(t)
-	ofA, ofB, addrsA, addrsB := many(20, quick())
+	ofA, ofB, addrsA, addrsB := many(20)
 	a.Up("eth0", addrsA...)
 	b.Up("eth0", addrsB...)
 	a.sync(ofA...)
 	b.sync(ofB...)
-	meet(a, b)
-	began, own, idle := time.Now(), cpu.Used(t), cpu.Idle(t)
+	a.settle()
+	b.settle()
+	began, idle := time.Now(), cpu.Idle(t)
 	l := occupy(t, modest)
 	wait(l)
-	own, idle = cpu.Used(t)-own, cpu.Idle(t)-idle
+	idle = cpu.Idle(t) - idle
 	o.took = time.Since(began)
 	share := func(d time.Duration) float64 { return 100 * d.Seconds() / o.took.Seconds() / float64(runtime.NumCPU()) }
-	o.load, o.own, o.idle = share(l.end()), share(own), share(idle)
+	o.load, o.idle = share(l.end()), share(idle)
 	o.alarms = a.alarms() + b.alarms()
-	for i, s := range append(a.e.Sessions(), b.e.Sessions()...) {
-		o.sessions++
-		o.longest = max(o.longest, s.LongestGap)
-		if o.fewest = min(o.fewest, s.Received); i == 0 {
-			o.fewest = s.Received
+	for _, n := range []*node{a, b} {
+		n.counted()
+		for _, s := range n.e.Sessions() {
+			if o.fewest = min(o.fewest, s.Received); o.sessions == 0 {
+				o.fewest = s.Received
+			}
+			o.sessions++
+			o.longest = max(o.longest, s.LongestGap)
 		}
 	}
 	return o
 }
 
-// All cores are busy, with this process and with others, and no session of 3 x 100 ms takes its peer for dead.
+// settle waits until packets come in their turn in all sessions, and forgets what came before. A session may come up, be taken
+// down by a first packet that comes late, and be up again at once.
+func (n *node) settle() {
+	n.Helper()
+	n.until("not all sessions are up to stay", func() bool {
+		return !slices.ContainsFunc(n.e.Sessions(), func(s bfd.Status) bool { return s.State != bfd.Up || s.LongestGap < 50*time.Millisecond })
+	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.events = nil
+}
+
+// counted waits until packets of now are counted.
+func (n *node) counted() {
+	n.Helper()
+	before := n.received()
+	n.until("no counts are reported", func() bool { return n.received() != before })
+}
+
+func (n *node) received() (packets uint64) {
+	for _, s := range n.e.Sessions() {
+		packets += s.Received
+	}
+	return packets
+}
+
+// alarms counts how often a session was lost.
+func (n *node) alarms() (alarms int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		if e.Lost() {
+			alarms++
+		}
+	}
+	return alarms
+}
+
+// All cores are busy, with other pods and with this process, and no session of 3 x 100 ms takes its peer for dead.
 func TestNoFalseAlarmsWhileBusy(t *testing.T) {
 	if *busyFor == 0 {
 		// With the race detector, and beside other tests that keep the cores busy too, it would tell of them.
@@ -177,7 +228,6 @@ func BenchmarkBusy(b *testing.B) {
 	for _, garbage := range []string{"little", "much"} {
 		b.Run("garbage="+garbage, func(b *testing.B) {
 			o := endure(b, garbage == "little", func(l *load) {
-				l.yield(false)
 				for b.Loop() {
 					<-time.After(time.Second)
 				}
@@ -188,48 +238,4 @@ func BenchmarkBusy(b *testing.B) {
 			b.ReportMetric(100-o.idle, "%busy")
 		})
 	}
-}
-
-// BenchmarkSessions is the cost of 200 sessions of 3 x 100 ms on each of two nodes, both in this process, for a second.
-func BenchmarkSessions(b *testing.B) {
-	for _, n := range []int{50, 200} {
-		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
-			a, z := wired(b)
-			ofA, ofZ, addrsA, addrsZ := many(n, quick())
-			a.Up("eth0", addrsA...)
-			z.Up("eth0", addrsZ...)
-			a.sync(ofA...)
-			z.sync(ofZ...)
-			for i := range ofA {
-				a.await(ofA[i].Name, Up)
-				z.await(ofZ[i].Name, Up)
-			}
-			start, received := cpu.Used(b), packets(a.e)+packets(z.e)
-			for b.Loop() {
-				<-time.After(time.Second)
-			}
-			used, got := cpu.Used(b)-start, packets(a.e)+packets(z.e)-received
-			b.ReportMetric(float64(used.Microseconds())/float64(b.N)/float64(2*n), "cpu-us/session/s")
-			b.ReportMetric(float64(got)/float64(b.N)/float64(2*n), "packets/session/s")
-		})
-	}
-}
-
-// alarms counts how often a session was lost.
-func (n *node) alarms() (alarms int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, e := range n.events {
-		if e.Lost() {
-			alarms++
-		}
-	}
-	return alarms
-}
-
-func packets(e *Engine) (n uint64) {
-	for _, s := range e.Sessions() {
-		n += s.Received
-	}
-	return n
 }
