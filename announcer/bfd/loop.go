@@ -126,7 +126,7 @@ func (l *loop) put(now time.Time, want Session) {
 		return
 	}
 	if old != nil && old.want.same(want) {
-		old.want, old.machine.noEcho = want, false
+		old.want, old.machine.noEcho, old.echoTrouble = want, false, ""
 		old.machine.reset(now, want.Settings)
 		l.after(now, old, result{})
 		return
@@ -277,7 +277,7 @@ func (l *loop) echo(now time.Time, s *session, due bool) {
 		e, err := openEchoer(s)
 		if err != nil {
 			l.e.cfg.Log.Error(err, "BFD echoes cannot be sent", "session", s.want.Name)
-			s.trouble, s.machine.noEcho = err.Error(), true
+			s.echoTrouble, s.machine.noEcho = err.Error(), true
 			s.machine.echoes(now)
 			return
 		}

@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -46,6 +47,8 @@ type session struct {
 	echoer  *echoer
 	retryAt time.Time
 	trouble string
+	// echoTrouble is why no echoes are sent though they are wanted.
+	echoTrouble string
 	// linkIndex is that of the interface which the session is bound to; 0: none.
 	linkIndex int
 	// parting is how often the peer will still be told that the session ends; the session is not wanted any more.
@@ -103,7 +106,7 @@ func (s *session) show(now time.Time, r result) (changed bool) {
 	if r.changed && r.why != CauseNone {
 		st.Cause, st.At = r.why, now
 	}
-	st.State, st.Remote, st.Diagnostic, st.Trouble = m.state, m.remote.state, m.remote.diag, s.trouble
+	st.State, st.Remote, st.Diagnostic, st.Trouble = m.state, m.remote.state, m.remote.diag, cmp.Or(s.trouble, s.echoTrouble)
 	st.Transmit, st.Detection, st.Echoes = m.interval(), m.detection(), m.echo.on
 	if old != nil && st == *old {
 		return false
