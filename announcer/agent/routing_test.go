@@ -309,6 +309,31 @@ func TestBFDTakesSessionsDown(t *testing.T) {
 	}
 }
 
+// What a profile asks for and a peer cannot have keeps no peer from being watched: BFD takes each of the sessions.
+func TestBFDWithEchoMode(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "echo"}, Spec: v1alpha1.BFDProfileSpec{EchoMode: true}})
+	watched := func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "echo" }
+	w.peer("v4", "192.0.2.1", watched)
+	w.peer("v6", "2001:db8::1", watched)
+	w.peer("far", "192.0.2.2", func(s *v1alpha1.BGPPeerSpec) { watched(s); s.EBGPMultiHop = true })
+	w.peer("unnumbered", "", func(s *v1alpha1.BGPPeerSpec) { watched(s); s.Interface = "eth1" })
+	_, router, watchdog := w.routing("node1")
+	w.await("for the peers with an address", func() bool { return len(watchdog.watched()) == 3 })
+	router.establish("unnumbered", "fe80::9%eth1")
+	w.await("for the unnumbered peer", func() bool { return len(watchdog.watched()) == 4 })
+	echoes := map[string]bool{"192.0.2.1": true, "2001:db8::1": true, "192.0.2.2 over several hops": false, "fe80::9%eth1": false}
+	for _, s := range watchdog.watched() {
+		want, known := echoes[s.Name]
+		if !known || s.Echo != want || (s.EchoInterval > 0) != want {
+			t.Errorf("session %q has echoes: %t, every %s; want %t", s.Name, s.Echo, s.EchoInterval, want)
+		}
+		if err := s.Validate(); err != nil {
+			t.Errorf("BFD does not take it: %v", err)
+		}
+	}
+}
+
 // A peer that is removed is watched until its session of BGP is closed: it must not take the end of BFD for the end of the
 // path. Another one at the same address is watched by its own session at once.
 func TestBFDEndsAfterBGP(t *testing.T) {
