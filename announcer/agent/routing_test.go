@@ -12,7 +12,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/reference"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/announcer/bfd"
@@ -206,6 +208,30 @@ func (w *world) route(node string, router *fakeRouter, watchdog *fakeWatchdog) *
 	})
 }
 
+// recorder notes the Events that it is given.
+type recorder struct {
+	scheme *runtime.Scheme
+	mu     sync.Mutex
+	said   []string
+}
+
+// Eventf is for the speaker.
+func (r *recorder) Eventf(of, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	words := "of nothing"
+	if ref, err := reference.GetReference(r.scheme, of); err == nil && ref.UID != "" {
+		words = ref.Kind + " " + ref.Name
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said = append(r.said, fmt.Sprintf("%s: %s %s: ", words, kind, reason)+fmt.Sprintf(note, args...))
+}
+
+func (r *recorder) says() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.said)
+}
+
 func (w *world) peer(name, address string, edit func(*v1alpha1.BGPPeerSpec)) {
 	w.t.Helper()
 	p := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: address}}
@@ -277,6 +303,37 @@ func (w *world) sessions(node string) []v1alpha1.SpeakerSession {
 		return nil
 	}
 	return s.Status.BGP.Sessions
+}
+
+// Sessions that come up and are lost are Events of their BGPPeers. What else changes is none.
+func TestSessionsAreTold(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.peer("r1", "192.0.2.1", nil)
+	router, told := newFakeRouter(), &recorder{}
+	w.speak("node1", func(_ *speaker, cfg *Config) {
+		cfg.NewRouter = func(onEvent func(bgp.Event)) Router { router.onEvent = onEvent; return router }
+		told.scheme, cfg.Events = w.client.Scheme(), told
+	})
+	w.await("for the peer", func() bool { _, known := router.password("r1"); return known })
+	event := func(state, was bgp.State, why string, closed bool) {
+		router.onEvent(bgp.Event{Session: bgp.Session{Peer: "r1", State: state, Why: why}, Was: was, Closed: closed})
+	}
+	event(bgp.Connect, 0, "connection refused", false)
+	event(bgp.Connect, bgp.Connect, "no route to host", false)
+	router.establish("r1", "192.0.2.1")
+	event(bgp.Connect, bgp.Established, "the hold timer expired", false)
+	event(bgp.Idle, bgp.Connect, "held", false)
+	event(bgp.Connect, bgp.Connect, "the peer is configured anew", true)
+	router.establish("r1", "192.0.2.1")
+	want := []string{
+		"BGPPeer r1: Normal SessionEstablished: Node node1 has a session with 192.0.2.1.",
+		"BGPPeer r1: Warning SessionLost: Node node1 has lost its session: the hold timer expired.",
+		"BGPPeer r1: Normal SessionEstablished: Node node1 has a session with 192.0.2.1.",
+	}
+	w.await("for three Events", func() bool { return len(told.says()) >= len(want) })
+	if got := told.says(); !slices.Equal(got, want) {
+		t.Errorf("the Events are %q, want %q", got, want)
+	}
 }
 
 // What BFD sees takes the sessions of BGP with that peer down, unless the peer has ended it by intent.
