@@ -112,6 +112,10 @@ func (p *BGPPeer) endpoint() [2]string {
 func (p *BGPPeer) watchable() bool   { return p.VRF == "" }
 func (p *BGPPeer) foreseeable() bool { return p.watchable() && p.Interface == "" }
 
+// echoable says whether echoes can test the path to the peer: not over several hops (RFC 5883 section 3), nor on an
+// interface, where they would go to a link-local address, which nobody forwards.
+func (p *BGPPeer) echoable() bool { return p.watchable() && p.Interface == "" && !p.MultiHop }
+
 // where says where the peer is, in words.
 func (p *BGPPeer) where() string {
 	if p.Interface != "" {

@@ -289,13 +289,16 @@ func (ix *Index) missingProfile(p *indexPeer) *Problem {
 	return problem(ProfileNotFound, "There is no BFDProfile %s. The sessions run without BFD. Create it, or take it out of spec.bfdProfile.", p.BFDProfile)
 }
 
-// noEcho says that echo mode needs an IPv4 peer one hop away: farther away nobody
-// returns echoes to us (RFC 5883 has none).
+// noEcho says that a peer which BFD watches cannot return echoes to us.
 func (ix *Index) noEcho(p *indexPeer) *Problem {
-	if profile := ix.bgp.profiles[p.BFDProfile]; !profile.EchoMode || p.Address.Is4() && !p.MultiHop {
+	if profile := ix.bgp.profiles[p.BFDProfile]; !profile.EchoMode || !p.watchable() || p.echoable() {
 		return nil
 	}
-	return problem(EchoUnsupported, "BFDProfile %s asks for echo mode, which there is only for IPv4 peers one hop away. This peer is watched without echoes. Use a profile without echoMode.", p.BFDProfile)
+	why := "for peers one hop away"
+	if p.Interface != "" {
+		why = "for peers with an address: nobody forwards what goes to the link-local address of an interface"
+	}
+	return problem(EchoUnsupported, "BFDProfile %s asks for echo mode, which there is only %s. This peer is watched without echoes. Use a profile without echoMode.", p.BFDProfile, why)
 }
 
 // unwatched says where BFD cannot do what a profile asks for.

@@ -110,7 +110,15 @@ func TestCheckPeer(t *testing.T) {
 			s.profile(BFDProfile{Name: "fast", Strict: true})
 			s.world.Peers[0].Address, s.world.Peers[0].Interface = netip.Addr{}, "eth1"
 		}, "BFDUnsupported: "},
-		"echo far away":   {func(s *scene) { s.profile(BFDProfile{Name: "fast", EchoMode: true}); s.world.Peers[0].MultiHop = true }, "EchoUnsupported: "},
+		"echo of IPv6": {func(s *scene) {
+			s.profile(BFDProfile{Name: "fast", EchoMode: true})
+			s.world.Peers[0].Address = netip.MustParseAddr("2001:db8::1")
+		}, ""},
+		"echo far away": {func(s *scene) { s.profile(BFDProfile{Name: "fast", EchoMode: true}); s.world.Peers[0].MultiHop = true }, "EchoUnsupported: BFDProfile fast asks for echo mode, which there is only for peers one hop away."},
+		"echo on an interface": {func(s *scene) {
+			s.profile(BFDProfile{Name: "fast", EchoMode: true})
+			s.world.Peers[0].Address, s.world.Peers[0].Interface = netip.Addr{}, "eth1"
+		}, "EchoUnsupported: BFDProfile fast asks for echo mode, which there is only for peers with an address:"},
 		"a younger rival": {func(s *scene) { s.rival(time.Unix(200, 0)) }, ""},
 		"an older rival":  {func(s *scene) { s.rival(time.Unix(50, 0)) }, "AddressTwice: BGPPeer rival, which is older, has the same address 192.0.2.1, and the session on node1, node2, node3."},
 		"a rival far away": {func(s *scene) {
@@ -184,6 +192,37 @@ func TestCheckAdvertisement(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("of %+v is said %v, want %v", tt.ad, got, tt.want)
+		}
+	}
+}
+
+// Echoes are sent, and returned, where the condition of the peer does not refuse them.
+func TestEchoIsWhatIsNotRefused(t *testing.T) {
+	for _, tt := range []struct {
+		peer BGPPeer
+		echo bool
+		why  Reason
+	}{
+		{BGPPeer{Address: netip.MustParseAddr("192.0.2.1")}, true, ""},
+		{BGPPeer{Address: netip.MustParseAddr("2001:db8::1")}, true, ""},
+		{BGPPeer{Address: netip.MustParseAddr("192.0.2.1"), MultiHop: true}, false, EchoUnsupported},
+		{BGPPeer{Address: netip.MustParseAddr("2001:db8::1"), MultiHop: true}, false, EchoUnsupported},
+		{BGPPeer{Interface: "eth1"}, false, EchoUnsupported},
+		{BGPPeer{Address: netip.MustParseAddr("192.0.2.1"), VRF: "blue"}, false, BFDUnsupported},
+	} {
+		tt.peer.Name, tt.peer.BFDProfile, tt.peer.MyASN, tt.peer.PeerASN = "tor", "fast", 64512, 64513
+		ix := NewIndex(World{Nodes: []Node{{Name: "node1"}}, Peers: []BGPPeer{tt.peer}, Profiles: []BFDProfile{{Name: "fast", EchoMode: true, Echo: time.Second}}})
+		p := ix.PeersOf("node1")[0]
+		if on, interval := p.Echo(); on != tt.echo || (interval == time.Second) != tt.echo {
+			t.Errorf("of %+v echoes are %t, every %s", tt.peer, on, interval)
+		}
+		var why Reason
+		problems := ix.CheckPeer("tor")
+		if len(problems) > 0 {
+			why = problems[0].Reason
+		}
+		if why != tt.why || len(problems) > 1 {
+			t.Errorf("of %+v is said %q, want %q and nothing else", tt.peer, problemsInWords(problems), tt.why)
 		}
 	}
 }

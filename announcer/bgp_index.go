@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairlead/fairlead/announcer/community"
 )
@@ -156,6 +157,14 @@ func (p *NodePeer) Watched() bool { return p.Profile != nil && p.watchable() }
 
 // Strict says whether the session with the peer stands only while BFD sees the peer.
 func (p *NodePeer) Strict() bool { return p.Profile != nil && p.Profile.Strict && p.foreseeable() }
+
+// Echo says whether echoes test the path to the peer too, and how often they may come, from either side; 0: not at all.
+func (p *NodePeer) Echo() (on bool, interval time.Duration) {
+	if p.Profile == nil || !p.echoable() {
+		return false, 0
+	}
+	return p.Profile.EchoMode, p.Profile.Echo
+}
 
 // PeersOf are the peers that a node is to have sessions with, sorted by name.
 func (ix *Index) PeersOf(node string) []NodePeer {

@@ -12,7 +12,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/reference"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/announcer/bfd"
@@ -214,6 +216,30 @@ func (w *world) route(node string, router *fakeRouter, watchdog *fakeWatchdog) *
 	})
 }
 
+// recorder notes the Events that it is given.
+type recorder struct {
+	scheme *runtime.Scheme
+	mu     sync.Mutex
+	said   []string
+}
+
+// Eventf is for the speaker.
+func (r *recorder) Eventf(of, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	words := "of nothing"
+	if ref, err := reference.GetReference(r.scheme, of); err == nil && ref.UID != "" {
+		words = ref.Kind + " " + ref.Name
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said = append(r.said, fmt.Sprintf("%s: %s %s: ", words, kind, reason)+fmt.Sprintf(note, args...))
+}
+
+func (r *recorder) says() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.said)
+}
+
 func (w *world) peer(name, address string, edit func(*v1alpha1.BGPPeerSpec)) {
 	w.t.Helper()
 	p := &v1alpha1.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: address}}
@@ -287,6 +313,37 @@ func (w *world) sessions(node string) []v1alpha1.SpeakerSession {
 	return s.Status.BGP.Sessions
 }
 
+// Sessions that come up and are lost are Events of their BGPPeers. What else changes is none.
+func TestSessionsAreTold(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.peer("r1", "192.0.2.1", nil)
+	router, told := newFakeRouter(), &recorder{}
+	w.speak("node1", func(_ *speaker, cfg *Config) {
+		cfg.NewRouter = func(onEvent func(bgp.Event)) Router { router.onEvent = onEvent; return router }
+		told.scheme, cfg.Events = w.client.Scheme(), told
+	})
+	w.await("for the peer", func() bool { _, known := router.password("r1"); return known })
+	event := func(state, was bgp.State, why string, closed bool) {
+		router.onEvent(bgp.Event{Session: bgp.Session{Peer: "r1", State: state, Why: why}, Was: was, Closed: closed})
+	}
+	event(bgp.Connect, 0, "connection refused", false)
+	event(bgp.Connect, bgp.Connect, "no route to host", false)
+	router.establish("r1", "192.0.2.1")
+	event(bgp.Connect, bgp.Established, "the hold timer expired", false)
+	event(bgp.Idle, bgp.Connect, "held", false)
+	event(bgp.Connect, bgp.Connect, "the peer is configured anew", true)
+	router.establish("r1", "192.0.2.1")
+	want := []string{
+		"BGPPeer r1: Normal SessionEstablished: Node node1 has a session with 192.0.2.1.",
+		"BGPPeer r1: Warning SessionLost: Node node1 has lost its session: the hold timer expired.",
+		"BGPPeer r1: Normal SessionEstablished: Node node1 has a session with 192.0.2.1.",
+	}
+	w.await("for three Events", func() bool { return len(told.says()) >= len(want) })
+	if got := told.says(); !slices.Equal(got, want) {
+		t.Errorf("the Events are %q, want %q", got, want)
+	}
+}
+
 // What BFD sees takes the sessions of BGP with that peer down, unless the peer has ended it by intent.
 func TestBFDTakesSessionsDown(t *testing.T) {
 	w := newWorld(t, "node1")
@@ -314,6 +371,31 @@ func TestBFDTakesSessionsDown(t *testing.T) {
 	defer router.mu.Unlock()
 	if len(router.downs) != 1 || !strings.HasPrefix(router.downs[0], "r1: BFD: no packet") {
 		t.Errorf("taken down: %q", router.downs)
+	}
+}
+
+// What a profile asks for and a peer cannot have keeps no peer from being watched: BFD takes each of the sessions.
+func TestBFDWithEchoMode(t *testing.T) {
+	w := newWorld(t, "node1")
+	w.create(&v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "echo"}, Spec: v1alpha1.BFDProfileSpec{EchoMode: true}})
+	watched := func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "echo" }
+	w.peer("v4", "192.0.2.1", watched)
+	w.peer("v6", "2001:db8::1", watched)
+	w.peer("far", "192.0.2.2", func(s *v1alpha1.BGPPeerSpec) { watched(s); s.EBGPMultiHop = true })
+	w.peer("unnumbered", "", func(s *v1alpha1.BGPPeerSpec) { watched(s); s.Interface = "eth1" })
+	_, router, watchdog := w.routing("node1")
+	w.await("for the peers with an address", func() bool { return len(watchdog.watched()) == 3 })
+	router.establish("unnumbered", "fe80::9%eth1")
+	w.await("for the unnumbered peer", func() bool { return len(watchdog.watched()) == 4 })
+	echoes := map[string]bool{"192.0.2.1": true, "2001:db8::1": true, "192.0.2.2 over several hops": false, "fe80::9%eth1": false}
+	for _, s := range watchdog.watched() {
+		want, known := echoes[s.Name]
+		if !known || s.Echo != want || (s.EchoInterval > 0) != want {
+			t.Errorf("session %q has echoes: %t, every %s; want %t", s.Name, s.Echo, s.EchoInterval, want)
+		}
+		if err := s.Validate(); err != nil {
+			t.Errorf("BFD does not take it: %v", err)
+		}
 	}
 }
 

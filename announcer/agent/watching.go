@@ -122,11 +122,12 @@ func watchOf(p *announcer.NodePeer, at netip.Addr) bfd.Session {
 	if p.MultiHop {
 		name += " over several hops"
 	}
+	echo, echoInterval := p.Echo()
 	return bfd.Session{
 		Name: name, Peer: at, Local: p.Source, MultiHop: p.MultiHop,
 		Settings: bfd.Settings{
 			TransmitInterval: p.Profile.Transmit, ReceiveInterval: p.Profile.Receive, DetectMultiplier: uint8(p.Profile.DetectMultiplier),
-			Passive: p.Profile.Passive, Echo: p.Profile.EchoMode && !p.MultiHop, EchoInterval: p.Profile.Echo,
+			Passive: p.Profile.Passive, Echo: echo, EchoInterval: echoInterval,
 			MinimumTTL: uint8(p.Profile.MinimumTTL),
 		},
 	}

@@ -124,6 +124,37 @@ func TestFRREchoes(t *testing.T) {
 	a.quiet()
 }
 
+// FRR sends no echoes over IPv6. It says that it returns ours, and its kernel does.
+func TestFRRReturnsEchoesOfIPv6(t *testing.T) {
+	a, h := beside(t)
+	h.Sysctl("net/ipv6/conf/all/forwarding", "1")
+	f := &frr{t, routers.StartFRR(h, "bfd\n peer fd00:9::1 local-address fd00:9::2 interface eth0\n  no shutdown\n !\n!\n")}
+	want := wantTo("r", "fd00:9::2")
+	want.Echo, want.EchoInterval = true, 50*time.Millisecond
+	a.sync(want)
+	f.await("up", func(p frrPeer) bool { return p.Status == "up" })
+	routers.Await(t, "echoes of ours", func() error {
+		if s := a.e.Sessions()[0]; s.State != Up || !s.Echoes {
+			return fmt.Errorf("the session is %+v", s)
+		}
+		return nil
+	})
+	downs, received := a.e.Sessions()[0].Downs, a.e.Sessions()[0].Received
+	routers.Await(t, "three more packets", func() error {
+		if got := a.e.Sessions()[0].Received - received; got < 3 {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
+	h.Sysctl("net/ipv6/conf/all/forwarding", "0")
+	routers.Await(t, "the loss that echoes tell", func() error {
+		if s := a.e.Sessions()[0]; s.Cause != CauseEcho || s.Downs == downs {
+			return fmt.Errorf("the session is %+v", s)
+		}
+		return nil
+	})
+}
+
 func awaitBIRD(t *testing.T, b *routers.BIRD, what string, ok func(string) bool) {
 	t.Helper()
 	routers.Await(t, what, func() error {

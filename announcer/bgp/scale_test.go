@@ -182,6 +182,30 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkReceived is what is held for prefixes that a peer has sent, in order to count them.
+func BenchmarkReceived(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("prefixes=%d", n), func(b *testing.B) {
+			var held uint64
+			for range b.N {
+				before := heap()
+				t := newTally()
+				for i := range n {
+					// Nothing is withdrawn, there are no attributes, and the prefix is one of 32 bits.
+					update := [...]byte{0, 0, 0, 0, 32, 10, byte(i >> 16), byte(i >> 8), byte(i)}
+					if err := t.update(update[:], n); err != nil {
+						b.Fatal(err.words)
+					}
+				}
+				held = heap() - before
+				runtime.KeepAlive(t)
+			}
+			b.ReportMetric(float64(held)/1024, "KiB")
+			b.ReportMetric(float64(held)/float64(n), "B/prefix")
+		})
+	}
+}
+
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -66,7 +66,8 @@ type BFDProfileSpec struct {
 	EchoInterval *int32 `json:"echoInterval,omitempty"`
 
 	// Have the peer's forwarding plane return packets, so that it is watched
-	// too (RFC 5880, 6.4). Only for IPv4 peers one hop away.
+	// too (RFC 5880, 6.4). Only for peers one hop away, and not for peers of
+	// an interface.
 	// +optional
 	EchoMode bool `json:"echoMode,omitempty"`
 

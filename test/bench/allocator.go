@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -42,23 +43,27 @@ func allocatorPart(ctx context.Context, b *bench) ([]row, error) {
 
 // allocatorRows writes the known benchmarks in words and the others as Go does.
 func allocatorRows(results []result) []row {
-	var rows []row
+	rows := toldRows(results, allocatorFigures)
+	rows = append(rows, fullness(results)...)
+	for _, r := range results {
+		known := slices.ContainsFunc(allocatorFigures, func(f told) bool { return f.name == r.name && r.runs(f.unit) > 0 })
+		if !known && r.runs("ns/op") > 0 {
+			rows = append(rows, row{what: "benchmark " + strings.ReplaceAll(r.name, "_", " "), figure: r.median("ns/op") / 1e3, unit: "µs", runs: r.runs("ns/op")})
+		}
+	}
+	return rows
+}
+
+// toldRows writes in words what is told of benchmarks, in the order of the figures.
+func toldRows(results []result, figures []told) []row {
 	by := map[string]result{}
 	for _, r := range results {
 		by[r.name] = r
 	}
-	for _, f := range allocatorFigures {
-		r, ok := by[f.name]
-		if !ok || r.runs(f.unit) == 0 {
-			continue
-		}
-		rows = append(rows, row{what: f.what, figure: r.median(f.unit) / f.divide, unit: f.as, aim: f.aim, runs: r.runs(f.unit)})
-		delete(by, f.name)
-	}
-	rows = append(rows, fullness(results)...)
-	for _, r := range results {
-		if _, left := by[r.name]; left && r.runs("ns/op") > 0 {
-			rows = append(rows, row{what: "benchmark " + strings.ReplaceAll(r.name, "_", " "), figure: r.median("ns/op") / 1e3, unit: "µs", runs: r.runs("ns/op")})
+	var rows []row
+	for _, f := range figures {
+		if r := by[f.name]; r.runs(f.unit) > 0 {
+			rows = append(rows, row{what: f.what, figure: r.median(f.unit) / f.divide, unit: f.as, aim: f.aim, runs: r.runs(f.unit)})
 		}
 	}
 	return rows

@@ -18,7 +18,7 @@ var failovers = []struct {
 	aim         aim
 }{
 	{"BFD 3 x 50 ms", 50 * time.Millisecond, 30, 2, failoverAim},
-	{"BFD 3 x 100 ms", 100 * time.Millisecond, 30, 2, aim{}},
+	{"BFD 3 x 100 ms", 100 * time.Millisecond, 30, 2, failoverAim},
 	{"without BFD (hold time 3 s)", 0, 10, 1, aim{}},
 }
 

@@ -57,6 +57,7 @@ var parts = []part{
 	{"failover", "BGP: nodes cut off that a router spreads over, with BFD and without", failoverPart},
 	{"moves", "BGP: drains, rolling updates, killed speakers under 1000 new connections a second", movesPart},
 	{"prefixes", "BGP: 5000 addresses to three routers, and one more", prefixesPart},
+	{"bgpmemory", "BGP: memory of a speaker for a route that it announces, and for a prefix that a peer sends", bgpMemoryPart},
 	{"quiet", "requests at the API server over a restart and a rest", quietPart},
 	{"routes", "new HTTPRoutes under load, by number of routes: until the first 200; CPU per change", routesPart},
 	{"backends", "a route's backend changes under load: until the new one answers", backendsPart},

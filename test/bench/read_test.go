@@ -70,6 +70,25 @@ func TestAllocatorRows(t *testing.T) {
 	}
 }
 
+func TestMemoryRows(t *testing.T) {
+	rows := toldRows(readGoBench([]byte(`
+BenchmarkReceived/prefixes=10000-2 	 1 	 29565714 ns/op	 29.5 B/prefix	 288.7 KiB
+BenchmarkMemory/peers=10-2 	 1 	 208643340 ns/op	 103.5 B/route	 5039 KiB
+BenchmarkMemory/peers=10-2 	 1 	 208643340 ns/op	 103.0 B/route	 5039 KiB
+BenchmarkMemory/peers=10-2 	 1 	 208643340 ns/op	 104.0 B/route	 5039 KiB
+BenchmarkMemory/peers=99-2 	 1 	 208643340 ns/op	 104.0 B/route	 5039 KiB
+`)), memoryFigures)
+	if len(rows) != 2 {
+		t.Fatalf("%d rows: %+v", len(rows), rows)
+	}
+	if r := rows[0]; !strings.HasPrefix(r.what, "5000 routes announced to 10 peers") || r.figure != 103.5 || r.unit != "bytes" || r.runs != 3 {
+		t.Errorf("got %+v", r)
+	}
+	if r := rows[1]; !strings.HasPrefix(r.what, "10,000 prefixes that one peer has sent") || r.figure != 29.5 || r.runs != 1 {
+		t.Errorf("got %+v", r)
+	}
+}
+
 func TestMembershipRows(t *testing.T) {
 	results := readGoBench([]byte(goBenchOutput))
 	rows := membershipRows(results[len(results)-1:], 30)

@@ -70,8 +70,8 @@ func Literals(dir string, accept func(string) bool) ([]string, error) {
 }
 
 // ReasonFields are the string literals that a package gives to fields with the
-// name Reason, to a local function "no" that makes a False condition, and to a
-// method "event" as the reason of an Event.
+// name Reason, to a local function "no" that makes a False condition, and to
+// methods "event" and "Eventf" as the reason of an Event.
 func ReasonFields(dir string) ([]string, error) {
 	files, err := parse(dir)
 	if err != nil {
@@ -102,6 +102,9 @@ func ReasonFields(dir string) ([]string, error) {
 				}
 				if k, ok := n.Fun.(*ast.SelectorExpr); ok && k.Sel.Name == "event" && len(n.Args) > 2 {
 					add(n.Args[2])
+				}
+				if k, ok := n.Fun.(*ast.SelectorExpr); ok && k.Sel.Name == "Eventf" && len(n.Args) > 3 {
+					add(n.Args[3])
 				}
 			}
 			return true
