@@ -118,7 +118,7 @@ const sectionMark = "## "
 func (r *report) markdown(all []part, earlier string) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "# Figures\n\n<!-- Written by `make bench`. -->\n\n"+
-		"`allocator`, `membership`, `bfd`, `bfdgarbage` and `bgpmemory` are Go benchmarks; the others ran end to end on a real cluster of %d nodes on the machine named\n"+
+		"`allocator`, `membership`, `bfd`, `bfdgarbage`, `bfdcost` and `bgpmemory` are Go benchmarks; the others ran end to end on a real cluster of %d nodes on the machine named\n"+
 		"(`test/testbed`), with the chart's defaults, as a client outside of it sees it. `make bench BENCH='--out docs/figures.md'` measures\n"+
 		"all of it again, and with `--only` some parts of it: the others stay as they are.\n\n", clusterNodes)
 	was := sections(earlier)
