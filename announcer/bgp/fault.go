@@ -145,9 +145,11 @@ func dialFault(p Peer, err error) *fault {
 	case errors.Is(err, syscall.ENODEV):
 		what += fmt.Sprintf(": this node has no device %s", p.Device)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		what += ": no answer"
+		what += ": no answer, which is also how "
 		if p.Password != "" {
-			what += ", which is also how a wrong password looks"
+			what += "a wrong password looks"
+		} else {
+			what += "a peer looks that wants a password"
 		}
 	default:
 		what += ": " + reason(err)
