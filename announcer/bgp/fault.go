@@ -24,6 +24,8 @@ type fault struct {
 	words string
 	// kind tells faults apart that are followed up in their own ways.
 	kind faultKind
+	// told tells that the peer has said by a NOTIFICATION what it is.
+	told bool
 	err  error
 }
 
@@ -34,6 +36,8 @@ const (
 	overLimit
 	// ours: the session was ended from this side on purpose.
 	ours
+	// closedEarly: the peer closed the connection before the session was established, and said nothing.
+	closedEarly
 )
 
 func (f *fault) Error() string { return f.words }
@@ -112,7 +116,7 @@ func notified(b []byte) *fault {
 	if text := shutdownText(b); text != "" {
 		words += fmt.Sprintf(": %q", text)
 	}
-	return &fault{words: words}
+	return &fault{words: words, told: true}
 }
 
 // shutdownText is what the people of the peer say (RFC 9003), without characters that a terminal could stumble over.
@@ -175,6 +179,7 @@ func readFault(s State, err error) *fault {
 	case s != Established && (closed || reset):
 		return &fault{
 			words: "the peer closed the connection before the session was established, as peers do that do not know this node as a neighbour",
+			kind:  closedEarly,
 			err:   err,
 		}
 	case closed:
