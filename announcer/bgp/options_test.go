@@ -1,12 +1,9 @@
 package bgp
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,43 +24,17 @@ type side struct {
 	exports  int
 }
 
-// heard is what a router says of a route, in the words of FRRouting.
-type heard struct {
-	path, hop string
-	// pref is the local preference, and empty for 100, which is what routers take a route to have that says nothing of it.
-	pref        string
-	communities string
-	large       string
-}
-
-// neighbour is what a router says of the speaker.
-type neighbour struct {
-	asn        uint32
-	routerID   string
-	hold       time.Duration
-	keepalives int
-	restart    time.Duration
-	longLived  bool
-}
-
 // device is a real router.
 type device interface {
-	route(prefix string) (heard, bool)
-	neighbour() neighbour
+	Routes(prefix string) ([]routers.Route, error)
+	Neighbour(address string) (routers.Neighbour, error)
 	Freeze() error
 	Thaw() error
-	dump() string
 }
 
 const routerASN = 64513
 
-// frrDevice is FRRouting with one neighbour.
-type frrDevice struct {
-	*site
-	*routers.FRR
-	speaker string
-}
-
+// startFRR runs FRR with one neighbour.
 func (s *site) startFRR(c side) device {
 	s.Helper()
 	config := fmt.Sprintf("router bgp %d\n bgp router-id 192.0.2.250\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n no bgp network import-check\n"+
@@ -76,90 +47,8 @@ func (s *site) startFRR(c side) device {
 		networks += fmt.Sprintf("  network 10.50.%d.0/24\n", i)
 	}
 	config += " address-family ipv4 unicast\n" + networks + "  neighbor P activate\n exit-address-family\n address-family ipv6 unicast\n  neighbor P activate\n exit-address-family\n"
-	f := routers.StartFRR(s, "frr defaults traditional\n"+strings.ReplaceAll(config, "P", c.speaker))
-	s.frr = f
-	return &frrDevice{s, f, c.speaker}
-}
-
-func notUsual(pref string) string {
-	if pref == "100" {
-		return ""
-	}
-	return pref
-}
-
-func familyName(prefix string) string {
-	if strings.Contains(prefix, ":") {
-		return "ipv6"
-	}
-	return "ipv4"
-}
-
-func (f *frrDevice) route(prefix string) (heard, bool) {
-	var r struct {
-		Paths []struct {
-			Path struct {
-				String string `json:"string"`
-			} `json:"aspath"`
-			Pref      json.Number `json:"locPrf"`
-			Community struct {
-				String string `json:"string"`
-			} `json:"community"`
-			Large struct {
-				String string `json:"string"`
-			} `json:"largeCommunity"`
-			Hops []struct {
-				IP string `json:"ip"`
-			} `json:"nexthops"`
-		} `json:"paths"`
-	}
-	if err := f.Show("show bgp "+familyName(prefix)+" unicast "+prefix, &r); err != nil || len(r.Paths) != 1 || len(r.Paths[0].Hops) == 0 {
-		return heard{}, false
-	}
-	p := r.Paths[0]
-	path := p.Path.String
-	if path == "Local" {
-		path = ""
-	}
-	return heard{path, p.Hops[0].IP, notUsual(p.Pref.String()), p.Community.String, p.Large.String}, true
-}
-
-func (f *frrDevice) neighbour() neighbour {
-	var all map[string]struct {
-		ASN      uint32 `json:"remoteAs"`
-		ID       string `json:"remoteRouterId"`
-		Hold     int    `json:"bgpTimerHoldTimeMsecs"`
-		Messages struct {
-			Keepalives int `json:"keepalivesRecv"`
-		} `json:"messageStats"`
-		Capabilities struct {
-			LongLived string `json:"longLivedGracefulRestart"`
-		} `json:"neighborCapabilities"`
-		Restart struct {
-			Timers struct {
-				Received int `json:"receivedRestartTimer"`
-			} `json:"timers"`
-		} `json:"gracefulRestartInfo"`
-	}
-	if err := f.Show("show bgp neighbors "+f.speaker, &all); err != nil {
-		f.Log(err)
-	}
-	n := all[f.speaker]
-	return neighbour{
-		n.ASN, n.ID, time.Duration(n.Hold) * time.Millisecond, n.Messages.Keepalives, time.Duration(n.Restart.Timers.Received) * time.Second,
-		strings.Contains(strings.ToLower(n.Capabilities.LongLived), "received"),
-	}
-}
-
-func (f *frrDevice) dump() string {
-	return f.vtysh("show bgp neighbors json") + f.vtysh("show bgp ipv4 unicast") + f.vtysh("show bgp ipv6 unicast")
-}
-func (f *frrDevice) Log(args ...any) { f.site.Log(args...) }
-
-// birdDevice is BIRD with one neighbour.
-type birdDevice struct {
-	*site
-	*routers.BIRD
+	s.frr = routers.StartFRR(s, "frr defaults traditional\n"+strings.ReplaceAll(config, "P", c.speaker))
+	return s.frr
 }
 
 func (s *site) startBIRD(c side) device {
@@ -178,71 +67,8 @@ func (s *site) startBIRD(c side) device {
 	}
 	config += " ipv4 { import all; export where source = RTS_STATIC; extended next hop on; };\n ipv6 { import all; export none; };\n}\n"
 	s.bird = routers.StartBIRD(s, config)
-	return &birdDevice{s, s.bird}
+	return s.bird
 }
-
-// behind finds what stands behind a word on a line.
-func behind(text, word string) string {
-	for line := range strings.Lines(text) {
-		if _, rest, found := strings.Cut(line, word); found {
-			return strings.TrimSpace(rest)
-		}
-	}
-	return ""
-}
-
-var birdCommunity = regexp.MustCompile(`\(([0-9, ]+)\)`)
-
-// inFRRsWords writes communities as FRRouting does, in order.
-func inFRRsWords(communities string) string {
-	var all [][]int
-	for _, m := range birdCommunity.FindAllStringSubmatch(communities, -1) {
-		var c []int
-		for n := range strings.SplitSeq(m[1], ",") {
-			number, _ := strconv.Atoi(strings.TrimSpace(n))
-			c = append(c, number)
-		}
-		all = append(all, c)
-	}
-	slices.SortFunc(all, slices.Compare)
-	words := make([]string, len(all))
-	for i, c := range all {
-		words[i] = strings.ReplaceAll(strings.Trim(fmt.Sprint(c), "[]"), " ", ":")
-		if name := frrNames[words[i]]; name != "" {
-			words[i] = name
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-var frrNames = map[string]string{
-	"65535:0": "graceful-shutdown", "65535:6": "llgr-stale", "65535:666": "blackhole", "65535:65281": "no-export", "65535:65284": "no-peer",
-}
-
-func (b *birdDevice) route(prefix string) (heard, bool) {
-	out := b.birdc("show route " + prefix + " all")
-	if !strings.Contains(out, "BGP.next_hop:") {
-		return heard{}, false
-	}
-	hop, _, _ := strings.Cut(behind(out, "BGP.next_hop:"), " ")
-	return heard{behind(out, "BGP.as_path:"), hop, notUsual(behind(out, "BGP.local_pref:")), inFRRsWords(behind(out, "BGP.community:")), inFRRsWords(behind(out, "BGP.large_community:"))}, true
-}
-
-func (b *birdDevice) neighbour() (n neighbour) {
-	out := b.birdc("show protocols all tor")
-	_, theirs, _ := strings.Cut(out, "Neighbor capabilities")
-	asn, _ := strconv.ParseUint(behind(out, "Neighbor AS:"), 10, 32)
-	_, hold, _ := strings.Cut(behind(out, "Hold timer:"), "/")
-	seconds, _ := strconv.Atoi(hold)
-	restart, _ := strconv.Atoi(behind(theirs, "Restart time:"))
-	n = neighbour{
-		asn: uint32(asn), routerID: behind(out, "Neighbor ID:"), hold: time.Duration(seconds) * time.Second, restart: time.Duration(restart) * time.Second,
-		longLived: strings.Contains(theirs, "Long-lived graceful restart"),
-	}
-	return n
-}
-
-func (b *birdDevice) dump() string { return b.birdc("show protocols all") + b.birdc("show route all") }
 
 // withRouters runs a test in a namespace of its own with each kind of router.
 func withRouters(t *testing.T, test func(t *testing.T, s *site, start func(side) device)) {
@@ -259,27 +85,34 @@ func withRouters(t *testing.T, test func(t *testing.T, s *site, start func(side)
 	}
 }
 
-// shows waits until the router has a route as it is wanted.
-func shows(t *testing.T, d device, prefix string, want heard) {
-	t.Helper()
-	var got heard
-	var there bool
-	for end := time.Now().Add(patience); ; time.Sleep(10 * tick) {
-		if got, there = d.route(prefix); there && got == want {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: the router has %+v (%t), want %+v\n%s", prefix, got, there, want, d.dump())
-		}
+// dump is all that the router knows.
+func (s *site) dump() string {
+	if s.frr != nil {
+		return s.vtysh("show bgp neighbors json") + s.vtysh("show bgp ipv4 unicast") + s.vtysh("show bgp ipv6 unicast")
 	}
+	return s.birdc("show protocols all") + s.birdc("show route all")
 }
 
-func known(t *testing.T, d device, want neighbour) {
-	t.Helper()
-	got := d.neighbour()
-	got.keepalives = want.keepalives
+// shows waits until the router has this route and no other to a prefix.
+func (s *site) shows(d device, prefix string, want routers.Route) {
+	s.Helper()
+	routers.Await(s.T, "the route to "+prefix, func() error {
+		got, err := d.Routes(prefix)
+		if err == nil && (len(got) != 1 || got[0] != want) {
+			err = fmt.Errorf("the router has %+v, want %+v", got, want)
+		}
+		return err
+	})
+}
+
+// knows checks what the router knows of the speaker, but for how often it has heard of it.
+func (s *site) knows(d device, speaker string, want routers.Neighbour) {
+	s.Helper()
+	got, err := d.Neighbour(speaker)
+	must(s.T, err)
+	want.Established, want.Keepalives = true, got.Keepalives
 	if got != want {
-		t.Errorf("the router knows %+v, want %+v\n%s", got, want, d.dump())
+		s.Errorf("the router knows %+v, want %+v\n%s", got, want, s.dump())
 	}
 }
 
@@ -298,7 +131,7 @@ func oneRoute(prefix string, a Attributes) route {
 // TestRoutersSeeAnExternalSession has what an external session and its routes may have in the tables of real routers: an AS
 // of four octets, a source address, an identifier, times, prefixes of any length, and communities of all kinds.
 func TestRoutersSeeAnExternalSession(t *testing.T) {
-	withRouters(t, func(t *testing.T, _ *site, start func(side) device) {
+	withRouters(t, func(t *testing.T, s *site, start func(side) device) {
 		run(t, "ip", "addr", "add", "10.9.0.7/24", "dev", spkLink)
 		d := start(side{speaker: "10.9.0.7", asn: 4200000001})
 		speaker := newSpeaker(t, Config{})
@@ -313,63 +146,75 @@ func TestRoutersSeeAnExternalSession(t *testing.T) {
 			LargeCommunities: []community.Large{{Global: 4200000001, Local1: 4294967295, Local2: 0}},
 		}
 		speaker.sync([]Peer{peer}, []route{oneRoute("10.0.0.0/28", shared), oneRoute("2001:db8:1::/124", shared), oneRoute("10.0.1.1/32", Attributes{})})
-		want := heard{path: "4200000001", hop: "10.9.0.7", communities: "64512:7 blackhole no-export no-peer", large: "4200000001:4294967295:0"}
-		for prefix, w := range map[string]heard{
+		want := routers.Route{Path: "4200000001", NextHop: "10.9.0.7", Communities: "64512:7 blackhole no-export no-peer", LargeCommunities: "4200000001:4294967295:0"}
+		for prefix, w := range map[string]routers.Route{
 			"10.0.0.0/28":      want,
-			"2001:db8:1::/124": {want.path, "fd00:9::1", "", want.communities, want.large},
-			"10.0.1.1/32":      {path: want.path, hop: want.hop},
+			"2001:db8:1::/124": {want.Path, "fd00:9::1", "", want.Communities, want.LargeCommunities},
+			"10.0.1.1/32":      {Path: want.Path, NextHop: want.NextHop},
 		} {
-			shows(t, d, prefix, w)
+			s.shows(d, prefix, w)
 		}
-		known(t, d, neighbour{asn: 4200000001, routerID: "192.0.2.77", hold: 42 * time.Second, restart: 77 * time.Second, longLived: true})
+		s.knows(d, "10.9.0.7", routers.Neighbour{ASN: 4200000001, RouterID: "192.0.2.77", Hold: 42 * time.Second, Restart: 77 * time.Second, LongLived: true})
+		if s.frr == nil {
+			return // BIRD does not count keepalives
+		}
+		before, err := d.Neighbour("10.9.0.7")
+		must(t, err)
+		routers.Await(t, "three keepalives within 30 s, of a session whose hold time is 42 s", func() error {
+			now, err := d.Neighbour("10.9.0.7")
+			if got := now.Keepalives - before.Keepalives; err == nil && got < 3 {
+				err = fmt.Errorf("there were %d", got)
+			}
+			return err
+		})
 	})
 }
 
 // TestRoutersSeeAnInternalSession has local preference, and that of a node that is drained, in the tables of real routers.
 func TestRoutersSeeAnInternalSession(t *testing.T) {
-	withRouters(t, func(t *testing.T, _ *site, start func(side) device) {
+	withRouters(t, func(t *testing.T, s *site, start func(side) device) {
 		d := start(side{speaker: "10.9.0.1", asn: routerASN, password: "secret"})
 		speaker := newSpeaker(t, Config{})
 		peers := []Peer{toRouter(func(p *Peer) { p.MyASN, p.PeerASN, p.Dynamic, p.Password = routerASN, 0, Internal, "secret" })}
 		for _, step := range []struct {
 			draining bool
-			want     heard
+			want     routers.Route
 		}{
-			{false, heard{hop: "10.9.0.1", pref: "250", communities: "64512:7"}},
-			{true, heard{hop: "10.9.0.1", pref: "0", communities: "64512:7 graceful-shutdown"}},
-			{false, heard{hop: "10.9.0.1", pref: "250", communities: "64512:7"}},
+			{false, routers.Route{NextHop: "10.9.0.1", LocalPref: "250", Communities: "64512:7"}},
+			{true, routers.Route{NextHop: "10.9.0.1", LocalPref: "0", Communities: "64512:7 graceful-shutdown"}},
+			{false, routers.Route{NextHop: "10.9.0.1", LocalPref: "250", Communities: "64512:7"}},
 		} {
 			a := Attributes{LocalPref: 250, Communities: []community.Standard{64512<<16 | 7}, GracefulShutdown: step.draining}
 			speaker.sync(peers, []route{oneRoute("10.0.0.1/32", a), oneRoute("2001:db8::1/128", a)})
-			shows(t, d, "10.0.0.1/32", step.want)
-			step.want.hop = "fd00:9::1"
-			shows(t, d, "2001:db8::1/128", step.want)
+			s.shows(d, "10.0.0.1/32", step.want)
+			step.want.NextHop = "fd00:9::1"
+			s.shows(d, "2001:db8::1/128", step.want)
 		}
-		known(t, d, neighbour{asn: routerASN, routerID: "192.0.2.1", hold: 60 * time.Second})
+		s.knows(d, "10.9.0.1", routers.Neighbour{ASN: routerASN, RouterID: "192.0.2.1", Hold: 60 * time.Second})
 	})
 }
 
 // TestRoutersKeepStaleRoutes goes away for longer than the restart time: the routes become those of last resort (RFC 9494),
 // and are as before when the speaker is back.
 func TestRoutersKeepStaleRoutes(t *testing.T) {
-	withRouters(t, func(t *testing.T, _ *site, start func(side) device) {
+	withRouters(t, func(t *testing.T, s *site, start func(side) device) {
 		d := start(side{speaker: "10.9.0.1", asn: 64512})
 		peers := []Peer{toRouter(func(p *Peer) {
 			p.GracefulRestart = GracefulRestart{Enabled: true, RestartTime: time.Second, LongLived: 10 * time.Minute}
 		})}
 		list := []route{oneRoute("10.0.0.1/32", Attributes{Communities: []community.Standard{64512<<16 | 7}})}
-		fresh := heard{path: "64512", hop: "10.9.0.1", communities: "64512:7"}
+		fresh := routers.Route{Path: "64512", NextHop: "10.9.0.1", Communities: "64512:7"}
 		stale := fresh
-		stale.communities = "64512:7 llgr-stale"
+		stale.Communities = "64512:7 llgr-stale"
 		first := newSpeaker(t, Config{FirstStart: true})
 		first.sync(peers, list)
-		shows(t, d, "10.0.0.1/32", fresh)
+		s.shows(d, "10.0.0.1/32", fresh)
 		eventually(t, "graceful restart to be agreed on", func() bool { return first.session("tor").GracefulRestart })
 		first.stop()
-		shows(t, d, "10.0.0.1/32", stale)
+		s.shows(d, "10.0.0.1/32", stale)
 		second := newSpeaker(t, Config{})
 		second.sync(peers, list)
-		shows(t, d, "10.0.0.1/32", fresh)
+		s.shows(d, "10.0.0.1/32", fresh)
 	})
 }
 
@@ -385,21 +230,21 @@ func TestRoutersSeeANodeWithoutIPv4(t *testing.T) {
 			p.Address, p.RouterID = netip.MustParseAddr("fd00:9::2"), netip.MustParseAddr("203.0.113.200")
 		})}, []route{oneRoute("10.0.0.1/32", Attributes{}), oneRoute("2001:db8::1/128", Attributes{})})
 		for _, prefix := range []string{"10.0.0.1/32", "2001:db8::1/128"} {
-			shows(t, d, prefix, heard{path: "64512", hop: "fd00:9::1"})
+			s.shows(d, prefix, routers.Route{Path: "64512", NextHop: "fd00:9::1"})
 		}
-		known(t, d, neighbour{asn: 64512, routerID: "203.0.113.200", hold: 60 * time.Second})
+		s.knows(d, "fd00:9::1", routers.Neighbour{ASN: 64512, RouterID: "203.0.113.200", Hold: 60 * time.Second})
 	})
 }
 
 // TestRoutersThatDoNotAgree has real routers that want something else than we do, or that fall silent: the session says what
 // it is in words.
 func TestRoutersThatDoNotAgree(t *testing.T) {
-	withRouters(t, func(t *testing.T, _ *site, start func(side) device) {
+	withRouters(t, func(t *testing.T, s *site, start func(side) device) {
 		d := start(side{speaker: "10.9.0.1", asn: 64512, password: "secret", exports: 3})
 		speaker := newSpeaker(t, Config{Timings: Timings{RetryMin: 10 * time.Millisecond, LimitRetryMin: time.Second, CloseWait: 200 * time.Millisecond}})
 		defer func() {
 			if t.Failed() {
-				t.Logf("session: %+v\n%s", speaker.Sessions(), d.dump())
+				t.Logf("session: %+v\n%s", speaker.Sessions(), s.dump())
 			}
 		}()
 		right := func(p *Peer) { p.Password, p.HoldTime = "secret", 3*time.Second }
@@ -427,13 +272,13 @@ func TestRoutersThatDoNotAgree(t *testing.T) {
 		}
 		agreed(func(p *Peer) { p.PrefixLimit = 10 })
 		speaker.awaitUp("tor")
-		shows(t, d, "10.0.0.1/32", heard{path: "64512", hop: "10.9.0.1"})
+		s.shows(d, "10.0.0.1/32", routers.Route{Path: "64512", NextHop: "10.9.0.1"})
 		eventually(t, "what the router sends", func() bool { return speaker.session("tor").PrefixesReceived >= 3 })
 		must(t, d.Freeze())
 		t.Cleanup(func() { _ = d.Thaw() })
 		says("the hold timer expired: nothing came from the peer for 3s")
 		must(t, d.Thaw())
 		speaker.awaitUp("tor")
-		shows(t, d, "10.0.0.1/32", heard{path: "64512", hop: "10.9.0.1"})
+		s.shows(d, "10.0.0.1/32", routers.Route{Path: "64512", NextHop: "10.9.0.1"})
 	})
 }

@@ -367,6 +367,10 @@ func (s *session) inherit(from *session) {
 func (s *session) adjust(p Peer) {
 	s.mu.Lock()
 	was := s.peer.Hold
+	if s.limitWait > 0 && higher(p.PrefixLimit, s.peer.PrefixLimit) {
+		s.limitWait, s.retry = 0, time.Time{}
+		signal(s.kick)
+	}
 	s.peer = p
 	s.mu.Unlock()
 	s.limit.Store(int64(p.PrefixLimit))
@@ -377,6 +381,9 @@ func (s *session) adjust(p Peer) {
 		s.release()
 	}
 }
+
+// higher tells that a prefix limit lets more pass than another.
+func higher(limit, than int) bool { return limit < 0 && than > 0 || than > 0 && limit > than }
 
 // resend sends the family's routes once more.
 func (s *session) resend(f Families) {
