@@ -187,7 +187,9 @@ func TestPrefixLimitIsRaised(t *testing.T) {
 	r.knows("127.0.1.1", 64512, nil)
 	announce(t, r, 20)
 	s := newSpeaker(t, Config{Timings: Timings{RetryMin: 10 * time.Millisecond, LimitRetryMin: time.Hour, LimitRetryMax: time.Hour, CloseWait: patience}})
-	set := func(limit int) { s.sync([]Peer{to(r, "tor", "127.0.1.1", func(p *Peer) { p.PrefixLimit = limit })}, nil) }
+	set := func(limit int) {
+		s.sync([]Peer{to(r, "tor", "127.0.1.1", func(p *Peer) { p.PrefixLimit = limit })}, nil)
+	}
 	over := func(limit string) {
 		t.Helper()
 		s.awaitWhy("tor", "the peer sent more than "+limit+" prefixes, which is its limit")

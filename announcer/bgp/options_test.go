@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -149,7 +148,7 @@ func TestRoutersSeeAnExternalSession(t *testing.T) {
 		want := routers.Route{Path: "4200000001", NextHop: "10.9.0.7", Communities: "64512:7 blackhole no-export no-peer", LargeCommunities: "4200000001:4294967295:0"}
 		for prefix, w := range map[string]routers.Route{
 			"10.0.0.0/28":      want,
-			"2001:db8:1::/124": {want.Path, "fd00:9::1", "", want.Communities, want.LargeCommunities},
+			"2001:db8:1::/124": {Path: want.Path, NextHop: "fd00:9::1", Communities: want.Communities, LargeCommunities: want.LargeCommunities},
 			"10.0.1.1/32":      {Path: want.Path, NextHop: want.NextHop},
 		} {
 			s.shows(d, prefix, w)

@@ -369,11 +369,11 @@ func (s *session) adjust(p Peer) {
 	was := s.peer.Hold
 	if s.limitWait > 0 && higher(p.PrefixLimit, s.peer.PrefixLimit) {
 		s.limitWait, s.retry = 0, time.Time{}
-		signal(s.kick)
 	}
 	s.peer = p
 	s.mu.Unlock()
 	s.limit.Store(int64(p.PrefixLimit))
+	signal(s.kick)
 	switch {
 	case p.Hold && !was:
 		s.hold(ceased(subBFDDown, heldAtFirst))
