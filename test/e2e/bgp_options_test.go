@@ -104,9 +104,9 @@ template bgp node {
   ipv4 { import filter taken; export where source = RTS_STATIC; };
   ipv6 { import filter taken; export none; };
 }
-protocol bgp wide from node { neighbor WIDE as 4200000001; }
-protocol bgp internal from node { neighbor INTERNAL as 64513; }
-protocol bgp guarded from node { neighbor GUARDED as 64512; password "secret"; }
+protocol bgp four_octets from node { neighbor WIDE as 4200000001; }
+protocol bgp same_as from node { neighbor INTERNAL as 64513; }
+protocol bgp with_password from node { neighbor GUARDED as 64512; password "secret"; }
 `
 
 // optionsRouters starts FRR on the router and BIRD on the client's host.
