@@ -194,7 +194,7 @@ func (w *world) optionsObjects(all []*optionsRouter) {
 			s.Peers, s.Communities = every, []v1alpha1.CommunityReference{"customers", "far-away", "no-export", "no-peer", "64512:7"}
 		}),
 		w.routesTo(w.namespace+"-wide", "", func(s *v1alpha1.BGPAdvertisementSpec) {
-			s.Peers, s.Communities = wide, []v1alpha1.CommunityReference{"blackhole"}
+			s.Peers, s.Communities = wide, []v1alpha1.CommunityReference{"no-peer"}
 			s.AggregationLength, s.AggregationLengthV6 = &four, &six
 		}),
 		w.routesTo(w.namespace+"-internal", "", func(s *v1alpha1.BGPAdvertisementSpec) {
@@ -274,7 +274,7 @@ func TestBGPOptions(t *testing.T) {
 	routed(false)
 	each(func(r *optionsRouter) {
 		for _, prefix := range noSegment {
-			w.tableHas(r, prefix, map[string]routers.Route{path: {Communities: "blackhole"}})
+			w.tableHas(r, prefix, map[string]routers.Route{path: {Communities: "no-peer"}})
 		}
 		for address, want := range map[string]routers.Neighbour{
 			r.wide:     {ASN: wideASN, RouterID: "192.0.2.99", Hold: 42 * time.Second, Restart: 77 * time.Second, LongLived: true},
