@@ -61,6 +61,8 @@ func beside(t *testing.T) (*node, *namespaces.Host) {
 func TestFRR(t *testing.T) {
 	several := wantTo("r", "10.9.0.2")
 	several.MultiHop, several.Local = true, netip.MustParseAddr("10.9.0.1")
+	passive := wantTo("r", "10.9.0.2")
+	passive.Passive = true
 	for name, test := range map[string]struct {
 		config string
 		want   Session
@@ -69,6 +71,7 @@ func TestFRR(t *testing.T) {
 		"ipv6":         {"peer fd00:9::1 local-address fd00:9::2 interface eth0", wantTo("r", "fd00:9::2")},
 		"link-local":   {"peer fe80::1 local-address fe80::2 interface eth0", wantTo("r", "fe80::2%eth0")},
 		"several hops": {"peer 10.9.0.1 multihop local-address 10.9.0.2", several},
+		"passive":      {"peer 10.9.0.1 interface eth0", passive},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, h := beside(t)
@@ -169,6 +172,8 @@ func awaitBIRD(t *testing.T, b *routers.BIRD, what string, ok func(string) bool)
 func TestBIRD(t *testing.T) {
 	several := wantTo("r", "10.9.0.2")
 	several.MultiHop, several.Local = true, netip.MustParseAddr("10.9.0.1")
+	passive := wantTo("r", "10.9.0.2")
+	passive.Passive = true
 	password := wantTo("r", "10.9.0.2")
 	password.Auth = Auth{Kind: SimplePassword, KeyID: 1, Key: "secret"}
 	keyed, meticulous := password, password
@@ -185,6 +190,7 @@ func TestBIRD(t *testing.T) {
 		"ipv6":         {`protocol bfd { interface "eth0" { ` + intervals + ` }; neighbor fd00:9::1 dev "eth0" local fd00:9::2; }`, wantTo("r", "fd00:9::2")},
 		"link-local":   {`protocol bfd { interface "eth0" { ` + intervals + ` }; neighbor fe80::1 dev "eth0" local fe80::2; }`, wantTo("r", "fe80::2%eth0")},
 		"several hops": {`protocol bfd { multihop { ` + intervals + ` }; neighbor 10.9.0.1 local 10.9.0.2 multihop on; }`, several},
+		"passive":      {`protocol bfd { interface "eth0" { ` + intervals + ` }; neighbor 10.9.0.1 dev "eth0" local 10.9.0.2; }`, passive},
 		"password":     {signed("simple"), password},
 		"keyed":        {signed("keyed sha1"), keyed},
 		"meticulous":   {signed("meticulous keyed sha1"), meticulous},

@@ -181,6 +181,32 @@ func TestPrefixLimit(t *testing.T) {
 	}
 }
 
+// A limit that is raised need not wait for the next attempt, which may be half an hour away.
+func TestPrefixLimitIsRaised(t *testing.T) {
+	r := newRouter(t, "127.0.0.2", 64513)
+	r.knows("127.0.1.1", 64512, nil)
+	announce(t, r, 20)
+	s := newSpeaker(t, Config{Timings: Timings{RetryMin: 10 * time.Millisecond, LimitRetryMin: time.Hour, LimitRetryMax: time.Hour, CloseWait: patience}})
+	set := func(limit int) {
+		s.sync([]Peer{to(r, "tor", "127.0.1.1", func(p *Peer) { p.PrefixLimit = limit })}, nil)
+	}
+	over := func(limit string) {
+		t.Helper()
+		s.awaitWhy("tor", "the peer sent more than "+limit+" prefixes, which is its limit")
+		eventually(t, "a wait for the next attempt", func() bool { return !s.session("tor").Retry.IsZero() })
+	}
+	set(18)
+	over("18")
+	set(17)
+	if s.session("tor").Retry.IsZero() {
+		t.Error("a lower limit has the peer tried again")
+	}
+	set(19)
+	over("19")
+	set(-1)
+	s.awaitUp("tor")
+}
+
 func restartBits(o *wire.BGPOpen) (restarted bool, forwarding []bool, long uint32) {
 	for _, p := range o.OptParams {
 		for _, c := range p.(*wire.OptionParameterCapability).Capability {

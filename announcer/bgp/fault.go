@@ -24,6 +24,8 @@ type fault struct {
 	words string
 	// kind tells faults apart that are followed up in their own ways.
 	kind faultKind
+	// told tells that the peer has said by a NOTIFICATION what it is.
+	told bool
 	err  error
 }
 
@@ -34,6 +36,8 @@ const (
 	overLimit
 	// ours: the session was ended from this side on purpose.
 	ours
+	// closedEarly: the peer closed the connection before the session was established, and said nothing.
+	closedEarly
 )
 
 func (f *fault) Error() string { return f.words }
@@ -112,7 +116,7 @@ func notified(b []byte) *fault {
 	if text := shutdownText(b); text != "" {
 		words += fmt.Sprintf(": %q", text)
 	}
-	return &fault{words: words}
+	return &fault{words: words, told: true}
 }
 
 // shutdownText is what the people of the peer say (RFC 9003), without characters that a terminal could stumble over.
@@ -145,9 +149,11 @@ func dialFault(p Peer, err error) *fault {
 	case errors.Is(err, syscall.ENODEV):
 		what += fmt.Sprintf(": this node has no device %s", p.Device)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		what += ": no answer"
+		what += ": no answer, which is also how "
 		if p.Password != "" {
-			what += ", which is also how a wrong password looks"
+			what += "a wrong password looks"
+		} else {
+			what += "a peer looks that wants a password"
 		}
 	default:
 		what += ": " + reason(err)
@@ -173,6 +179,7 @@ func readFault(s State, err error) *fault {
 	case s != Established && (closed || reset):
 		return &fault{
 			words: "the peer closed the connection before the session was established, as peers do that do not know this node as a neighbour",
+			kind:  closedEarly,
 			err:   err,
 		}
 	case closed:

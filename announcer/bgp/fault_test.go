@@ -90,6 +90,43 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestClosingAfterAnError has a peer that says once what is wrong, and then closes connections without a word: what it said goes on
+// to be told, until the session has been established.
+func TestClosingAfterAnError(t *testing.T) {
+	const closed = "the peer closed the connection before the session was established, as peers do that do not know this node as a neighbour"
+	peer := newCrude(t, "127.0.0.1")
+	s := newSpeaker(t, Config{})
+	s.sync([]Peer{peer.peer()}, nil)
+	closing := func(want string) {
+		t.Helper()
+		for range 2 {
+			l := peer.accept()
+			l.await(wire.BGP_MSG_OPEN)
+			l.conn.Close()
+			s.awaitWhy("crude", want)
+		}
+	}
+	closing(closed)
+	for _, end := range []struct {
+		by   func(*line)
+		said string
+	}{
+		{func(l *line) { l.await(wire.BGP_MSG_OPEN); l.say(wire.NewBGPNotificationMessage(2, 2, nil)) }, "the peer ended the session: OPEN Message Error: Bad Peer AS (it expects another ASN of us)"},
+		{func(l *line) { l.open(64999, 90); l.await(wire.BGP_MSG_NOTIFICATION) }, "wrong ASN: the peer has 64999, but 64513 is configured for it"},
+	} {
+		l := peer.accept()
+		end.by(l)
+		s.awaitWhy("crude", end.said)
+		l.conn.Close()
+		closing(end.said + closingSince)
+	}
+	peer.accept().establish(90)
+	s.awaitUp("crude")
+	s.Down("crude", "BFD is down")
+	s.Up("crude")
+	closing(closed)
+}
+
 func TestHoldTimerExpires(t *testing.T) {
 	t.Parallel()
 	peer := newCrude(t, "127.0.0.1")

@@ -37,12 +37,14 @@ type session struct {
 	// limit is the peer's prefix limit and received how many prefixes it has sent.
 	limit, received atomic.Int64
 
-	mu        sync.Mutex
-	peer      Peer
-	rib       *ribOut
-	view      Session
-	told      Session
-	held      string
+	mu   sync.Mutex
+	peer Peer
+	rib  *ribOut
+	view Session
+	told Session
+	held string
+	// verdict is what the last NOTIFICATION was about, of either side, until the session is established or fails otherwise.
+	verdict   string
 	restarted bool
 	// end ends the present attempt or connection.
 	end context.CancelCauseFunc
@@ -197,12 +199,26 @@ func (s *session) failed(f *fault) {
 	s.report()
 }
 
+// noteLocked puts a fault into the view. A peer that has sent or been sent a NOTIFICATION may refuse to speak for a while without a
+// word, as BIRD does for a minute and more: what it was about is still what is to be mended, and so goes on to be said.
 func (s *session) noteLocked(f *fault) {
-	s.view.Why = f.words
-	if f.kind != ours {
-		s.view.LastError, s.view.LastErrorAt = f.words, s.clock.Now()
+	words := f.words
+	switch {
+	case f.kind == ours:
+		s.view.Why, s.verdict = words, ""
+		return
+	case f.kind == closedEarly && s.verdict != "":
+		words = s.verdict + closingSince
+	case f.send || f.told:
+		s.verdict = words
+	default:
+		s.verdict = ""
 	}
+	s.view.Why, s.view.LastError, s.view.LastErrorAt = words, words, s.clock.Now()
 }
+
+// closingSince goes behind what a NOTIFICATION was about.
+const closingSince = "; since then the peer closes each connection at once, as peers do that wait after an error"
 
 // backoff is how long to wait after a fault: three quarters to all of what is due, so that nodes do not act in step
 // (RFC 4271 section 10).
@@ -235,6 +251,7 @@ func (s *session) up(a agreed, t terms) {
 	s.mu.Lock()
 	v := &s.view
 	v.State, v.Since, v.Why = Established, s.clock.Now(), ""
+	s.verdict = ""
 	v.PeerASN, v.PeerRouterID, v.HoldTime, v.KeepaliveTime = a.asn, a.routerID, a.hold, a.keepalive
 	v.Families, v.GracefulRestart = a.families, a.restart && s.peer.GracefulRestart.Enabled
 	v.NextHopIPv4, v.NextHopIPv6 = t.hop4, t.hop6
@@ -350,9 +367,13 @@ func (s *session) inherit(from *session) {
 func (s *session) adjust(p Peer) {
 	s.mu.Lock()
 	was := s.peer.Hold
+	if s.limitWait > 0 && higher(p.PrefixLimit, s.peer.PrefixLimit) {
+		s.limitWait, s.retry = 0, time.Time{}
+	}
 	s.peer = p
 	s.mu.Unlock()
 	s.limit.Store(int64(p.PrefixLimit))
+	signal(s.kick)
 	switch {
 	case p.Hold && !was:
 		s.hold(ceased(subBFDDown, heldAtFirst))
@@ -360,6 +381,9 @@ func (s *session) adjust(p Peer) {
 		s.release()
 	}
 }
+
+// higher tells that a prefix limit lets more pass than another.
+func higher(limit, than int) bool { return limit < 0 && than > 0 || than > 0 && limit > than }
 
 // resend sends the family's routes once more.
 func (s *session) resend(f Families) {

@@ -110,18 +110,44 @@ func (f *FRR) Kill() error {
 	return errors.Join(errs...)
 }
 
+// Freeze halts FRR in the middle of what it does: its connections stand, and nothing comes from them until Thaw.
+func (f *FRR) Freeze() error { return f.signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (f *FRR) Thaw() error { return f.signal(syscall.SIGCONT) }
+
+func (f *FRR) signal(s syscall.Signal) error {
+	var errs []error
+	for _, d := range frrPrograms {
+		errs = append(errs, signal(f.pidFile(d), s))
+	}
+	return errors.Join(errs...)
+}
+
+// Log is what FRR has logged. The command "debug bgp updates in" has it log each route that comes.
+func (f *FRR) Log() (string, error) {
+	text, err := os.ReadFile(filepath.Join(f.dir, "log"))
+	if err != nil {
+		return "", fmt.Errorf("reading FRR's log: %w", err)
+	}
+	return string(text), nil
+}
+
 // kill ends the process that a file names.
-func kill(pidFile string) error {
+func kill(pidFile string) error { return signal(pidFile, syscall.SIGKILL) }
+
+// signal sends a signal to the process that a file names.
+func signal(pidFile string, s syscall.Signal) error {
 	text, err := os.ReadFile(pidFile)
 	if err != nil {
-		return fmt.Errorf("finding the process to kill: %w", err)
+		return fmt.Errorf("finding the process to send the signal %s: %w", s, err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return fmt.Errorf("finding the process to kill: %s says %q", pidFile, text)
+		return fmt.Errorf("finding the process to send the signal %s: %s says %q", s, pidFile, text)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("killing process %d: %w", pid, err)
+	if err := syscall.Kill(pid, s); err != nil {
+		return fmt.Errorf("sending process %d the signal %s: %w", pid, s, err)
 	}
 	return nil
 }
@@ -171,6 +197,12 @@ func (f *FRR) Received(family string) (map[string]int, error) {
 	return out, nil
 }
 
+// Configure changes the running configuration.
+func (f *FRR) Configure(commands ...string) error {
+	_, err := f.Run(append([]string{"configure terminal"}, commands...)...)
+	return err
+}
+
 // BIRD is a router with BIRD 2.
 type BIRD struct {
 	start Start
@@ -212,6 +244,24 @@ func (b *BIRD) Start() error {
 
 // Kill ends BIRD without giving it the time to say so to anybody.
 func (b *BIRD) Kill() error { return kill(b.pidFile()) }
+
+// Freeze halts BIRD in the middle of what it does: its connections stand, and nothing comes from them until Thaw.
+func (b *BIRD) Freeze() error { return signal(b.pidFile(), syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (b *BIRD) Thaw() error { return signal(b.pidFile(), syscall.SIGCONT) }
+
+// Configure has BIRD take another configuration.
+func (b *BIRD) Configure(config string) error {
+	if err := os.WriteFile(b.config(), []byte(config), 0o644); err != nil {
+		return fmt.Errorf("writing BIRD's configuration: %w", err)
+	}
+	out, err := b.Run("configure")
+	if err == nil && !strings.Contains(out, "Reconfigur") {
+		err = fmt.Errorf("BIRD does not take its configuration: %s", out)
+	}
+	return err
+}
 
 func (b *BIRD) socket() string { return filepath.Join(b.dir, "ctl") }
 
