@@ -58,9 +58,10 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 
 		UseRemoteAddress:  wrapperspb.Bool(true),
 		XffNumTrustedHops: e.settings.TrustedHops,
-		// Nobody is internal: a client in a private network may not set
-		// X-Envoy headers, which change retries and timeouts.
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		// Nobody is internal, also not a client in a private network: who is may set
+		// X-Envoy headers, which change retries and timeouts. That is so while
+		// InternalAddressConfig is not set; one without ranges means all private
+		// networks.
 
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
