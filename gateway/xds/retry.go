@@ -21,6 +21,9 @@ const (
 	unsent = "connect-failure,refused-stream,reset-before-request"
 	// unsentRetries is how often, when the rule says nothing.
 	unsentRetries = 2
+	// retryOn is where Envoy takes from a request what else to try again on. It
+	// drops what clients send there, and passes nothing on.
+	retryOn = "x-envoy-retry-on"
 	// hostAttempts is how often another endpoint than those tried is looked for.
 	hostAttempts = 5
 	// backoffGrowth is the longest wait between tries, in shortest ones.
@@ -30,6 +33,16 @@ const (
 // safeRetries are those of every host, for the rules that say nothing.
 func safeRetries() *routev3.RetryPolicy {
 	return elsewhere(&routev3.RetryPolicy{RetryOn: unsent, NumRetries: wrapperspb.UInt32(unsentRetries)})
+}
+
+// once keeps what retryReads gives from the routes of a rule that bounds a try and
+// asks for no retries: to Envoy a try that took too long broke off, and the bound
+// would hold three times in a row.
+func once(route *routev3.Route, r *gateway.Rule) {
+	if r.Retry != nil || r.BackendTimeout == nil || *r.BackendTimeout <= 0 {
+		return
+	}
+	route.RequestHeadersToAdd = append(route.RequestHeadersToAdd, retryAlso(unsent))
 }
 
 // retry says when a request is sent again, or nil if the rule does not say. A
