@@ -271,26 +271,7 @@ func TestPoolEditsKeepAddressesAndDrainingMoves(t *testing.T) {
 	w.has("auto", "192.0.2.10")
 	w.service("asked", annotate(v1alpha1.AnnotationAddresses, "192.0.2.15"))
 	w.has("asked", "192.0.2.15")
-	set := func(change func()) {
-		t.Helper()
-		w.eventually("the pool is edited", func() error {
-			if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(p), p); err != nil {
-				return err
-			}
-			change()
-			return w.c.Update(w.ctx(), p)
-		})
-		// Pools and Services are watched apart: a Service made now could be seen first.
-		w.eventually("the edit is seen", func() error {
-			if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(p), p); err != nil {
-				return err
-			}
-			if p.Status.ObservedGeneration != p.Generation {
-				return fmt.Errorf("the status is of generation %d, the pool of %d", p.Status.ObservedGeneration, p.Generation)
-			}
-			return nil
-		})
-	}
+	set := func(change func()) { t.Helper(); w.editPool(p, change) }
 	set(func() { p.Spec.Addresses = []v1alpha1.AddressRange{"198.51.100.0/28"} })
 	w.service("later")
 	w.has("later", "198.51.100.0")
@@ -320,6 +301,29 @@ func TestPoolEditsKeepAddressesAndDrainingMoves(t *testing.T) {
 	})
 	w.has("asked", "192.0.2.15")
 	w.invariants()
+}
+
+// editPool changes a pool, and waits until the controller has seen it: pools and
+// what asks for addresses are watched apart, and what is made now could be seen
+// first.
+func (w *world) editPool(p *v1alpha1.IPAddressPool, change func()) {
+	w.t.Helper()
+	w.eventually("the pool is edited", func() error {
+		if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(p), p); err != nil {
+			return err
+		}
+		change()
+		return w.c.Update(w.ctx(), p)
+	})
+	w.eventually("the edit is seen", func() error {
+		if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(p), p); err != nil {
+			return err
+		}
+		if p.Status.ObservedGeneration != p.Generation {
+			return fmt.Errorf("the status is of generation %d, the pool of %d", p.Status.ObservedGeneration, p.Generation)
+		}
+		return nil
+	})
 }
 
 func TestExhaustionAndRecovery(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/gateway"
 )
 
-// The filters of every HTTP connection, in this order. But for the router, none is
+// The filters of every HTTP connection, in this order. But for the last two, none is
 // made for a request until its host or route says so, by these names.
 const (
 	filterListenerAuth = "fairlead.listener_auth." // and an index
@@ -25,6 +25,7 @@ const (
 	filterRuleAuth     = "fairlead.rule_auth"
 	filterBackendAuth  = "fairlead.backend_auth"
 	filterSession      = "envoy.filters.http.stateful_session"
+	filterReads        = "fairlead.reads"
 	filterRouter       = "envoy.filters.http.router"
 )
 
@@ -58,9 +59,10 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 
 		UseRemoteAddress:  wrapperspb.Bool(true),
 		XffNumTrustedHops: e.settings.TrustedHops,
-		// Nobody is internal: a client in a private network may not set
-		// X-Envoy headers, which change retries and timeouts.
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		// Nobody is internal, also not a client in a private network: who is may set
+		// X-Envoy headers, which change retries and timeouts. That is so while
+		// InternalAddressConfig is not set; one without ranges means all private
+		// networks.
 
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
@@ -109,7 +111,7 @@ func httpFilters(auths int) []*hcmv3.HttpFilter {
 	for _, filter := range filters {
 		filter.Disabled = true
 	}
-	return append(filters, httpFilter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}))
+	return append(filters, httpFilter(filterReads, retryReads()), httpFilter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}))
 }
 
 // mostAuths is how many filters a listener of a table has at most.

@@ -100,6 +100,19 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
+// TestNobodyIsInternal: a client in a private network, here on loopback, with no
+// proxy before it, is an outsider to Envoy, too.
+func TestNobodyIsInternal(t *testing.T) {
+	w := newWorld(t)
+	w.table(80, host("*", to("/", w.echo("b"))))
+	w.start()
+	const expected = "X-Envoy-Expected-Rq-Timeout-Ms"
+	a := get(t, w.client(80, http1, nil), "http://a.example.com/", "X-Envoy-Upstream-Rq-Timeout-Ms: 9999", expected+": 9999")
+	if a.Sent.Get("X-Envoy-Internal") != "" || a.Sent.Get(expected) != "" {
+		t.Errorf("a client on loopback is internal to Envoy: the pod was sent %v", a.Sent)
+	}
+}
+
 // Envoy keeps to the limits of a fleet: on the size of headers, and on requests of
 // a connection.
 func TestLimits(t *testing.T) {

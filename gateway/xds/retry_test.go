@@ -1,7 +1,13 @@
 package xds_test
 
 import (
+	"io"
 	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +32,80 @@ func TestBackoff(t *testing.T) {
 			if got.BaseInterval.AsDuration() != want || got.MaxInterval.AsDuration() != 10*want {
 				t.Errorf("%v: %v to %v", asked, got.BaseInterval.AsDuration(), got.MaxInterval.AsDuration())
 			}
+		}
+	}
+}
+
+// dying is a pod that takes a request and resets the connection, for as many
+// requests as there are. It tells how many it took.
+func dying(t *testing.T) (*httptest.Server, *atomic.Int32) {
+	t.Helper()
+	taken := &atomic.Int32{}
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		taken.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(s.Close)
+	return s, taken
+}
+
+// TestBrokenOff is what becomes of requests that a pod has taken and not answered:
+// what only reads is asked of another one, within the bounds of the rule, and what
+// may have been carried out is not sent again.
+func TestBrokenOff(t *testing.T) {
+	w := newWorld(t)
+	pod, taken := dying(t)
+	gone := netip.MustParseAddrPort(pod.Listener.Addr().String())
+	half := w.backend("half", gateway.ProtocolHTTP, gone, serve(t, echoing("half")))
+	all := w.backend("all", gateway.ProtocolHTTP, gone)
+	copied := w.echo("copied")
+	never, codes, five, mirrored := to("/never", all), to("/codes", half), to("/five", all), to("/mirrored", half)
+	never.Retry = &gateway.Retry{}
+	codes.Retry = &gateway.Retry{Codes: []uint32{500}, Attempts: 3, Backoff: time.Millisecond}
+	five.Retry = &gateway.Retry{Attempts: 5, Backoff: time.Millisecond}
+	mirrored.Mirrors = []gateway.Mirror{{Backend: copied, Numerator: 1, Denominator: 1}}
+	w.table(80, host("*", never, codes, five, mirrored, to("/half", half), to("/all", all)))
+	w.start()
+	c := w.client(80, http1, nil)
+	for _, path := range []string{"/half", "/codes", "/mirrored"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions} {
+			for range 20 {
+				a := ask(t, c, method, "http://a.example.com"+path, "")
+				if a.StatusCode != http.StatusOK {
+					t.Fatalf("%s %s, with one of two pods dying: %s", method, path, a.Status)
+				}
+				for name := range a.Sent {
+					if strings.HasPrefix(name, "X-Envoy-Retry") {
+						t.Fatalf("%s %s: the pod was sent %s", method, path, name)
+					}
+				}
+			}
+		}
+	}
+	for _, tt := range []struct {
+		method, path, header string
+		taken                int32
+	}{
+		{http.MethodGet, "/all", "", 5},
+		{http.MethodGet, "/five", "", 6},
+		{http.MethodGet, "/never", "", 1},
+		{http.MethodPost, "/all", "", 1},
+		{http.MethodPut, "/all", "", 1},
+		{http.MethodDelete, "/five", "", 1},
+		{http.MethodPatch, "/all", "", 1},
+		// What a client wishes is not asked.
+		{http.MethodPost, "/all", "X-Envoy-Retry-On: reset", 1},
+		{http.MethodGet, "/all", "X-Envoy-Retry-On: 5xx", 5},
+	} {
+		taken.Store(0)
+		headers := []string{}
+		if tt.header != "" {
+			headers = append(headers, tt.header)
+		}
+		a := ask(t, c, tt.method, "http://a.example.com"+tt.path, "", headers...)
+		if a.StatusCode != http.StatusServiceUnavailable || taken.Load() != tt.taken {
+			t.Errorf("%s %s %s: %s after %d tries, want %d", tt.method, tt.path, tt.header, a.Status, taken.Load(), tt.taken)
 		}
 	}
 }

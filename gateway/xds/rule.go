@@ -80,6 +80,7 @@ func (e *encoder) single(r *gateway.Rule, d *gateway.Destination, host string) *
 	}
 	route := e.route(r)
 	headers(route, then(r.RequestHeaders, d.RequestHeaders), then(r.ResponseHeaders, d.ResponseHeaders))
+	once(route, r)
 	route.TypedPerFilterConfig = e.filters(r, d)
 	if d.Redirect != nil {
 		route.Action = redirect(d.Redirect, r.Match, host)
@@ -161,6 +162,7 @@ func (e *encoder) weighted(r *gateway.Rule, some []*gateway.Destination) *routev
 		routeResponse = r.ResponseHeaders
 	}
 	headers(route, routeRequest, routeResponse)
+	once(route, r)
 	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: clusters}
 	route.Action = &routev3.Route_Route{Route: action}
 	return route

@@ -45,7 +45,7 @@ var backendChanges = []backendChange{
 func (c backendChange) host() string { return c.route + ".bench.example" }
 
 // backendsPart moves routes between two backends that both serve all the time,
-// while clients ask for them.
+// while clients ask for them, and takes pods away that do not wait for anybody.
 func backendsPart(ctx context.Context, b *bench) (rows []row, err error) {
 	w, clear, err := b.stageWeb(ctx, "backends", scene{addresses: []string{segmentIPv4}, backends: backendNodes, envoys: 1})
 	if err != nil {
@@ -53,6 +53,9 @@ func backendsPart(ctx context.Context, b *bench) (rows []row, err error) {
 	}
 	defer func() { err = errors.Join(err, clear()) }()
 	if err := w.movable(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.scalable(ctx); err != nil {
 		return nil, err
 	}
 	have := 1
@@ -67,6 +70,11 @@ func backendsPart(ctx context.Context, b *bench) (rows []row, err error) {
 			if err != nil {
 				return rows, fmt.Errorf("%d routes: %s: %w", n, c.what, err)
 			}
+		}
+		more, err := w.scaleAway(ctx, n)
+		rows = append(rows, more...)
+		if err != nil {
+			return rows, fmt.Errorf("%d routes: pods are scaled away: %w", n, err)
 		}
 	}
 	return rows, nil

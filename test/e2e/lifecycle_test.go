@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/chart"
@@ -412,11 +413,20 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 	w.backend("echo", 2)
 	asked := w.service("asked", "echo", 1, lab.Annotate(v1alpha1.AnnotationAddresses, "172.30.0.222"))[0]
 	plain := w.service("plain", "echo", 1)[0]
+	class := w.class()
+	w.apply(w.clusterIP("inside", "echo"), w.httpRoute("all", "web", "inside"))
+	web := w.gateway("web", class, func(g *gatewayv1.Gateway) {
+		g.Spec.Addresses = []gatewayv1.GatewaySpecAddress{{Type: new(gatewayv1.IPAddressType), Value: "172.30.0.221"}}
+	})[0]
+	moves := w.gateway("moves", class)[0]
+	w.answers(web, 80)
+	w.settled(web)
+	atWeb := w.StartProbe(w.ctx, testbed.Client, web, 80, probeEvery, probeTimeout)
 	w.none(w.probing(asked, func() {
 		w.answers(asked, 80)
 		pool := &v1alpha1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: w.pool}}
 		edit(w, pool, func(p *v1alpha1.IPAddressPool) {
-			p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.223-172.30.0.224"}
+			p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.224"}
 		})
 		// Pools and Services are watched apart: a Service made now could be seen first.
 		w.await("the edit to be seen", func(ctx context.Context) error {
@@ -428,13 +438,16 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 			}
 			return nil
 		})
-		if next := w.service("next", "echo", 1)[0]; next.String() != "172.30.0.223" {
+		if next := w.service("next", "echo", 1)[0]; next.String() != "172.30.0.224" {
 			t.Errorf("after the edit the next address is %s", next)
 		}
 		w.keeps("asked", asked)
 		w.keeps("plain", plain)
+		w.gatewayKeeps("web", web)
+		w.gatewayKeeps("moves", moves)
 		edit(w, pool, func(p *v1alpha1.IPAddressPool) { p.Spec.Draining = true })
 		w.keeps("plain", plain) // there is nowhere to go yet
+		w.gatewayKeeps("moves", moves)
 		w.apply(w.ownPool(w.pool+"-2", "172.30.0.225-172.30.0.229"))
 		w.await("the Service that asked for nothing to move", func(ctx context.Context) error {
 			got, err := w.AwaitAddresses(ctx, w.namespace, "plain", 1)
@@ -443,19 +456,36 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 			}
 			return err
 		})
+		w.await("the Gateway that asked for nothing to move", func(context.Context) error {
+			if got := w.programmed("moves"); len(got) != 1 || got[0].Compare(netip.MustParseAddr("172.30.0.225")) < 0 {
+				return fmt.Errorf("it has %v", got)
+			}
+			return nil
+		})
 		w.keeps("asked", asked)
+		w.gatewayKeeps("web", web)
 		if err := w.Client.Delete(w.ctx, pool); err != nil {
 			t.Fatal(err)
 		}
 		w.service("last", "echo", 1)
 		w.keeps("asked", asked)
+		w.gatewayKeeps("web", web)
 	}), "pool edits")
+	w.none(atWeb.Stop(), "pool edits, at the Gateway")
 }
 
 func (w *world) keeps(service string, a netip.Addr) {
 	w.Helper()
 	if got, err := w.AwaitAddresses(w.ctx, w.namespace, service, 1); err != nil || got[0] != a {
 		w.Errorf("Service %s has %v, %v; want it to keep %s", service, got, err, a)
+	}
+}
+
+// gatewayKeeps checks that a Gateway is programmed, at this address.
+func (w *world) gatewayKeeps(name string, a netip.Addr) {
+	w.Helper()
+	if got := w.programmed(name); len(got) != 1 || got[0] != a {
+		w.Errorf("Gateway %s has %v; want it to keep %s", name, got, a)
 	}
 }
 

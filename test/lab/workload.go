@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -184,5 +185,35 @@ func (l *Lab) AwaitReady(ctx context.Context, namespace, name string) error {
 			return fmt.Errorf("%d of %d pods are ready", d.Status.ReadyReplicas, *d.Spec.Replicas)
 		}
 		return nil
+	})
+}
+
+// Abrupt has the pods of a Deployment end as they do by default: no hook keeps
+// them until the proxies know.
+func Abrupt(d *appsv1.Deployment) *appsv1.Deployment {
+	for i := range d.Spec.Template.Spec.Containers {
+		d.Spec.Template.Spec.Containers[i].Lifecycle = nil
+	}
+	return d
+}
+
+// Scale has a Deployment run so many pods, and waits until these are ready and
+// the others gone.
+func (l *Lab) Scale(ctx context.Context, namespace, name string, replicas int32) error {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+	if err := l.Client.Patch(ctx, d, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return fmt.Errorf("scaling Deployment %s/%s to %d: %w", namespace, name, replicas, err)
+	}
+	if err := l.AwaitReady(ctx, namespace, name); err != nil {
+		return err
+	}
+	return Await(ctx, time.Minute, fmt.Sprintf("%d pods of Deployment %s/%s", replicas, namespace, name), func(ctx context.Context) error {
+		var pods corev1.PodList
+		err := l.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels(d.Spec.Selector.MatchLabels))
+		if err == nil && len(pods.Items) != int(replicas) {
+			err = fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return err
 	})
 }
