@@ -100,6 +100,8 @@ type serving struct {
 	// trace is of the change that this was built for, and builtAt when it was.
 	trace   trace.SpanContext
 	builtAt time.Time
+	// good is what Envoys had all of last, as far as that was seen; nil: nothing.
+	good *gateway.Built
 	// class is the GatewayClass as it was then.
 	class revision
 }
@@ -326,6 +328,7 @@ func (g *gateways) rebuild(ctx context.Context, gw *gatewayv1.Gateway) error {
 		g.fail(change, err)
 		return err
 	}
+	s.good = g.goodBefore(name)
 	// What cannot be encoded is left out, and the rest is served.
 	unsent := g.publish(ctx, s, config, change)
 	g.keep(s)
