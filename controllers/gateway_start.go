@@ -63,6 +63,7 @@ func (s *shell) newGateways(mgr manager.Manager) *gateways {
 		shell: s, fleet: s.Gateways.Fleet, known: map[types.NamespacedName]*serving{}, states: map[types.NamespacedName]string{}, ports: map[string]*fleet.Ports{},
 		said: map[subject]map[types.NamespacedName]answer{}, spoken: map[types.NamespacedName]spoken{},
 		noted: make(chan struct{}), opened: make(chan struct{}), settings: map[types.NamespacedName]fleet.Config{}, running: map[string]string{},
+		log: mgr.GetLogger().WithName("gateways"),
 	}
 	g.fleet.Namespace = s.Namespace
 	g.feed = feed.New(mgr.GetLogger().WithName("xds"), clock.RealClock{}, feed.Options{

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
@@ -74,6 +75,10 @@ type gateways struct {
 	// waiters are the EndpointSlices of Gateways that wait to be written, by
 	// name, and until when.
 	waiters memory[map[string]time.Time]
+	// log is what is told to operators, and problem what was told last that is wrong
+	// with the CRDs of the Gateway API; empty: nothing.
+	log     logr.Logger
+	problem string
 	// settings of classes and Gateways that were good last, for what runs.
 	settings map[types.NamespacedName]fleet.Config
 }
