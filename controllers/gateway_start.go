@@ -186,6 +186,19 @@ func (g *gateways) notePorts(ctx context.Context, gw *gatewayv1.Gateway, id flee
 	return nil
 }
 
+// sayFirst says of routes and policies what follows from a Gateway that was there at the
+// start, before statuses are written: what it has not said would be taken out of them,
+// and written again a moment later.
+func (g *gateways) sayFirst(ctx context.Context, s *serving) {
+	g.mu.Lock()
+	_, first := g.first[s.name]
+	g.mu.Unlock()
+	if first {
+		said := s.built.Status(gateway.Progress{})
+		g.say(ctx, s.name, said.Routes, said.Policies)
+	}
+}
+
 // builtFirst notes that a Gateway was built.
 func (g *gateways) builtFirst(name types.NamespacedName) {
 	g.mu.Lock()

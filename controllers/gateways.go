@@ -337,6 +337,7 @@ func (g *gateways) rebuild(ctx context.Context, gw *gatewayv1.Gateway) error {
 	// What cannot be encoded is left out, and the rest is served.
 	unsent := g.publish(ctx, s, config, change)
 	g.keep(s)
+	g.sayFirst(ctx, s)
 	if g.users.end(name, s.built.Lookups, s.anew) {
 		g.build.add(reconcile.Request{NamespacedName: name})
 	}
