@@ -183,7 +183,24 @@ func (g *gateways) installed(ctx context.Context) (gateway.Installed, error) {
 	}
 	out := gateway.Judge(crds)
 	out.TrustBundles = g.bundle != nil
+	g.logInstalled(out.Problem)
 	return out, nil
+}
+
+// logInstalled logs what is wrong with the CRDs of the Gateway API, or that nothing is
+// any more, once each time it changes.
+func (g *gateways) logInstalled(problem string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if problem == g.problem {
+		return
+	}
+	g.problem = problem
+	if problem != "" {
+		g.log.Info("Gateways are served by CRDs of the Gateway API that are not those that Fairlead is made for", "problem", problem)
+	} else {
+		g.log.Info("The CRDs of the Gateway API are those that Fairlead is made for")
+	}
 }
 
 // finalize keeps the finalizer that the Gateway API asks for on a class while it

@@ -61,12 +61,12 @@ func (w *world) meters(want float64, name string, labels ...string) {
 }
 
 // programmed brings a Gateway with a fleet of one Envoy to work.
-func (w *world) programmed(address, class, name string) {
+func (w *world) programmed(address, class, name string) *fakeEnvoy {
 	w.t.Helper()
 	id := fleet.ID{Class: class}
 	w.create(w.newGateway(name, class))
 	w.fleetPod(id, "envoy-1", "node1", "10.0.0.7")
-	w.envoy(address, id, "envoy-1")
+	e := w.envoy(address, id, "envoy-1")
 	gw := w.says(name, gatewayv1.GatewayConditionProgrammed, metav1.ConditionFalse, gatewayv1.GatewayReasonPending)
 	w.eventually("the Gateway has an address", func() error {
 		if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(gw), gw); err != nil {
@@ -79,6 +79,7 @@ func (w *world) programmed(address, class, name string) {
 	})
 	w.announce(netip.MustParseAddr(gw.Status.Addresses[0].Value))
 	w.says(name, gatewayv1.GatewayConditionProgrammed, metav1.ConditionTrue, gatewayv1.GatewayReasonProgrammed)
+	return e
 }
 
 func TestGatewaysAreMetered(t *testing.T) {

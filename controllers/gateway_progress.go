@@ -82,7 +82,7 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if waiting == nil {
 		waiting = g.waiting(s, front.envoys, assigned, shown)
 	}
-	if err := g.tellStatus(ctx, s, gateway.Progress{Assignment: assigned, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view)}); err != nil {
+	if err := g.tellStatus(ctx, s, gateway.Progress{Assignment: assigned, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view), Rejected: g.rejected(s)}); err != nil {
 		return g.lost(err)
 	}
 	if err := g.giveUp(ctx, s); err != nil {

@@ -63,6 +63,7 @@ func (s *shell) newGateways(mgr manager.Manager) *gateways {
 		shell: s, fleet: s.Gateways.Fleet, known: map[types.NamespacedName]*serving{}, states: map[types.NamespacedName]string{}, ports: map[string]*fleet.Ports{},
 		said: map[subject]map[types.NamespacedName]answer{}, spoken: map[types.NamespacedName]spoken{},
 		noted: make(chan struct{}), opened: make(chan struct{}), settings: map[types.NamespacedName]fleet.Config{}, running: map[string]string{},
+		log: mgr.GetLogger().WithName("gateways"),
 	}
 	g.fleet.Namespace = s.Namespace
 	g.feed = feed.New(mgr.GetLogger().WithName("xds"), clock.RealClock{}, feed.Options{
@@ -183,6 +184,19 @@ func (g *gateways) notePorts(ctx context.Context, gw *gatewayv1.Gateway, id flee
 		_ = g.portsOf(id).Keep(fleet.PortKey{Gateway: gateway.Name{Namespace: gw.Namespace, Name: gw.Name}, Number: p.Number, Transport: p.Transport}, p.Envoy)
 	}
 	return nil
+}
+
+// sayFirst says of routes and policies what follows from a Gateway that was there at the
+// start, before statuses are written: what it has not said would be taken out of them,
+// and written again a moment later.
+func (g *gateways) sayFirst(ctx context.Context, s *serving) {
+	g.mu.Lock()
+	_, first := g.first[s.name]
+	g.mu.Unlock()
+	if first {
+		said := s.built.Status(gateway.Progress{})
+		g.say(ctx, s.name, said.Routes, said.Policies)
+	}
 }
 
 // builtFirst notes that a Gateway was built.

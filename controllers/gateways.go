@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
@@ -74,6 +75,10 @@ type gateways struct {
 	// waiters are the EndpointSlices of Gateways that wait to be written, by
 	// name, and until when.
 	waiters memory[map[string]time.Time]
+	// log is what is told to operators, and problem what was told last that is wrong
+	// with the CRDs of the Gateway API; empty: nothing.
+	log     logr.Logger
+	problem string
 	// settings of classes and Gateways that were good last, for what runs.
 	settings map[types.NamespacedName]fleet.Config
 }
@@ -100,6 +105,8 @@ type serving struct {
 	// trace is of the change that this was built for, and builtAt when it was.
 	trace   trace.SpanContext
 	builtAt time.Time
+	// good is what Envoys had all of last, as far as that was seen; nil: nothing.
+	good *gateway.Built
 	// class is the GatewayClass as it was then.
 	class revision
 }
@@ -319,9 +326,11 @@ func (g *gateways) rebuild(ctx context.Context, gw *gatewayv1.Gateway) error {
 		g.fail(change, err)
 		return err
 	}
+	s.good = g.goodBefore(name)
 	// What cannot be encoded is left out, and the rest is served.
 	unsent := g.publish(ctx, s, config, change)
 	g.keep(s)
+	g.sayFirst(ctx, s)
 	if g.users.end(name, s.built.Lookups, s.anew) {
 		g.build.add(reconcile.Request{NamespacedName: name})
 	}

@@ -15,6 +15,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	corev1 "k8s.io/api/core/v1"
@@ -130,10 +131,28 @@ func (w *world) says(name string, kind gatewayv1.GatewayConditionType, status me
 	return gw
 }
 
-// fakeEnvoy takes everything that it is sent, and acknowledges it.
+// fakeEnvoy takes everything that it is sent and does not refuse, and says so.
 type fakeEnvoy struct {
 	mu        sync.Mutex
 	listeners map[string]bool
+	// refuse says why it does not take a resource; nil, and empty: it does.
+	refuse func(r *discoveryv3.Resource) string
+}
+
+// refuses says why it does not take a response, in which the first resource that it
+// refuses is named.
+func (e *fakeEnvoy) refuses(r *discoveryv3.DeltaDiscoveryResponse) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, x := range r.Resources {
+		if e.refuse == nil {
+			break
+		}
+		if why := e.refuse(x); why != "" {
+			return x.Name + ": " + why
+		}
+	}
+	return ""
 }
 
 // envoy connects as a pod of a fleet does: with the certificate in its Secret.
@@ -186,7 +205,15 @@ func (e *fakeEnvoy) run(ctx context.Context, address string, config *tls.Config,
 			return err
 		}
 		ack := &discoveryv3.DeltaDiscoveryRequest{Node: me, TypeUrl: r.TypeUrl, ResponseNonce: r.Nonce}
-		if err := errors.Join(stream.Send(ack), e.take(stream, me, r)); err != nil {
+		why := e.refuses(r)
+		if why != "" {
+			ack.ErrorDetail = &rpcstatus.Status{Code: 13, Message: why}
+		}
+		err = stream.Send(ack)
+		if why == "" {
+			err = errors.Join(err, e.take(stream, me, r))
+		}
+		if err != nil {
 			return err
 		}
 	}

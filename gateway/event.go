@@ -33,6 +33,7 @@ func StatusEvents(before, after gatewayv1.GatewayStatus) []Event {
 		}
 	}
 	out = append(out, takeoverEvents(before.Conditions, after.Conditions)...)
+	out = append(out, rejectionEvents(before.Conditions, after.Conditions)...)
 	return append(out, ConditionEvents(before.Conditions, after.Conditions, "Accepted", "ResolvedRefs", "Programmed", "AddressesAssigned")...)
 }
 

@@ -33,6 +33,17 @@ func TestGatewayEvents(t *testing.T) {
 			status("192.0.2.1", is("Programmed", no, "Pending")), status("192.0.2.1", is("Programmed", yes, "Programmed")),
 			[]string{"Programmed Programmed!"},
 		},
+		"Envoy does not take something": {
+			status("", is("Programmed", yes, "Programmed")), status("", is("Programmed", yes, "Programmed"), is(ConditionRejected, yes, ReasonRejected)),
+			[]string{"Warning RejectedByEnvoy RejectedByEnvoy!"},
+		},
+		"it still does not": {
+			status("", is(ConditionRejected, yes, ReasonRejected)), status("", is(ConditionRejected, yes, ReasonRejected)), nil,
+		},
+		"it takes all again": {
+			status("", is(ConditionRejected, yes, ReasonRejected)), status(""),
+			[]string{"TakenByEnvoy Envoy takes all of the Gateway's configuration again."},
+		},
 		"nothing new": {
 			status("192.0.2.1", is("Programmed", yes, "Programmed"), is("ResolvedRefs", no, "RefNotPermitted")),
 			status("192.0.2.1", is("Programmed", yes, "Programmed"), is("ResolvedRefs", no, "RefNotPermitted")), nil,

@@ -31,9 +31,13 @@ type Progress struct {
 	Refused *Problem
 	// Takeover says where one stands that the Gateway is a side of; nil: it is none.
 	Takeover *metav1.Condition
+	// Rejected is what Envoys do not take of it.
+	Rejected []Rejection
 	// Waiting says why the Gateway is not programmed, with a reason of the
 	// condition Programmed; nil: it is.
 	Waiting *Problem
+
+	concerned concerned
 }
 
 // Said is what the status of objects should be, own parts only: a writer merges
@@ -85,11 +89,11 @@ type PolicySaid struct {
 // GatewayTypes, ListenerTypes, ListenerSetTypes, RouteTypes and PolicyTypes are
 // the types of conditions that are ours: one that is not said goes away.
 var (
-	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned", tell.Condition}
-	ListenerTypes    = []string{"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig"}
+	GatewayTypes     = []string{"Accepted", "Programmed", "ResolvedRefs", "InsecureFrontendValidationMode", "AddressesAssigned", tell.Condition, ConditionRejected}
+	ListenerTypes    = []string{"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig", ConditionRejected}
 	ListenerSetTypes = []string{"Accepted", "Programmed"}
-	RouteTypes       = []string{"Accepted", "ResolvedRefs", "PartiallyInvalid"}
-	PolicyTypes      = []string{"Accepted", "ResolvedRefs"}
+	RouteTypes       = []string{"Accepted", "ResolvedRefs", "PartiallyInvalid", ConditionRejected}
+	PolicyTypes      = []string{"Accepted", "ResolvedRefs", ConditionRejected}
 )
 
 // condition makes one; without a verdict it is good.
@@ -104,10 +108,12 @@ func condition[T ~string](kind T, generation int64, bad *verdict, good, message 
 // Status says what the status of the Gateway and of everything around it should
 // be.
 func (b *Built) Status(p Progress) Said {
+	p.concerned = b.concern(p.Rejected)
 	out := Said{Gateway: b.gatewayStatus(p), Routes: b.routesSaid, Policies: b.policiesSaid}
 	for _, o := range b.frame.owners[1:] {
 		out.ListenerSets = append(out.ListenerSets, SetSaid{Name: o.name, Edition: EditionOf(o.meta), Status: b.setStatus(o, p)})
 	}
+	out.Routes, out.Policies = p.concerned.tellRoutes(out.Routes, b.routes), p.concerned.tellPolicies(out.Policies)
 	return out
 }
 
@@ -137,6 +143,7 @@ func (b *Built) gatewayStatus(p Progress) gatewayv1.GatewayStatus {
 	if c := b.insecure(generation); c != nil {
 		s.Conditions = append(s.Conditions, *c)
 	}
+	s.Conditions = append(s.Conditions, rejection(p.concerned.gateway, generation)...)
 	for _, l := range own.listeners {
 		s.Listeners = append(s.Listeners, gatewayv1.ListenerStatus{
 			Name: l.spec.Name, SupportedKinds: l.kindsSaid(), AttachedRoutes: int32(len(b.on[l])), Conditions: l.conditions(generation, p),
@@ -302,7 +309,7 @@ func (l *listener) conditions(generation int64, p Progress) []metav1.Condition {
 			Reason: l.overlap.reason, Message: l.overlap.message,
 		})
 	}
-	return out
+	return append(out, rejection(p.concerned.listeners[l], generation)...)
 }
 
 func (l *listener) programmed(generation int64, rejected *verdict, p Progress) metav1.Condition {

@@ -55,6 +55,12 @@ func (it *item) rejects(e *entry) bool {
 	return it.bad != nil && e != nil && it.bad.version == e.version
 }
 
+// refuses says whether an entry is what was rejected, or one that came since and that
+// the Envoy has not taken yet: of that it is not known whether it is any better.
+func (it *item) refuses(e *entry) bool {
+	return it.bad != nil && e != nil && (it.rejects(e) || !it.has(e))
+}
+
 // has says whether the Envoy has an entry, in this version, and nothing else of that
 // name is on its way.
 func (it *item) has(e *entry) bool { return it != nil && it.held == e.version && !it.flying }

@@ -70,7 +70,7 @@ func TestDeliveryIsToldOfTheLastEnvoy(t *testing.T) {
 	late := s.deliver("one", web("one", "db"))
 	<-stuck
 	a.gets(web("one", "db"))
-	s.progresses("one", "a acknowledged serving", "b serving")
+	s.progresses("one", "a acknowledged serving", "b serving !RouteConfiguration one/http (one/http: bad value)")
 	if d := late.Load(); d != nil {
 		t.Errorf("it is delivered (%+v) while an Envoy has not answered", d)
 	}

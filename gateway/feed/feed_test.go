@@ -499,6 +499,62 @@ func TestRejectedTableKeepsItsClusters(t *testing.T) {
 	e.gets(web("one", "db"))
 }
 
+// A rejection stays until the Envoy has taken what came in its place, and whoever hears
+// of rejections hears of another one of the same number.
+func TestRejectionStaysUntilSomethingElseIsTaken(t *testing.T) {
+	s := newScene(t, fast())
+	s.set("one", web("one", "cart"))
+	s.Ready(testFleet)
+	e := s.envoy(t, "a")
+	e.gets(web("one", "cart"))
+	s.progresses("one", "a acknowledged serving")
+	release := make(chan struct{})
+	e.mu.Lock()
+	e.refuse = func(k kind, _ string, m proto.Message) string {
+		for _, word := range []string{"pay", "ship"} {
+			if k == routes && strings.Contains(fmt.Sprint(m), word) {
+				return "bad " + word
+			}
+		}
+		return ""
+	}
+	e.mu.Unlock()
+	s.set("one", web("one", "pay"))
+	s.progresses("one", "a serving !RouteConfiguration one/http (one/http: bad pay)")
+	before := s.toldAfter("fence-1", "one")
+	s.set("one", web("one", "ship"))
+	s.progresses("one", "a serving !RouteConfiguration one/http (one/http: bad ship)")
+	if got := s.toldAfter("fence-2", "one"); got != before+1 {
+		t.Errorf("it is told %d times that an Envoy rejects something else, want once", got-before)
+	}
+	e.mu.Lock()
+	arrived := make(chan struct{})
+	once := sync.OnceFunc(func() { close(arrived) })
+	e.mute = func(k kind, _ response) {
+		if k == routes {
+			once()
+			<-release
+		}
+	}
+	e.mu.Unlock()
+	s.set("one", web("one", "db"))
+	<-arrived
+	if got := s.progress("one"); len(got) != 1 || !strings.Contains(got[0], "bad ship") {
+		t.Errorf("before the Envoy has taken another table, it is said %q", got)
+	}
+	if s.Taken(testFleet, gw("one")) {
+		t.Error("it is taken for taken before that")
+	}
+	close(release)
+	s.progresses("one", "a acknowledged serving")
+	if !s.Taken(testFleet, gw("one")) {
+		t.Error("the Envoy has all, and it is not taken for taken")
+	}
+	if got := s.toldAfter("fence-3", "one"); got != before+2 {
+		t.Errorf("it is told %d times that the Envoy takes all again, want once", got-before-1)
+	}
+}
+
 func TestReconnect(t *testing.T) {
 	ca := newAuthority(t)
 	before := startScene(t, ca, fast())

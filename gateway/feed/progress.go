@@ -2,6 +2,7 @@ package feed
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -22,7 +23,8 @@ type Envoy struct {
 	// it would take it, with a listener at least, and still has one: a later Set
 	// that it has not acknowledged yet does not change that.
 	Serving bool
-	// Rejections are what it refuses of the last Set, sorted.
+	// Rejections are what it refuses of the last Set, sorted. One stays until the
+	// Envoy has taken what came in its place.
 	Rejections []Rejection
 }
 
@@ -58,13 +60,36 @@ func (f *Feed) Progress(fleetName string, gw gateway.Name) Progress {
 	return out
 }
 
+// Taken tells whether an Envoy has everything of the last Set of a Gateway, and none
+// refuses a part of it.
+func (f *Feed) Taken(fleetName string, gw gateway.Name) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl, taken := f.fleets[fleetName], false
+	if fl == nil {
+		return false
+	}
+	for s := range fl.streams {
+		r := s.rollouts[gw]
+		if r == nil {
+			continue
+		}
+		refused := len(r.rejections())
+		if refused > 0 {
+			return false
+		}
+		taken = taken || r.acknowledged(refused)
+	}
+	return taken
+}
+
 // rejections are what the Envoy refuses of what the Gateway wants now.
 func (r *rollout) rejections() []Rejection {
 	var out []Rejection
 	for k, c := range r.stream.types {
 		for name := range c.bad {
 			it := c.items[name]
-			if it == nil || it.bad == nil || !r.latest().has(ref{kind(k), name}) || !it.rejects(r.stream.goal(c, name)) {
+			if it == nil || it.bad == nil || !r.latest().has(ref{kind(k), name}) || !it.refuses(r.stream.goal(c, name)) {
 				continue
 			}
 			out = append(out, Rejection{Type: kind(k).String(), Resource: name, Message: it.bad.message})
@@ -132,7 +157,8 @@ func (s *stream) tell() {
 		}
 		r.served = r.served || r.phase == rest && r.serves()
 		s.fleet.arrive(r)
-		now := state{serving: r.serving(), refusals: len(r.rejections())}
+		refused := r.rejections()
+		now := state{serving: r.serving(), refused: summed(refused)}
 		if now != r.told {
 			r.told = now
 			s.feed.news.add(s.fleet.name, r.gateway)
@@ -143,10 +169,18 @@ func (s *stream) tell() {
 		if s.fleet.gateways[r.gateway] == nil {
 			delete(s.rollouts, r.gateway)
 			delete(s.active, r)
-		} else if r.acknowledged(now.refusals) {
+		} else if r.acknowledged(len(refused)) {
 			delete(s.active, r)
 		}
 	}
+}
+
+// summed tells lists of rejections apart; it is empty for none.
+func summed(list []Rejection) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%q", list)
 }
 
 // longest is how many bytes of an Envoy's message are kept: it goes into a

@@ -52,8 +52,8 @@ type rollout struct {
 // state is what is made known of a rollout when it changes. That an Envoy is behind is
 // not: it is with each change, for a moment, and nothing follows from it.
 type state struct {
-	serving  bool
-	refusals int
+	serving bool
+	refused string
 }
 
 func newRollout(s *stream, gw gateway.Name) *rollout {

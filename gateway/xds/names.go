@@ -28,6 +28,9 @@ func (e *encoder) statPrefix(p *gateway.Port) string { return statName(e.listene
 // No two objects differ by this alone: their names have no underscores.
 func statName(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
+// streamName is of the cluster of a UDP port that leads to several backends.
+func (e *encoder) streamName(p *gateway.Port) string { return e.name("stream", number(p.Number)) }
+
 func (e *encoder) tableName(t *gateway.Table) string { return e.name("table", t.Name) }
 
 func (e *encoder) clusterName(backend string) string { return e.name("backend", backend) }

@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"strconv"
 	"time"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
@@ -107,7 +106,7 @@ func (e *encoder) datagramCluster(p *gateway.Port) string {
 		}
 		return e.cluster(some[0])
 	}
-	name := e.name("stream", strconv.Itoa(int(p.Number)))
+	name := e.streamName(p)
 	var parts []Part
 	for _, d := range some {
 		part := Part{Transport: gateway.UDP}

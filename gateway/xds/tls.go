@@ -110,7 +110,7 @@ var nobody = strings.Repeat("00", sha256.Size)
 // any would let every certificate through in Envoy: it asks for one that cannot
 // be instead.
 func (e *encoder) authorities(ids []string) string {
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	ids = setOf(ids)
 	name := e.authoritiesName(ids)
 	context := &tlsv3.CertificateValidationContext{VerifyCertificateHash: []string{nobody}}
 	if bundle := e.bundle(ids); len(bundle) > 0 {
@@ -122,6 +122,8 @@ func (e *encoder) authorities(ids []string) string {
 	}
 	return name
 }
+
+func setOf(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
 
 // bundle is the certificates of all of them.
 func (e *encoder) bundle(authorities []string) []byte {

@@ -6,18 +6,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway/fleet"
 	"github.com/fairlead/fairlead/test/chart"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
@@ -176,7 +184,41 @@ func (w *world) versions(ctx context.Context) (map[string]string, error) {
 	for _, o := range advertisements.Items {
 		all["L2Advertisement "+o.Name] = o.ResourceVersion
 	}
-	return all, nil
+	return all, w.gatewayVersions(ctx, all)
+}
+
+// gatewayVersions adds those of the world's Gateways with their class, routes and
+// slices, and of the objects of their fleet.
+func (w *world) gatewayVersions(ctx context.Context, all map[string]string) error {
+	here := client.InNamespace(w.namespace)
+	fleetOf := client.MatchingLabels{fleet.FleetLabel: fleet.ID{Class: w.namespace}.Name()}
+	for list, where := range map[client.ObjectList][]client.ListOption{
+		&gatewayv1.GatewayClassList{}:       {client.MatchingFields{"metadata.name": w.namespace}},
+		&gatewayv1.GatewayList{}:            {here},
+		&gatewayv1.HTTPRouteList{}:          {here},
+		&discoveryv1.EndpointSliceList{}:    {here},
+		&appsv1.DaemonSetList{}:             {client.InNamespace(lab.Namespace), fleetOf},
+		&corev1.ServiceList{}:               {client.InNamespace(lab.Namespace), fleetOf},
+		&corev1.ServiceAccountList{}:        {client.InNamespace(lab.Namespace), fleetOf},
+		&corev1.SecretList{}:                {client.InNamespace(lab.Namespace), fleetOf},
+		&corev1.ConfigMapList{}:             {client.InNamespace(lab.Namespace), fleetOf},
+		&policyv1.PodDisruptionBudgetList{}: {client.InNamespace(lab.Namespace), fleetOf},
+	} {
+		if err := w.Client.List(ctx, list, where...); err != nil {
+			return err
+		}
+		err := apimeta.EachListItem(list, func(o runtime.Object) error {
+			have, err := apimeta.Accessor(o)
+			if err == nil {
+				all[fmt.Sprintf("%T %s/%s", o, have.GetNamespace(), have.GetName())] = have.GetResourceVersion()
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A restart of the controllers, and with it a look at every object, writes
@@ -189,7 +231,18 @@ func TestRestartOfControllersWritesNothing(t *testing.T) {
 			w.announcer(a, "any node", anyNode)
 		}
 	}
+	class := w.class()
+	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+	a := w.gateway("web", class)[0]
+	w.answers(a, 80)
+	w.announcer(a, "any node", anyNode)
+	w.allListed("web", class)
 	before := w.atRest()
+	for _, kind := range []string{"*v1.GatewayClass", "*v1.Gateway", "*v1.HTTPRoute", "*v1.EndpointSlice", "*v1.DaemonSet", "*v1.Service", "*v1.Secret"} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(before)), func(what string) bool { return strings.HasPrefix(what, kind+" ") }) {
+			t.Errorf("no %s is compared", kind)
+		}
+	}
 	if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "rollout", "restart", "deployment/fairlead-controller"); err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,9 @@ func (r *Report) showGateway(gw *gatewayv1.Gateway, held []*v1alpha1.Address) {
 				"Does a controller lead? Look at its pods and log.")
 		}
 	}
+	if c := meta.FindStatusCondition(gw.Status.Conditions, gateway.ConditionRejected); c != nil {
+		r.wrong(c.Message, "The listeners and routes that it is of have the condition "+c.Type+" too. Undo their last change.")
+	}
 }
 
 // listen adds the listeners.

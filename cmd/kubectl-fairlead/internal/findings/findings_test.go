@@ -132,7 +132,11 @@ func broken() *Snapshot {
 	unseen := gatewayv1.Gateway{ObjectMeta: named("edge", "unseen"), Spec: gatewayv1.GatewaySpec{GatewayClassName: "fairlead"}}
 	waiting := gatewayv1.Gateway{ObjectMeta: named("edge", "waiting"), Spec: gatewayv1.GatewaySpec{GatewayClassName: "fairlead"}}
 	waiting.Status.Conditions = append(condition("Accepted", metav1.ConditionTrue, "Accepted", ""), condition("Programmed", metav1.ConditionFalse, "Pending", "No Envoy serves the listeners yet.")...)
-	s.Gateways = append(s.Gateways, unseen, waiting)
+	rejected := gatewayv1.Gateway{ObjectMeta: named("edge", "partly"), Spec: gatewayv1.GatewaySpec{GatewayClassName: "fairlead"}}
+	rejected.Status.Conditions = append(condition("Accepted", metav1.ConditionTrue, "Accepted", ""), condition("Programmed", metav1.ConditionTrue, "Programmed", "")...)
+	rejected.Status.Conditions = append(rejected.Status.Conditions,
+		condition(gateway.ConditionRejected, metav1.ConditionTrue, gateway.ReasonRejected, "Envoy does not take RouteConfiguration edge/partly/table/http/80: bad value.")...)
+	s.Gateways = append(s.Gateways, unseen, waiting, rejected)
 	return s
 }
 

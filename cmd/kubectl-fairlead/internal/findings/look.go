@@ -57,7 +57,8 @@ func (s *Snapshot) ourGateways() []*gatewayv1.Gateway {
 	return out
 }
 
-// gateways finds Gateways that are not accepted or not programmed. One that was
+// gateways finds Gateways that are not accepted or not programmed, and those of which
+// Envoy does not take a part. One that was
 // programmed before may serve on.
 func gateways(s *Snapshot) []Finding {
 	var out []Finding
@@ -78,6 +79,10 @@ func gateways(s *Snapshot) []Finding {
 			}
 			out = append(out, f)
 			break
+		}
+		if c := meta.FindStatusCondition(gw.Status.Conditions, gateway.ConditionRejected); c != nil {
+			f.Severity, f.What, f.Why = Degraded, "Envoy does not take a part", c.Message
+			out = append(out, f)
 		}
 	}
 	return out
