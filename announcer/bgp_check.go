@@ -9,6 +9,8 @@ import (
 
 	"go4.org/netipx"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/fairlead/fairlead/plural"
 )
 
 // Problem is what is wrong with an object of the configuration, for its
@@ -277,7 +279,7 @@ func (ix *Index) addressTwice(p *indexPeer) *Problem {
 	}
 	rival := slices.Min(slices.Collect(maps.Keys(older)))
 	return problem(AddressTwice, "BGPPeer %s, which is older, has the same %s, and the session on %s. This one has none there. Give one of them another address, or other nodes by spec.nodeSelectors.",
-		rival, p.where(), someOf(older[rival]))
+		rival, p.where(), plural.Some(older[rival]))
 }
 
 func (ix *Index) missingProfile(p *indexPeer) *Problem {

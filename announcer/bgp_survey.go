@@ -5,7 +5,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
+
+	"github.com/fairlead/fairlead/plural"
 )
 
 // BGPSurvey says who announces an address by BGP in the whole cluster.
@@ -101,7 +102,7 @@ func (s *survey) nobody() BGPSurvey {
 	case len(s.waiting) > 0:
 		return BGPSurvey{Reason: NoSession, Message: fmt.Sprintf(
 			"No session in which %s would be announced (%s) is established on %s. Look at the conditions of the BGPPeers, and at the SpeakerStatuses of these nodes.",
-			s.q.a.IP, s.q.adsInWords(), someOf(s.waiting))}
+			s.q.a.IP, s.q.adsInWords(), plural.Some(s.waiting))}
 	case len(s.mute) > 0:
 		d := s.q.silent(s.mute[0], s.told[s.q.ix.bgp.classes[s.mute[0]]].refusals)
 		return BGPSurvey{Reason: d.Reason, Message: d.Message}
@@ -112,14 +113,6 @@ func (s *survey) nobody() BGPSurvey {
 	}
 	out.Message = fmt.Sprintf("No node can announce %s (%s): %s.", s.q.a.IP, s.q.adsInWords(), nodesInWords(s.verdicts))
 	return out
-}
-
-// someOf names the first few and counts the rest.
-func someOf(names []string) string {
-	if len(names) <= namedNodes {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:namedNodes], ", "), len(names)-namedNodes)
 }
 
 // Unannounced says why an address is announced neither on layer 2 nor by BGP,

@@ -1,5 +1,5 @@
-// Package plural counts things in words, the same in all that Fairlead says. It is
-// pure.
+// Package plural counts things in words, and names them where they are few, the same
+// in all that Fairlead says. It is pure.
 package plural
 
 import (
@@ -26,4 +26,16 @@ func Of[N ~int | ~int32 | ~int64](n N, one string) string {
 		return stem + "ies"
 	}
 	return one + "s"
+}
+
+// most is how many names a sentence has room for.
+const most = 5
+
+// Some are names for a sentence: of many the first few, and how many more there are.
+// More than one more, since its name takes no more room than to count it.
+func Some(names []string) string {
+	if n := len(names); n > most+1 {
+		return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(n-most) + " more"
+	}
+	return strings.Join(names, ", ")
 }

@@ -70,9 +70,15 @@ var poolKeys = []key{
 	{rankForeign, []string{"purelb.io/service-group"}, formList},
 }
 
+// MetalLBSharing is the annotation by which MetalLB lets Services share an address, by
+// the newest of its names.
+const MetalLBSharing = "metallb.io/allow-shared-ip"
+
+var metallbSharing = key{rankForeign, []string{MetalLBSharing, "metallb.universe.tf/allow-shared-ip"}, formSingle}
+
 var sharingKeys = []key{
 	{rankOurs, []string{v1alpha1.AnnotationSharingKey}, formSingle},
-	{rankForeign, []string{"metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"}, formSingle},
+	metallbSharing,
 	{rankForeign, []string{"lbipam.cilium.io/sharing-key", "io.cilium/lb-ipam-sharing-key"}, formSingle},
 	{rankForeign, []string{"purelb.io/allow-shared-ip"}, formSingle},
 }
@@ -94,6 +100,15 @@ func ForeignAnnotations() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// MetalLBSharingKey is the key by which MetalLB, which knows no annotations but its own,
+// lets a Service share an address; empty: it does not.
+func MetalLBSharingKey(annotations map[string]string) string {
+	if found := consult(annotations, []key{metallbSharing}); len(found) > 0 {
+		return found[0].raw
+	}
+	return ""
 }
 
 // found is a place that says something.

@@ -236,7 +236,9 @@ func newAdoption(s Snapshot, o Options) (*adoption, error) {
 	if err != nil {
 		return nil, err
 	}
-	bindImported(made)
+	for _, o := range made.Objects() {
+		Bind(o)
+	}
 	a.made = made
 	a.live, a.entries = liveIn(&s), map[string]*v1alpha1.Address{}
 	for i := range a.Ledger {

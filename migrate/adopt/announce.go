@@ -299,18 +299,16 @@ func (a *adoption) announceBack(nodes []*corev1.Node) Move {
 }
 
 // receivers is what comes before a node is given back: the other must be there to
-// announce from it, and must not write statuses while Fairlead does.
+// announce from it, and where it can be told to, must not write statuses while
+// Fairlead does.
 func (a *adoption) receivers() Move {
 	var m Move
-	if a.Source != imports.MetalLB {
-		return m
-	}
 	if a.isDefault() {
 		m.Writes = a.stop()
 	}
 	switch {
 	case len(m.Writes) > 0:
-	case len(a.theirs.speakers) == 0:
+	case a.Source == imports.MetalLB && len(a.theirs.speakers) == 0:
 		m.Stop = []string{"MetalLB's speakers are gone, so nobody would announce what Fairlead lets go. Install them again, and its controller with 0 replicas."}
 	case a.mute() != "":
 		m.Waits = []string{a.mute()}
@@ -339,12 +337,21 @@ func (a *adoption) begunSessions(n *corev1.Node) int {
 // sake.
 func (a *adoption) end() Step {
 	s := Step{Name: End, What: a.name + "'s workloads go, and then what was made for the adoption only"}
-	s.begun = a.ended && a.made.Read > 0
+	s.begun = a.ended && a.made.Read > 0 || a.returned()
 	s.Forth, s.Back = a.endForth(), a.endBack()
 	if a.ended && s.Forth.Done {
 		s.What = fmt.Sprintf("%s's workloads are gone. Look: kubectl fairlead audit. Delete its CustomResourceDefinitions last: its objects go with them", a.name)
 	}
 	return s
+}
+
+// returned tells whether another controller than MetalLB was installed again after the
+// end, while Fairlead still announces from all nodes: then the way back of the step is
+// not at its end.
+func (a *adoption) returned() bool {
+	return a.Source != imports.MetalLB && a.theirs.there() && a.isDefault() && slices.ContainsFunc(a.live, func(o *unstructured.Unstructured) bool {
+		return a.isMade(o) && announcesHere(o) && !boundHere(o)
+	})
 }
 
 func (a *adoption) endForth() Move {
@@ -374,7 +381,9 @@ func (a *adoption) endForth() Move {
 		}
 	}
 	if len(m.Writes) > 0 {
-		m.Says = plural.Count(len(m.Writes), "object") + " announce from all nodes that they select"
+		if m.Says = "1 object announces from all nodes that it selects"; len(m.Writes) > 1 {
+			m.Says = plural.Count(len(m.Writes), "object") + " announce from all nodes that they select"
+		}
 		m.Settle = true // speakers must know of it before nodes lose their labels
 		return m
 	}
@@ -444,7 +453,7 @@ func (a *adoption) endBack() Move {
 	m.Writes = append(append(m.Writes, a.mark()...), a.leaveOut(true)...)
 	switch {
 	case len(m.Writes) > 0:
-	case !a.theirs.there():
+	case !a.installed():
 		m.Waits = []string{a.again()}
 	default:
 		m.Writes = append(a.stop(), a.oweStart()...)

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/migrate/imports"
 )
 
 // bond ties an object to nodes that have a label, or that have it not.
@@ -81,20 +80,36 @@ func (b bond) loose(list []metav1.LabelSelector) []metav1.LabelSelector {
 	return out
 }
 
-// bindImported binds what an import has made.
-func bindImported(r *imports.Result) {
-	for i := range r.L2Advertisements {
-		s := &r.L2Advertisements[i].Spec.NodeSelectors
-		*s = bondOf("L2Advertisement", true).tie(*s)
+// bindingOf are the node selectors of an object of ours that announces, and the bond of
+// its kind; nil: it does not announce.
+func bindingOf(o runtime.Object) (*[]metav1.LabelSelector, bond) {
+	switch o := o.(type) {
+	case *v1alpha1.L2Advertisement:
+		return &o.Spec.NodeSelectors, bondOf("L2Advertisement", true)
+	case *v1alpha1.BGPAdvertisement:
+		return &o.Spec.NodeSelectors, bondOf("BGPAdvertisement", true)
+	case *v1alpha1.BGPPeer:
+		return &o.Spec.NodeSelectors, bondOf("BGPPeer", true)
 	}
-	for i := range r.BGPAdvertisements {
-		s := &r.BGPAdvertisements[i].Spec.NodeSelectors
-		*s = bondOf("BGPAdvertisement", true).tie(*s)
+	return nil, bond{}
+}
+
+// Bound tells whether an object of Fairlead announces only from nodes that an adoption
+// has labelled for it.
+func Bound(o runtime.Object) bool {
+	list, b := bindingOf(o)
+	return list != nil && b.holds(*list)
+}
+
+// Bind has an object of Fairlead announce only from nodes that an adoption has labelled
+// for it. It tells whether it is one that announces.
+func Bind(o runtime.Object) bool {
+	list, b := bindingOf(o)
+	if list == nil {
+		return false
 	}
-	for i := range r.Peers {
-		s := &r.Peers[i].Spec.NodeSelectors
-		*s = bondOf("BGPPeer", true).tie(*s)
-	}
+	*list = b.tie(*list)
+	return true
 }
 
 const metallbGroup = "metallb.io"

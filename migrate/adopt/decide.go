@@ -31,11 +31,15 @@ func (a *adoption) stoppedByUs() bool {
 // decide is the step after which Fairlead gives addresses, and the other does not.
 func (a *adoption) decide() Step {
 	s := Step{Name: Decide, What: "Fairlead gives addresses instead of " + a.name + ", which goes on announcing"}
-	s.begun = !a.ended && (a.deciding() || a.isDefault() && a.underway())
+	s.begun = !a.ended && (a.deciding() || (a.isDefault() || a.keeps()) && a.underway())
 	s.Forth = a.decideForth()
 	s.Back = a.decideBack()
 	return s
 }
+
+// keeps tells whether Fairlead still has addresses of a controller that nothing else
+// shows the way back of: its pools must not go before Fairlead has let go.
+func (a *adoption) keeps() bool { return a.Source != imports.MetalLB && a.holding() != "" }
 
 func (a *adoption) decideForth() Move {
 	var m Move

@@ -49,6 +49,10 @@
 // speakers run: they mount a Secret that its controller makes, and that goes with the
 // controller's Deployment.
 //
+// The others are installed again too, and no node is given back before what announces
+// for them is rolled out and ready: Fairlead cannot tell them to announce from some
+// nodes only, so both announce for a while rather than nobody.
+//
 // A MetalLB that serves one class (--lb-class) is left as it is. One that is there in
 // part only is adopted from as far as what is left allows; what is missing is named.
 //

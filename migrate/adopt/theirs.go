@@ -3,7 +3,6 @@ package adopt
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/audit"
 	"github.com/fairlead/fairlead/migrate/imports"
+	"github.com/fairlead/fairlead/plural"
 )
 
 // theirs are the workloads of the other controller.
@@ -21,6 +21,8 @@ type theirs struct {
 	speakers []*appsv1.DaemonSet
 	// others of it are known, and not touched.
 	others bool
+	// voices are those that announce, of a controller whose workloads are not touched.
+	voices []*audit.Workload
 }
 
 func (t *theirs) there() bool { return len(t.deciders)+len(t.speakers) > 0 || t.others }
@@ -41,9 +43,34 @@ func (a *adoption) findWorkloads() {
 			a.theirs.speakers = append(a.theirs.speakers, d)
 		}
 	}
-	if c := a.audit.Of(a.Source); c != nil && a.Source != imports.MetalLB {
-		a.theirs.others = c.Running && (!a.network() || c.TakesClassless)
+	if a.Source == imports.MetalLB {
+		return
 	}
+	for i := range a.Workloads {
+		if w := &a.Workloads[i]; audit.Announces(a.name, w) {
+			a.theirs.voices = append(a.theirs.voices, w)
+		}
+	}
+	if c := a.audit.Of(a.Source); c != nil {
+		a.theirs.others = c.Running && a.serves(c)
+	}
+}
+
+// serves tells whether a controller that runs is there for Services: as the cluster's
+// network, and as the holder of the control plane's address, it stays.
+func (a *adoption) serves(c *audit.Controller) bool {
+	switch {
+	case a.network():
+		return c.TakesClassless
+	case a.Source == imports.KubeVip:
+		return len(a.theirs.voices) > 0
+	}
+	return true
+}
+
+// installed tells whether the other has what announces, ready or not.
+func (a *adoption) installed() bool {
+	return a.theirs.there() || len(a.theirs.voices) > 0 && !a.network()
 }
 
 // network tells whether the other controller is the cluster's network too, which
@@ -144,9 +171,18 @@ func (a *adoption) startAgain() []Write {
 
 // again is what is awaited on the way back from the end.
 func (a *adoption) again() string {
+	switch {
+	case a.Source == imports.MetalLB:
+		return "you to install MetalLB again, its controller with 0 replicas where that can be said: else it is stopped as soon as it is seen"
+	case a.network():
+		return fmt.Sprintf("you to let %s announce again", a.name)
+	}
 	out := fmt.Sprintf("you to install %s again", a.name)
-	if a.Source == imports.MetalLB {
-		out += ", its controller with 0 replicas where that can be said: else it is stopped as soon as it is seen"
+	if a.Source == imports.KubeVip {
+		out += ", with svc_enable=true"
+	}
+	if a.onLayer2() || len(a.L2Advertisements) > 0 {
+		out += ". Then both answer for an address on layer 2, until Fairlead lets it go: clients reach it by the one or the other"
 	}
 	return out
 }
@@ -178,11 +214,17 @@ func (a *adoption) starts() []string {
 	return out
 }
 
-// mute says what is awaited until MetalLB's speakers announce what they are given;
-// empty: they run. Nodes that are not ready are not waited for.
+// mute says what is awaited until the other announces what it is given; empty: it
+// does. Nodes that are not ready are not waited for.
 func (a *adoption) mute() string {
-	if a.Source != imports.MetalLB {
+	switch {
+	case a.network():
+		if (a.byBGP() || a.onLayer2()) && !a.announcesStill() {
+			return a.again()
+		}
 		return ""
+	case a.Source != imports.MetalLB:
+		return a.hoarse()
 	}
 	if len(a.theirs.speakers) == 0 {
 		return "the DaemonSet of its speakers"
@@ -202,6 +244,40 @@ func (a *adoption) mute() string {
 	}
 	return out + fmt.Sprintf(`. They mount Secret %s, which goes when the Deployment of its controller is deleted, and which that makes when it runs. If it is not there: `+
 		`kubectl create secret generic -n %s %s --from-literal=secretkey="$(openssl rand -base64 128)"`, secret, d.Namespace, secret)
+}
+
+// hoarse is mute of a controller whose workloads are not touched.
+func (a *adoption) hoarse() string {
+	if len(a.theirs.voices) == 0 {
+		return a.again()
+	}
+	ready, wanted := 0, 0
+	for _, w := range a.theirs.voices {
+		if !a.rolledOut(w) {
+			return fmt.Sprintf("%s %s/%s of %s to be rolled out", w.Kind, w.Namespace, w.Name, a.name)
+		}
+		ready, wanted = ready+w.Ready, wanted+w.Wanted
+	}
+	if ready >= max(1, wanted-a.lost()) {
+		return ""
+	}
+	return fmt.Sprintf("what announces for %s to run (%d of %d are ready)", a.name, ready, wanted)
+}
+
+// rolledOut tells whether the pods of a workload are those that it describes now,
+// ready or not.
+func (a *adoption) rolledOut(w *audit.Workload) bool {
+	for i := range a.DaemonSets {
+		if d := &a.DaemonSets[i]; w.Kind == "DaemonSet" && d.Namespace == w.Namespace && d.Name == w.Name {
+			return d.Status.ObservedGeneration >= d.Generation && int(d.Status.UpdatedNumberScheduled) >= int(d.Status.DesiredNumberScheduled)-a.lost()
+		}
+	}
+	for i := range a.Deployments {
+		if d := &a.Deployments[i]; w.Kind == "Deployment" && d.Namespace == w.Namespace && d.Name == w.Name {
+			return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas >= ptr.Deref(d.Spec.Replicas, 1)
+		}
+	}
+	return true
 }
 
 // keySecret is the Secret that keeps speakers of MetalLB from starting before there is
@@ -292,23 +368,12 @@ func (a *adoption) limited() string {
 		out += ", and there are none: remove it."
 	} else {
 		out += fmt.Sprintf(": %s. A class cannot be changed, so they stay MetalLB's, and nobody would announce them if its announcements were taken over. "+
-			"Make a second Service of class %s for each that Fairlead is to have, and remove MetalLB when there is none of its class any more.", some(names), v1alpha1.LoadBalancerClass)
+			"Make a second Service of class %s for each that Fairlead is to have, and remove MetalLB when there is none of its class any more.", plural.Some(names), v1alpha1.LoadBalancerClass)
 	}
 	if !a.isDefault() {
 		out += " Services without a class are not MetalLB's. To have Fairlead serve them: " + a.helm(true) + "."
 	}
 	return out
-}
-
-// most is how many names a sentence has room for.
-const most = 5
-
-// some are names for a sentence.
-func some(names []string) string {
-	if n := len(names); n > most+1 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n-most)
-	}
-	return strings.Join(names, ", ")
 }
 
 // announcingOn counts the objects by which theirs say that a node announces.

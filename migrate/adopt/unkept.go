@@ -1,16 +1,15 @@
 package adopt
 
 import (
-	"cmp"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/pools"
+	"github.com/fairlead/fairlead/service"
 )
 
 // unkept says which addresses MetalLB would take from their Services when it gives
@@ -35,15 +34,11 @@ func (a *adoption) unkept() []string {
 				r.address, r.words(), v1alpha1.LoadBalancerClass))
 		case len(r.services) > 1 && !a.share(r.services):
 			out = append(out, fmt.Sprintf("%s share %s, and MetalLB would leave it to one of them, since they do not bear the same %s. Annotate all of them with one.",
-				r.words(), r.address, sharingAnnotations[0]))
+				r.words(), r.address, service.MetalLBSharing))
 		}
 	}
 	return out
 }
-
-// sharingAnnotations are those by which MetalLB lets Services share an address, the one
-// that counts first.
-var sharingAnnotations = []string{"metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"}
 
 // share tells whether Services may share an address by MetalLB's rules.
 func (a *adoption) share(names []types.NamespacedName) bool {
@@ -52,13 +47,9 @@ func (a *adoption) share(names []types.NamespacedName) bool {
 		svc := &a.Services[i]
 		for _, n := range names {
 			if n.Namespace == svc.Namespace && n.Name == svc.Name {
-				keys[sharingKey(svc)] = true
+				keys[service.MetalLBSharingKey(svc.Annotations)] = true
 			}
 		}
 	}
 	return len(keys) == 1 && !keys[""]
-}
-
-func sharingKey(svc *corev1.Service) string {
-	return cmp.Or(svc.Annotations[sharingAnnotations[0]], svc.Annotations[sharingAnnotations[1]])
 }

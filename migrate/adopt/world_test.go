@@ -98,14 +98,18 @@ func (w *world) snapshot() Snapshot {
 			s.CRDs = append(s.CRDs, o.GetName())
 		case strings.HasPrefix(o.GetKind(), "Service") && o.GroupVersionKind().Group == metallbGroup:
 			s.Announcing = append(s.Announcing, *o)
-		case o.GroupVersionKind().Group == metallbGroup, o.GroupVersionKind().Group == "cilium.io":
+		case o.GroupVersionKind().Group == metallbGroup, configures(w.options.Source, o):
 			s.Foreign = append(s.Foreign, *o)
 		}
 	}
 	work := func(kind string, meta metav1.ObjectMeta, spec *corev1.PodSpec, ready, wanted int32) {
 		x := audit.Workload{Kind: kind, Namespace: meta.Namespace, Name: meta.Name, Ready: int(ready), Wanted: int(wanted)}
 		for _, c := range spec.Containers {
-			x.Containers = append(x.Containers, audit.Container{Image: c.Image, Args: c.Args})
+			env := map[string]string{}
+			for _, e := range c.Env {
+				env[e.Name] = e.Value
+			}
+			x.Containers = append(x.Containers, audit.Container{Image: c.Image, Args: c.Args, Env: env})
 		}
 		s.Workloads = append(s.Workloads, x)
 	}
@@ -118,6 +122,11 @@ func (w *world) snapshot() Snapshot {
 		work("DaemonSet", d.ObjectMeta, &d.Spec.Template.Spec, d.Status.NumberReady, d.Status.DesiredNumberScheduled)
 	}
 	return s
+}
+
+// configures tells whether an object is of a kind that a source is configured by.
+func configures(source imports.Source, o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(imports.Kinds(source), func(k imports.Kind) bool { return k.Group == o.GroupVersionKind().Group && k.Kind == o.GetKind() })
 }
 
 func (w *world) report() *Report {

@@ -234,6 +234,19 @@ func TestClass(t *testing.T) {
 	}
 }
 
+// A kube-vip that holds the address of the control plane only serves no Services, and
+// announces none.
+func TestKubeVipForTheControlPlane(t *testing.T) {
+	for value, serves := range map[string]bool{"": true, "true": true, "false": false, "0": false} {
+		w := workload("DaemonSet", "ghcr.io/kube-vip/kube-vip:v1.0.0", 3, 3)
+		w.Containers[0].Env = map[string]string{"svc_enable": value}
+		c := controllersIn(&Snapshot{Workloads: []Workload{w}})[0]
+		if c.TakesClassless != serves || (c.Classless == "") != serves || Announces("kube-vip", &w) != serves {
+			t.Errorf("svc_enable=%q: %+v", value, c)
+		}
+	}
+}
+
 func TestGateways(t *testing.T) {
 	class := func(name, controller string) gatewayv1.GatewayClass {
 		return gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayv1.GatewayController(controller)}}

@@ -52,6 +52,7 @@ type known struct {
 	name     string
 	source   imports.Source
 	parts    []part
+	voice    string   // the part that announces addresses; empty: none, or it is not known
 	groups   []string // of its CRDs
 	kinds    []string // of its objects that are counted, in the plural of CRDs
 	managers []string // of fields of a status
@@ -92,6 +93,25 @@ func unlessEnv(names ...string) func(*Snapshot, []*Container) bool {
 	}
 }
 
+// kubeVipTakes tells whether a kube-vip serves Services without a class.
+func kubeVipTakes(s *Snapshot, found []*Container) bool {
+	return slices.ContainsFunc(found, kubeVipServes) && unlessEnv("lb_class_only", "lb_class_name")(s, found)
+}
+
+func kubeVipRemark(_ *Snapshot, found []*Container) string {
+	if slices.ContainsFunc(found, kubeVipServes) {
+		return ""
+	}
+	return "serves no Services (svc_enable=false)"
+}
+
+// kubeVipServes tells whether a kube-vip serves Services: without, it holds the address
+// of the control plane only.
+func kubeVipServes(c *Container) bool {
+	on, err := strconv.ParseBool(c.Env["svc_enable"])
+	return on || err != nil
+}
+
 // argOf is the value of a flag in the command lines of containers.
 func argOf(found []*Container, name string) string {
 	for _, c := range found {
@@ -129,18 +149,20 @@ func withPools() []known {
 		{
 			name: "MetalLB", source: imports.MetalLB, groups: []string{"metallb.io"}, leftover: true,
 			parts:     []part{{"controller", image(`(metallb/|metallb-)controller`)}, {"speaker", image(`(metallb/|metallb-)speaker`)}},
+			voice:     "speaker",
 			kinds:     []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer"},
 			managers:  []string{"controller", "metallb-controller"},
 			classless: unlessArg(metallbClass), classFlag: metallbClass, classWay: "its flag --lb-class (chart: loadBalancerClass)",
 		},
 		{
 			name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
-			managers:  []string{"kube-vip"},
-			classless: unlessEnv("lb_class_only", "lb_class_name"), classWay: "its setting lb_class_only",
+			voice: "daemon", managers: []string{"kube-vip"},
+			classless: kubeVipTakes, remark: kubeVipRemark, classWay: "its setting lb_class_only",
 		},
 		{
 			name: Cilium, source: imports.Cilium, groups: []string{"cilium.io"},
 			parts:     []part{{"operator", image(`cilium/operator(-generic)?`)}, {"agent", image(`cilium/cilium`)}},
+			voice:     "agent",
 			kinds:     []string{"CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy", "CiliumBGPClusterConfig"},
 			managers:  []string{"cilium-operator-generic", "cilium-operator"},
 			classless: ciliumTakes, remark: ciliumRemark, classWay: "its option defaultLBServiceIPAM=none, and a restart of its operator",
@@ -148,6 +170,7 @@ func withPools() []known {
 		{
 			name: "PureLB", source: imports.PureLB, groups: []string{"purelb.io"}, leftover: true,
 			parts:     []part{{"allocator", image(`purelb/(purelb/)?allocator`)}, {"agent", image(`purelb/(purelb/)?lbnodeagent`)}},
+			voice:     "agent",
 			kinds:     []string{"ServiceGroup"},
 			managers:  []string{"allocator", "purelb-allocator"},
 			classless: always, classWay: "DEFAULT_ANNOUNCER unset, and class purelb.io/purelb on its Services",
@@ -155,12 +178,14 @@ func withPools() []known {
 		{
 			name: "Calico", source: imports.Calico, groups: []string{"projectcalico.org"},
 			parts:     []part{{"controllers", image(`calico/kube-controllers`)}, {"node", image(`calico/node`)}},
+			voice:     "node",
 			managers:  []string{"kube-controllers"},
 			classless: withPool("projectcalico.org", "IPPool", "LoadBalancer"), classWay: "assignIPs: RequestedServicesOnly in its KubeControllersConfiguration",
 		},
 		{
 			name: "OpenELB", source: imports.OpenELB, groups: []string{"network.kubesphere.io"}, leftover: true,
 			parts:    []part{{"controller", image(`openelb(-controller)?`)}, {"speaker", image(`openelb-speaker`)}},
+			voice:    "speaker",
 			kinds:    []string{"Eip", "BgpPeer"},
 			managers: []string{"openelb-controller", "openelb-manager"}, classless: never,
 		},
@@ -256,6 +281,19 @@ func PartOf(controller, image string) string {
 		}
 	}
 	return ""
+}
+
+// Announces tells whether a workload announces the addresses of Services for a
+// controller, known by its name in a Report.
+func Announces(controller string, w *Workload) bool {
+	for _, k := range everyController() {
+		if k.name == controller && k.voice != "" {
+			return slices.ContainsFunc(w.Containers, func(c Container) bool {
+				return k.partOf(c.Image) == k.voice && (k.source != imports.KubeVip || kubeVipServes(&c))
+			})
+		}
+	}
+	return false
 }
 
 // Of finds the controller whose configuration a source is; nil: there is nothing of it.

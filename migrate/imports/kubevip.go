@@ -14,18 +14,22 @@ import (
 // kubeVip imports the ConfigMap of kube-vip's cloud provider and the settings of
 // kube-vip: of its DaemonSet, or of the first of its static pods, which are alike.
 func (r *reader) kubeVip() {
+	read := 0 // most objects of these kinds are other people's
 	for _, o := range r.of("", "ConfigMap") {
 		if o.name == "kubevip" {
+			read++
 			r.kubeVipPools(o)
 			leftovers([]*object{o})
 		}
 	}
 	for _, o := range slices.Concat(r.of("apps", "DaemonSet"), r.of("", "Pod")) {
 		if env, ok := kubeVipEnv(o); ok {
+			read++
 			r.kubeVipSettings(o, env)
-			return
+			break
 		}
 	}
+	r.result.Read = read
 }
 
 // kubeVipPools makes a pool for each namespace of the ConfigMap, and one for all.

@@ -46,9 +46,10 @@ func TestMain(m *testing.M) {
 
 // shell runs the command as a user.
 type shell struct {
-	t   *testing.T
-	cfg *rest.Config
-	c   client.Client
+	t    *testing.T
+	cfg  *rest.Config
+	c    client.Client
+	peer imports.Source
 }
 
 func newShell(t *testing.T, cfg *rest.Config) *shell {
@@ -61,7 +62,7 @@ func newShell(t *testing.T, cfg *rest.Config) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shell{t: t, cfg: cfg, c: c}
+	return &shell{t: t, cfg: cfg, c: c, peer: imports.MetalLB}
 }
 
 // run gives what the command prints, on stdout and then on stderr, and its exit code.
@@ -73,12 +74,12 @@ func (s *shell) run(args ...string) (string, int) {
 	c := Command(env)
 	env.AddFlags(c.Flags())
 	c.SilenceErrors, c.SilenceUsage = true, true
-	c.SetArgs(append([]string{"metallb", "--pause=200ms"}, args...))
+	c.SetArgs(append([]string{string(s.peer), "--pause=200ms"}, args...))
 	err := c.ExecuteContext(s.t.Context())
 	if err != nil && !exit.Said(err) {
 		fmt.Fprintln(&e, "Error:", err)
 	}
-	out := "$ kubectl fairlead adopt metallb " + strings.Join(args, " ") + "\n" + o.String() + e.String()
+	out := "$ kubectl fairlead adopt " + string(s.peer) + " " + strings.Join(args, " ") + "\n" + o.String() + e.String()
 	s.t.Log("\n" + out)
 	return out, exit.Code(err)
 }
@@ -268,7 +269,7 @@ func (s *shell) goesOn(name adopt.Name, timeout time.Duration) error {
 	var out bytes.Buffer
 	env := kube.NewEnv(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out}, time.Now)
 	env.Connect = func() (client.Client, error) { return s.c, nil }
-	r, err := newRun(env, adopt.Options{Source: imports.MetalLB}, &flags{undo: true, apply: true, timeout: timeout, pause: 200 * time.Millisecond, poll: 100 * time.Millisecond})
+	r, err := newRun(env, adopt.Options{Source: s.peer}, &flags{undo: true, apply: true, timeout: timeout, pause: 200 * time.Millisecond, poll: 100 * time.Millisecond})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -123,13 +122,4 @@ func (r *Report) Write(w io.Writer, wide bool) error {
 		t.Add(string(f.Severity), f.Kind+" "+name, f.What, why, f.See)
 	}
 	return t.Write(w, wide)
-}
-
-// someOf names the first few and counts the rest.
-func someOf(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

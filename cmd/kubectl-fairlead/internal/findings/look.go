@@ -148,7 +148,7 @@ func (s *Snapshot) peer(name, address string, up int, down []string, last *v1alp
 	case len(down) > 0:
 		slices.Sort(down)
 		f.What = fmt.Sprintf("down on %d of %s", len(down), plural.Count(up+len(down), "node"))
-		f.Why = "On " + someOf(down) + "."
+		f.Why = "On " + plural.Some(down) + "."
 		if address != "" {
 			f.What = address + " " + f.What
 		}
@@ -179,7 +179,7 @@ func speakers(s *Snapshot) []Finding {
 		case c != nil && c.Status != metav1.ConditionTrue:
 			f.What, f.Why = "not ready: "+c.Reason, c.Message
 		case len(sp.Status.Members.Missing) > 0:
-			f.What, f.Why = "does not see all others", "Missing: "+someOf(sp.Status.Members.Missing)+". Port 7950, TCP and UDP, must be open between nodes."
+			f.What, f.Why = "does not see all others", "Missing: "+plural.Some(sp.Status.Members.Missing)+". Port 7950, TCP and UDP, must be open between nodes."
 		case sp.Status.LastError != nil:
 			f.What, f.Why = "has an error", sp.Status.LastError.Message
 		default:

@@ -5,11 +5,11 @@ package importing
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -120,7 +120,7 @@ func read(ctx context.Context, env *kube.Env, r *kube.Reader, source imports.Sou
 		}
 		out = append(out, objects...)
 	}
-	return out, nil
+	return adopt.Unbound(out), nil
 }
 
 // check asks the allocator for the Services of the cluster, with the imported pools
@@ -185,21 +185,30 @@ func (i *Import) so(n int) string {
 // compare looks which of the objects are there, and differ.
 func (i *Import) compare(ctx context.Context, r *kube.Reader) error {
 	for n := range i.objects {
-		o := &i.objects[n]
-		live, ok := o.object.DeepCopyObject().(client.Object)
-		if !ok {
-			return fmt.Errorf("a %T cannot be read", o.object)
-		}
-		there, err := r.Get(ctx, client.ObjectKeyFromObject(o.object), live)
-		if err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-		if !there {
-			continue
-		}
-		if err := o.over(live); err != nil {
+		if err := i.objects[n].find(ctx, r); err != nil {
 			return err
 		}
 	}
+	i.keepBonds()
+	for n := range i.objects {
+		if o := &i.objects[n]; o.live != nil {
+			if err := o.over(); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// find reads the object that is there, if there is one.
+func (o *object) find(ctx context.Context, r *kube.Reader) error {
+	live, ok := reflect.New(reflect.TypeOf(o.object).Elem()).Interface().(client.Object)
+	if !ok {
+		return fmt.Errorf("a %T cannot be read", o.object)
+	}
+	there, err := r.Get(ctx, client.ObjectKeyFromObject(o.object), live)
+	if err == nil && there {
+		o.live = live
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/diff"
+	"github.com/fairlead/fairlead/migrate/adopt"
 	"github.com/fairlead/fairlead/migrate/forecast"
 	"github.com/fairlead/fairlead/migrate/imports"
 	"github.com/fairlead/fairlead/plural"
@@ -27,6 +29,9 @@ type Import struct {
 	Checked     bool         `json:"checked"`
 	Services    int          `json:"services"`
 	Differences []Difference `json:"differences,omitempty"`
+	// Bound are objects that announce from nodes only that an adoption has labelled: it is
+	// underway, and ends that itself.
+	Bound []string `json:"bound,omitempty"`
 
 	made    *imports.Result
 	objects []object
@@ -72,10 +77,23 @@ func difference(o *forecast.Outcome) Difference {
 	return d
 }
 
+// keepBonds has what announces do it from the nodes only that an adoption has labelled,
+// as long as what is there does: the other controller announces from the rest. Where
+// that holds for one, it holds for those that are not there yet.
+func (i *Import) keepBonds() {
+	underway := slices.ContainsFunc(i.objects, func(o object) bool { return o.live != nil && adopt.Bound(o.live) })
+	for n := range i.objects {
+		o := &i.objects[n]
+		if (o.live != nil && adopt.Bound(o.live) || o.live == nil && underway) && adopt.Bind(o.object) {
+			i.Bound = append(i.Bound, o.kind+" "+o.object.GetName())
+		}
+	}
+}
+
 // over puts an object over the one that is there: what the import says nothing of
 // stays as it is there.
-func (o *object) over(live client.Object) error {
-	o.live = live
+func (o *object) over() error {
+	live := o.live
 	want, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.object)
 	if err != nil {
 		return fmt.Errorf("comparing %s %s: %w", o.kind, o.object.GetName(), err)
@@ -196,6 +214,9 @@ func (i *Import) summary(w io.Writer, applied bool) {
 		for _, d := range i.Differences {
 			fmt.Fprintf(w, "  %s has %s and would have %s (%s). %s\n", d.Service, strings.Join(d.Has, ","), orNone(strings.Join(d.Gets, ",")), d.Verdict, strings.Join(d.Why, " "))
 		}
+	}
+	if len(i.Bound) > 0 {
+		fmt.Fprintf(w, "An adoption is underway, so what announces does so only from nodes that it has labelled: %s. See how far it is: kubectl fairlead adopt %s.\n", strings.Join(i.Bound, ", "), i.Source)
 	}
 	written, open := 0, 0
 	for n := range i.objects {
