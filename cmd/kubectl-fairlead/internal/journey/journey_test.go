@@ -36,6 +36,8 @@ var api *envtest.Environment
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
+	// The first command sets the log of libraries, before anything of theirs runs.
+	root.Run(context.Background(), kube.NewEnv(genericiooptions.NewTestIOStreamsDiscard(), time.Now), []string{"--help"})
 	more := apiserver.Options{GatewayAPI: "standard", CRDs: []string{filepath.Join("testdata", "crds.yaml")}}
 	os.Exit(apiserver.Main(m, more, func(env *envtest.Environment) { api = env }))
 }
