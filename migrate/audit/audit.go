@@ -217,7 +217,8 @@ func (a *audit) inLedger(svc *corev1.Service) bool {
 	})
 }
 
-// rivals tells of controllers that all take Services without a class.
+// rivals tells of controllers that all take Services without a class. One that gives
+// what another announces is no rival of it.
 func (a *audit) rivals() {
 	var takers []string
 	var ways []string
@@ -227,7 +228,9 @@ func (a *audit) rivals() {
 			if c.Classless != "" {
 				name += " (" + c.Classless + ")"
 			}
-			takers = append(takers, name)
+			if !a.takes(c.partner) {
+				takers = append(takers, name)
+			}
 			ways = append(ways, c.Name+": "+c.classWay+".")
 		}
 	}
@@ -236,6 +239,11 @@ func (a *audit) rivals() {
 	}
 	a.find(fmt.Sprintf("%s each take Services without a class. They overwrite each other's addresses.", words(takers)),
 		"Let only one of them do it. "+strings.Join(ways, " "))
+}
+
+// takes tells whether a controller, known by its name, takes Services without a class.
+func (a *audit) takes(name string) bool {
+	return slices.ContainsFunc(a.report.Controllers, func(c Controller) bool { return c.Name == name && c.TakesClassless && c.gives })
 }
 
 func words(list []string) string {
@@ -329,6 +337,9 @@ func (a *audit) gives() bool {
 
 // givesBy tells whether the controller that a source configures gives addresses now.
 func (a *audit) givesBy(source imports.Source) bool {
+	if source == imports.KubeVip {
+		return slices.ContainsFunc(a.report.Controllers, func(c Controller) bool { return c.Name == kubeVipGiver && c.gives })
+	}
 	return slices.ContainsFunc(a.report.Controllers, func(c Controller) bool { return c.source == source && c.gives })
 }
 

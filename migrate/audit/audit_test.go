@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -272,5 +273,51 @@ func TestGateways(t *testing.T) {
 	}
 	if eg := got["Envoy Gateway"]; eg.Gateways != 1 || strings.Join(eg.Classes, ",") != "eg,eg2" {
 		t.Errorf("%+v", eg)
+	}
+}
+
+// kube-vip and its cloud provider are one: the one gives what the other announces.
+func TestKubeVipAndItsProviderAreNoRivals(t *testing.T) {
+	workload := func(name, image string, env map[string]string) Workload {
+		return Workload{Kind: "Deployment", Namespace: "kube-system", Name: name, Ready: 1, Wanted: 1, Containers: []Container{{Image: image, Env: env}}}
+	}
+	vip := workload("kube-vip", "ghcr.io/kube-vip/kube-vip:v1.0.0", map[string]string{"svc_enable": "true"})
+	mute := workload("kube-vip", "ghcr.io/kube-vip/kube-vip:v1.0.0", map[string]string{"svc_enable": "false"})
+	provider := workload("kube-vip-cloud-provider", "ghcr.io/kube-vip/kube-vip-cloud-provider:v0.0.12", nil)
+	ourselves := Workload{Kind: "Deployment", Namespace: "fairlead-system", Name: "fairlead", Ready: 1, Wanted: 1, Containers: []Container{{Image: "example.com/fairlead-controller:0.1.0", Args: []string{"--default-class=true"}}}}
+	const rivals, overlap = "overwrite each other", "that a pool of Fairlead has too"
+	for _, tt := range []struct {
+		name      string
+		workloads []Workload
+		want      []string
+	}{
+		{"the two", []Workload{vip, provider}, nil},
+		{"and Fairlead", []Workload{vip, provider, ourselves}, []string{rivals, overlap}},
+		{"the provider and Fairlead", []Workload{provider, ourselves}, []string{rivals, overlap}},
+		{"for the control plane, and Fairlead", []Workload{mute, ourselves}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := Snapshot{Workloads: tt.workloads, Foreign: foreign(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kubevip, namespace: kube-system}\ndata: {cidr-global: 192.0.2.0/28}\n")}
+			s.Pools = []v1alpha1.IPAddressPool{ours("kube-vip-global", "192.0.2.0/28")}
+			s.Config = service.Config{Default: true}
+			r := Of(s)
+			r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool { return strings.Contains(f.What, "is missing") })
+			if len(r.Findings) != len(tt.want) {
+				t.Fatalf("found %+v, want %v", r.Findings, tt.want)
+			}
+			for i, want := range tt.want {
+				if !strings.Contains(r.Findings[i].What, want) || strings.Contains(r.Findings[i].What, "kube-vip and kube-vip-cloud-provider each") {
+					t.Errorf("found %+v, want %q in it", r.Findings[i], want)
+				}
+			}
+		})
+	}
+}
+
+// What is left of a PureLB without its allocator announces, and takes no Services.
+func TestPureLBWithoutItsAllocator(t *testing.T) {
+	agent := Workload{Kind: "DaemonSet", Namespace: "purelb-system", Name: "lbnodeagent", Ready: 3, Wanted: 3, Containers: []Container{{Image: "ghcr.io/purelb/purelb/lbnodeagent:v0.17.0"}}}
+	if c := Of(Snapshot{Workloads: []Workload{agent}}).Of(imports.PureLB); c == nil || c.TakesClassless || !c.Running {
+		t.Errorf("the agents alone are %+v", c)
 	}
 }

@@ -38,6 +38,7 @@ type Controller struct {
 	managers []string
 	classWay string
 	source   imports.Source
+	partner  string
 	leftover bool
 }
 
@@ -65,11 +66,20 @@ type known struct {
 	classFlag string
 	// leftover: kinds without a workload are worth a word.
 	leftover bool
+	// partner is the controller that announces what this one gives: the two are one.
+	partner string
 }
 
 func image(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(^|/)` + pattern + `(:|@|$)`)
 }
+
+// kube-vip announces the addresses that a Service asks for; those that none asks for
+// its cloud provider gives, by writing the wish into the Service.
+const (
+	kubeVip      = "kube-vip"
+	kubeVipGiver = "kube-vip-cloud-provider"
+)
 
 // metallbClass is the flag by which MetalLB serves the Services of one class, and no
 // others.
@@ -91,6 +101,12 @@ func unlessEnv(names ...string) func(*Snapshot, []*Container) bool {
 			return slices.ContainsFunc(names, func(n string) bool { return c.Env[n] != "" && c.Env[n] != "false" })
 		})
 	}
+}
+
+// purelbTakes tells whether a PureLB serves Services without a class: its allocator
+// does, and without it its agents announce what was given.
+func purelbTakes(_ *Snapshot, found []*Container) bool {
+	return slices.ContainsFunc(found, func(c *Container) bool { return PartOf("PureLB", c.Image) == "allocator" })
 }
 
 // kubeVipTakes tells whether a kube-vip serves Services without a class.
@@ -155,7 +171,7 @@ func withPools() []known {
 			classless: unlessArg(metallbClass), classFlag: metallbClass, classWay: "its flag --lb-class (chart: loadBalancerClass)",
 		},
 		{
-			name: "kube-vip", source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
+			name: kubeVip, source: imports.KubeVip, parts: []part{{"daemon", image(`kube-vip`)}, {"daemon", image(`kube-vip-iptables`)}},
 			voice: "daemon", managers: []string{"kube-vip"},
 			classless: kubeVipTakes, remark: kubeVipRemark, classWay: "its setting lb_class_only",
 		},
@@ -173,7 +189,7 @@ func withPools() []known {
 			voice:     "agent",
 			kinds:     []string{"ServiceGroup"},
 			managers:  []string{"allocator", "purelb-allocator"},
-			classless: always, classWay: "DEFAULT_ANNOUNCER unset, and class purelb.io/purelb on its Services",
+			classless: purelbTakes, classWay: "DEFAULT_ANNOUNCER unset, and class purelb.io/purelb on its Services",
 		},
 		{
 			name: "Calico", source: imports.Calico, groups: []string{"projectcalico.org"},
@@ -196,7 +212,7 @@ func withPools() []known {
 func withoutPools() []known {
 	return []known{
 		{
-			name: "kube-vip-cloud-provider", parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
+			name: kubeVipGiver, partner: kubeVip, parts: []part{{"controller", image(`kube-vip-cloud-provider`)}},
 			managers:  []string{"kube-vip-cloud-provider"},
 			classless: unlessEnv("KUBEVIP_ENABLE_LOADBALANCERCLASS"), classWay: "its setting KUBEVIP_ENABLE_LOADBALANCERCLASS",
 		},
@@ -232,7 +248,7 @@ func controllersIn(s *Snapshot) []Controller {
 }
 
 func (k *known) in(s *Snapshot) (Controller, bool) {
-	c := Controller{Name: k.name, managers: k.managers, classWay: k.classWay, source: k.source, leftover: k.leftover}
+	c := Controller{Name: k.name, managers: k.managers, classWay: k.classWay, source: k.source, partner: k.partner, leftover: k.leftover}
 	var found []*Container
 	there, ready, wanted := map[string]bool{}, map[string]int{}, map[string]int{}
 	for i := range s.Workloads {

@@ -136,10 +136,11 @@ func (r *reader) calicoConfig(o *object, c *calicoConfig) {
 		r.result.Communities = append(r.result.Communities, aliases)
 	}
 	for _, f := range s.subs("prefixAdvertisements") {
-		p, err := netip.ParsePrefix(f.text("cidr"))
-		list := f.texts("communities")
-		if err == nil {
+		text, list := f.text("cidr"), f.texts("communities")
+		if p, err := netip.ParsePrefix(text); err == nil {
 			c.prefixes = append(c.prefixes, calicoPrefix{p.Masked(), list})
+		} else {
+			f.wrong("cidr", text, "a prefix")
 		}
 	}
 	s.lost("serviceExternalIPs", "Fairlead announces spec.externalIPs only where a pool has the address.", "Put such addresses into a pool.")
@@ -204,14 +205,25 @@ func (f *fields) calicoAddress(p *v1alpha1.BGPPeerSpec) {
 
 // calicoRoutes announces the pools that lie in what Calico announces.
 func (r *reader) calicoRoutes(c *calicoConfig, hidden []string) {
-	if c.o == nil || len(c.ranges) == 0 {
+	if c.o == nil {
+		return
+	}
+	announced := func(p *v1alpha1.IPAddressPool) bool {
+		return !slices.Contains(hidden, p.Name) && len(c.ranges) > 0 && lieIn(p, c.ranges)
+	}
+	for _, a := range c.prefixes {
+		if !slices.ContainsFunc(r.result.Pools, func(p v1alpha1.IPAddressPool) bool { return announced(&p) && lieIn(&p, []netip.Prefix{a.prefix}) }) {
+			c.o.note(Needless, "spec.prefixAdvertisements", a.prefix.String(), "No imported pool that Calico announces lies in it, so it is for routes that stay Calico's.", "")
+		}
+	}
+	if len(c.ranges) == 0 {
 		return
 	}
 	byCommunities := map[string]*v1alpha1.BGPAdvertisement{}
 	var order []string
 	for i := range r.result.Pools {
 		p := &r.result.Pools[i]
-		if slices.Contains(hidden, p.Name) || !lieIn(p, c.ranges) {
+		if !announced(p) {
 			continue
 		}
 		list := c.communitiesOf(p)

@@ -151,7 +151,7 @@ func (r *reader) ciliumL2(o *object) {
 	if s := o.spec.selector("nodeSelector"); s != nil && len(s.MatchLabels)+len(s.MatchExpressions) > 0 {
 		out.Spec.NodeSelectors = []metav1.LabelSelector{*s}
 	}
-	out.Spec.Interfaces = o.ciliumInterfaces()
+	out.Spec.Interfaces = o.matchedInterfaces("spec.interfaces", o.spec.texts("interfaces"))
 	if !o.dropped {
 		r.result.L2Advertisements = append(r.result.L2Advertisements, out)
 	}
@@ -162,14 +162,14 @@ var (
 	tailDigits = regexp.MustCompile(`\[0-9\]\+?\$?$|\\d\+?\$?$|\.[*+]\$?$`)
 )
 
-// ciliumInterfaces reads regular expressions, of which only plain names are kept.
-func (o *object) ciliumInterfaces() []string {
-	written := o.spec.texts("interfaces")
+// matchedInterfaces reads regular expressions for names of interfaces, of which only
+// plain names are kept.
+func (o *object) matchedInterfaces(path string, written []string) []string {
 	var out []string
 	for _, s := range written {
 		if m := plainName.FindStringSubmatch(s); m != nil {
 			if !strings.HasPrefix(s, "^") || !strings.HasSuffix(s, "$") {
-				o.note(Changed, "spec.interfaces", s, "It is a regular expression that matches part of a name; here it is the name.", "Add the others that it matched.")
+				o.note(Changed, path, s, "It is a regular expression that matches part of a name; here it is the name.", "Add the others that it matched.")
 			}
 			out = append(out, m[1])
 			continue
@@ -178,11 +178,11 @@ func (o *object) ciliumInterfaces() []string {
 		if tailDigits.MatchString(s) {
 			instead = "Write out the names, such as eth0 and eth1."
 		}
-		o.note(Lost, "spec.interfaces", s, "Fairlead takes names of interfaces, not regular expressions.", instead)
+		o.note(Lost, path, s, "Fairlead takes names of interfaces, not regular expressions.", instead)
 	}
 	if len(written) > 0 && len(out) == 0 {
-		o.unusable("spec.interfaces", written, "Without a name it would announce on all interfaces.", "Write it by hand with the names.")
+		o.unusable(path, written, "Without a name it would announce on all interfaces.", "Write it by hand with the names.")
 	}
-	o.atMost("spec.interfaces", len(out), maxSelectors)
+	o.atMost(path, len(out), maxSelectors)
 	return out
 }

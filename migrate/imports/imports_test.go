@@ -16,10 +16,15 @@ import (
 	"github.com/fairlead/fairlead/test/golden"
 )
 
-// imported imports one of the manifests in testdata.
+// imported imports the manifests in testdata that show all that is read of a source.
 func imported(t *testing.T, source Source) *Result {
 	t.Helper()
-	in, err := os.ReadFile(filepath.Join("testdata", string(source)+".in.yaml"))
+	return importedFrom(t, source, string(source)+".in.yaml")
+}
+
+func importedFrom(t *testing.T, source Source, file string) *Result {
+	t.Helper()
+	in, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}

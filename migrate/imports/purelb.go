@@ -66,7 +66,7 @@ func (r *reader) pureGroup(o *object) (name string, remote, ok bool) {
 	r.pureNamespaces(o, &p)
 	if remote {
 		s.note(ToDo, "", nil, "PureLB leaves the announcement of a remote group to a routing daemon.", "Write a BGPPeer for each of its neighbors; the BGPAdvertisement purelb is there.")
-	} else {
+	} else if o.version == "v1" {
 		s.note(Changed, "", nil, "PureLB also puts addresses that lie in no network of the node on kube-lb0, for a routing daemon.", "They are announced by ARP and NDP here: for such a group write a BGPAdvertisement and BGPPeers instead.")
 	}
 	return p.Name, remote, r.addPool(o, p)
@@ -122,23 +122,42 @@ func (r *reader) pureNamespaces(o *object, p *v1alpha1.IPAddressPool) {
 	admit(p, a)
 }
 
+// pureInterfaces are the interfaces that the agents of all nodes answer on; none: all.
 func (r *reader) pureInterfaces(agents []*object) ([]string, *object) {
 	from := &object{r: r, kind: "LBNodeAgent", name: "default"}
 	var out []string
 	for _, o := range agents {
-		from = o
+		if n := o.spec.selector("nodeSelector"); n != nil && len(n.MatchLabels)+len(n.MatchExpressions) > 0 {
+			o.whole(Lost, "It is for some of the nodes.", "Write an L2Advertisement with their nodeSelectors and interfaces.")
+			continue
+		}
 		s := o.spec.sub("local")
 		if s == nil {
 			continue
 		}
-		if name := s.text("localint"); name != "" && name != "default" {
-			f := newFields(o, s.path, map[string]any{"localint": []any{name}})
-			out = o.interfaces(f, "localint")
-		} else {
-			s.note(Changed, "localint", name, "PureLB answers on the interface of the default route only; Fairlead on all that can broadcast.", "Name it in spec.interfaces of the L2Advertisement to keep it so.")
-		}
-		s.needless("Fairlead puts no addresses on interfaces.", "extlbint", "addressConfig")
+		from, out = o, s.pureInterfaces(o)
+		s.needless("Fairlead puts no addresses on interfaces.", "extlbint", "dummyInterface", "addressConfig")
 		s.needless("Fairlead always tells the network of an address that it takes over.", "sendgarp", "garpConfig")
 	}
 	return out, from
+}
+
+// pureInterfaces reads localint, which v2 calls localInterface: a regular expression,
+// or default. V2 adds others by name.
+func (f *fields) pureInterfaces(o *object) []string {
+	key := "localint"
+	if f.has("localInterface") {
+		key = "localInterface"
+	}
+	by := f.text(key)
+	if by != "" && by != "default" {
+		out := o.matchedInterfaces(f.at(key), []string{by})
+		if f.has("interfaces") {
+			out = append(out, o.interfaces(f, "interfaces")...)
+		}
+		return out
+	}
+	f.note(Changed, key, by, "PureLB answers on the interface of the default route only; Fairlead on all that can broadcast.", "Name it in spec.interfaces of the L2Advertisement to keep it so.")
+	f.needless("Without names, the L2Advertisement is for all interfaces, these among them.", "interfaces")
+	return nil
 }

@@ -33,3 +33,6 @@ func Compare(t testing.TB, path, got string) {
 		t.Errorf("%s differs (-want +got):\n%s", path, diff)
 	}
 }
+
+// Updating tells whether golden files are written anew.
+func Updating() bool { return *update }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/exit"
@@ -33,6 +35,9 @@ import (
 var api *envtest.Environment
 
 func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
+	// The first command sets the log of libraries, before anything of theirs runs.
+	root.Run(context.Background(), kube.NewEnv(genericiooptions.NewTestIOStreamsDiscard(), time.Now), []string{"--help"})
 	more := apiserver.Options{GatewayAPI: "standard", CRDs: []string{filepath.Join("testdata", "crds.yaml")}}
 	os.Exit(apiserver.Main(m, more, func(env *envtest.Environment) { api = env }))
 }

@@ -4,6 +4,7 @@ package root
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -98,10 +99,14 @@ func usage(c *cobra.Command, err error) error {
 	return fmt.Errorf("%w\nSee: %s --help", err, c.CommandPath())
 }
 
+// logNothing keeps the log of libraries away, once for a program that runs several
+// commands.
+var logNothing = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
+
 // Run runs the plugin and gives its exit code.
 func Run(ctx context.Context, env *kube.Env, args []string) int {
 	ctrllog.SetLogger(logr.Discard())
-	klog.SetLogger(logr.Discard())
+	logNothing()
 	root, err := Command(env)
 	if err == nil {
 		root.SetArgs(args)
