@@ -168,7 +168,7 @@ func (s *Snapshot) blind(name string) *Finding {
 	slices.Sort(nodes)
 	return &Finding{
 		Severity: Degraded, Kind: "BGPPeer", Name: name, See: "kubectl fairlead peers",
-		What: fmt.Sprintf("no BFD on %d of %s", len(nodes), plural.Count(sessions, "node")), Why: "On " + someOf(nodes) + ". " + why,
+		What: fmt.Sprintf("no BFD on %d of %s", len(nodes), plural.Count(sessions, "node")), Why: "On " + plural.Some(nodes) + ". " + why,
 	}
 }
 
