@@ -81,7 +81,7 @@ func TestRejectionIsToldWhileTheGatewayServes(t *testing.T) {
 		for _, said := range []string{gw, route} {
 			want := "True RejectedByEnvoy: Envoy does not take RouteConfiguration " + w.ns + "/web/table/http/80: "
 			if !strings.HasPrefix(said, want) || !strings.Contains(said, "no such host, please") {
-				return fmt.Errorf("it is said %q, want %s...", said, want)
+				return fmt.Errorf("it is said %q, want %s and more", said, want)
 			}
 		}
 		return nil

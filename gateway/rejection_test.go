@@ -36,11 +36,11 @@ func rejectedOf(t *testing.T, s Said) []string {
 	}
 	for _, r := range s.Routes {
 		for _, p := range r.Parents {
-			see(r.Kind+" "+r.Name.String(), p.Conditions, r.Generation)
+			see(r.Kind+" "+r.String(), p.Conditions, r.Generation)
 		}
 	}
 	for _, p := range s.Policies {
-		see("policy "+p.Name.String(), p.Ancestor.Conditions, p.Generation)
+		see("policy "+p.String(), p.Ancestor.Conditions, p.Generation)
 	}
 	return slices.Sorted(maps.Keys(found))
 }
