@@ -37,7 +37,7 @@ func TestKeysDependOnWhatIsBuilt(t *testing.T) {
 func TestVersionsArePinned(t *testing.T) {
 	exact := regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 	names := map[string]bool{}
-	for _, c := range append(slices.Clone(components), metallb, envoyGateway) {
+	for _, c := range append(slices.Clone(components), metallb, envoyGateway, contour) {
 		if (c.Module == "") != (c.Version == "") || (c.Module != "" && !exact.MatchString(c.Version)) {
 			t.Errorf("%s: module %q at version %q", c.Name, c.Module, c.Version)
 		}

@@ -43,7 +43,7 @@ func (c *Cluster) LoadEnvoyGateway(ctx context.Context) (program string, crds []
 		return "", nil, fmt.Errorf("find the CRDs of Envoy Gateway: %w", err)
 	}
 	archive := filepath.Join(c.layout.images(), "envoy-gateway.tar")
-	if err := writeImages(bins, []programOf{{EnvoyGatewayImage, "envoy-gateway"}}, archive); err != nil {
+	if err := writeImages(bins, []programOf{{Reference: EnvoyGatewayImage, Program: "envoy-gateway"}}, archive); err != nil {
 		return "", nil, err
 	}
 	defer os.Remove(archive)
@@ -79,7 +79,7 @@ func envoyGatewayCRDs(dir string) ([]byte, error) {
 // that only have to be seen.
 func (c *Cluster) LoadAs(ctx context.Context, reference string) error {
 	archive := filepath.Join(c.layout.images(), "idle.tar")
-	if err := writeImages(c.state.Bins, []programOf{{reference, "pause"}}, archive); err != nil {
+	if err := writeImages(c.state.Bins, []programOf{{Reference: reference, Program: "pause"}}, archive); err != nil {
 		return err
 	}
 	defer os.Remove(archive)

@@ -7,13 +7,15 @@ import (
 	"testing"
 )
 
-func TestEnvoyGatewayIsPinned(t *testing.T) {
-	if !regexp.MustCompile(`^v\d+\.\d+\.\d+$`).MatchString(envoyGateway.Version) {
-		t.Errorf("version %q", envoyGateway.Version)
-	}
-	for _, c := range components {
-		if c.Name == envoyGateway.Name {
-			t.Error("every cluster would build Envoy Gateway")
+func TestProgramsOfOthersArePinned(t *testing.T) {
+	for _, other := range []component{metallb, envoyGateway, contour} {
+		if !regexp.MustCompile(`^v\d+\.\d+\.\d+$`).MatchString(other.Version) {
+			t.Errorf("the version of %s is %q", other.Name, other.Version)
+		}
+		for _, c := range components {
+			if c.Name == other.Name {
+				t.Errorf("every cluster would build %s", other.Name)
+			}
 		}
 	}
 }

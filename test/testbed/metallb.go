@@ -9,8 +9,8 @@ import (
 
 // metallbImages are MetalLB's images, under the names that its manifests have.
 var metallbImages = []programOf{
-	{"quay.io/metallb/controller:" + metallbVersion, "controller"},
-	{"quay.io/metallb/speaker:" + metallbVersion, "speaker"},
+	{Reference: "quay.io/metallb/controller:" + metallbVersion, Program: "controller"},
+	{Reference: "quay.io/metallb/speaker:" + metallbVersion, Program: "speaker"},
 }
 
 // MetalLBVersion is the version of MetalLB that LoadMetalLB brings.

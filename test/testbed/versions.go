@@ -109,3 +109,12 @@ var metallb = component{
 		{"speaker", "go.universe.tf/metallb/speaker"},
 	},
 }
+
+// contourVersion is that of the Contour that LoadContour brings.
+const contourVersion = "v1.33.8"
+
+// contour is built when a test asks for it.
+var contour = component{
+	Name: "contour", Module: "github.com/projectcontour/contour", Version: contourVersion, LDFlags: "-s -w",
+	Programs: []program{{"contour", "github.com/projectcontour/contour/cmd/contour"}},
+}
