@@ -133,8 +133,25 @@ func (w *world) areFree(addresses ...netip.Addr) {
 // must be one of ours, announced, and answering.
 func (w *world) servedByEnvoyGateway(namespace, name string, asks func(*corev1.Service) bool) netip.Addr {
 	w.Helper()
+	a := w.programmedBy("Envoy Gateway", namespace, name)
+	var services corev1.ServiceList
+	err := w.Client.List(w.ctx, &services, client.InNamespace(w.namespace), client.MatchingLabels{"gateway.envoyproxy.io/owning-gateway-name": name})
+	if err != nil || len(services.Items) != 1 {
+		w.Fatalf("Gateway %s has the Services %+v (%v)", name, services.Items, err)
+	}
+	if s := &services.Items[0]; !asks(s) || s.Spec.LoadBalancerClass != nil {
+		w.Errorf("Envoy Gateway asks otherwise than it did when this was written: %+v", s.Spec)
+	}
+	w.reaches(a, services.Items[0].Name, namespace)
+	return a
+}
+
+// programmedBy waits until a Gateway of another implementation is programmed, with one
+// address.
+func (w *world) programmedBy(who, namespace, name string) netip.Addr {
+	w.Helper()
 	gw := &gatewayv1.Gateway{}
-	w.await("Envoy Gateway to have programmed "+name, func(ctx context.Context) error {
+	w.await(who+" to have programmed "+name, func(ctx context.Context) error {
 		if err := w.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, gw); err != nil {
 			return err
 		}
@@ -145,24 +162,21 @@ func (w *world) servedByEnvoyGateway(namespace, name string, asks func(*corev1.S
 		}
 		return fmt.Errorf("its status is %+v", gw.Status)
 	})
-	a := mustAddr(gw.Status.Addresses[0].Value)
-	var services corev1.ServiceList
-	err := w.Client.List(w.ctx, &services, client.InNamespace(w.namespace), client.MatchingLabels{"gateway.envoyproxy.io/owning-gateway-name": name})
-	if err != nil || len(services.Items) != 1 {
-		w.Fatalf("Gateway %s has the Services %+v (%v)", name, services.Items, err)
-	}
-	if s := &services.Items[0]; !asks(s) || s.Spec.LoadBalancerClass != nil {
-		w.Errorf("Envoy Gateway asks otherwise than it did when this was written: %+v", s.Spec)
-	}
+	return mustAddr(gw.Status.Addresses[0].Value)
+}
+
+// reaches waits until an address that a Service of the world's namespace holds is
+// announced, by one node, and leads to echo in a namespace.
+func (w *world) reaches(a netip.Addr, service, namespace string) {
+	w.Helper()
 	w.announcer(a, "any node", anyNode)
 	w.oneAnswer(a)
-	if o, err := w.address(w.ctx, a); err != nil || o.Spec.Summary != "Service "+w.namespace+"/"+services.Items[0].Name {
+	if o, err := w.address(w.ctx, a); err != nil || o.Spec.Summary != "Service "+w.namespace+"/"+service {
 		w.Errorf("the ledger says of %s: %+v, %v", a, o.Spec, err)
 	}
 	if got := w.answers(a, 80); !strings.HasPrefix(got.Pod, "echo-") || got.Namespace != namespace {
 		w.Errorf("%s was answered by %+v", a, got)
 	}
-	return a
 }
 
 // envoyGateway installs Envoy Gateway in the world's namespace: what its chart installs,
