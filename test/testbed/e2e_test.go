@@ -225,7 +225,7 @@ func loadImage(t *testing.T, c *Cluster) {
 
 func writeOCIArchive(t *testing.T, program, reference, archive string) {
 	t.Helper()
-	image, err := programImage(program)
+	image, err := programImage(program, "/"+filepath.Base(program))
 	must(t, err)
 	var index v1.ImageIndex = empty.Index
 	for _, arch := range []string{"amd64", "arm64"} {
