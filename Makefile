@@ -38,8 +38,8 @@ unit: ## The quick tests; no root needed
 	$(GO) run ./test/tiers unit
 
 .PHONY: e2e
-e2e: ## The tests on a real cluster (root); RUN=regexp picks some
-	$(GO) run ./test/tiers e2e $(if $(RUN),--run '$(RUN)')
+e2e: ## The tests on a real cluster (root); RUN=regexp picks some, CLUSTERS=2 shares them among two clusters
+	$(GO) run ./test/tiers e2e $(if $(RUN),--run '$(RUN)') $(if $(CLUSTERS),--clusters $(CLUSTERS))
 
 .PHONY: conformance
 conformance: ## The Gateway API's suite on a real cluster (root); CHANNEL=standard MODE=dedicated RUN=regexp KEEP=1

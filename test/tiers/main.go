@@ -27,11 +27,13 @@ func main() {
 
 func command() *cobra.Command {
 	var run string
+	var clusters int
 	root := &cobra.Command{
 		Use: "tiers", Short: "Run all tests", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
-		RunE: func(c *cobra.Command, _ []string) error { return runAll(c.Context(), run) },
+		RunE: func(c *cobra.Command, _ []string) error { return runAll(c.Context(), run, clusters) },
 	}
 	root.PersistentFlags().StringVar(&run, "run", "", "regular expression of the tests to run")
+	root.PersistentFlags().IntVar(&clusters, "clusters", 1, "how many clusters share the tests on a real one, at once, if all are run")
 	root.AddCommand(
 		&cobra.Command{
 			Use: "unit", Short: "Run the tests that need no cluster", Args: cobra.NoArgs,
@@ -45,7 +47,7 @@ func command() *cobra.Command {
 				if reason := cannotHaveCluster(); reason != "" {
 					return fmt.Errorf("the tests on a real cluster cannot run: %s", reason)
 				}
-				return report(runTier(c.Context(), e2eTier(run)))
+				return report(runE2E(c.Context(), run, clusters))
 			},
 		},
 		conformanceCommand(&run),
@@ -56,7 +58,7 @@ func command() *cobra.Command {
 // runAll builds Kubernetes once (from the cache where it is there), since the
 // unit tests use its API server and the cluster all of it. They use the cluster's
 // Envoy, too.
-func runAll(ctx context.Context, run string) error {
+func runAll(ctx context.Context, run string, clusters int) error {
 	if reason := cannotHaveCluster(); reason != "" {
 		unit := runTier(ctx, unitTier(run, os.Getenv(assetsVariable)))
 		return report(unit, result{tier: "busy", notRun: reason}, result{tier: "e2e", notRun: reason}, result{tier: "conformance", notRun: reason})
@@ -83,7 +85,7 @@ func runAll(ctx context.Context, run string) error {
 	}
 	return report(append(
 		results,
-		runTier(ctx, e2eTier(run)),
+		runE2E(ctx, run, clusters),
 		// Its report is of the moment, so it does not go into the tree.
 		runConformance(ctx, conformanceOptions{run: run}, filepath.Join("build", "conformance")),
 	)...)

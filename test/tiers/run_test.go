@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -84,5 +87,41 @@ func TestBusyTier(t *testing.T) {
 	const want = "test -json -count 1 -timeout 20m0s -run ^TestNoFalseAlarmsWhileBusy$ ./announcer/bfd/apart -args -busy-for=10m0s -busy-beside=/f"
 	if got := strings.Join(busyTier("/f").args, " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Each test on a real cluster is in one share.
+func TestShares(t *testing.T) {
+	tests, err := testsIn("../e2e")
+	if err != nil || !slices.Contains(tests, "TestAdoptMetalLB") || slices.Contains(tests, "TestMain") {
+		t.Fatalf("the tests are %v (%v)", tests, err)
+	}
+	var all []string
+	for _, share := range deal(tests, 2) {
+		args := strings.Join(shareTier(share, 1).args, " ")
+		if !strings.Contains(args, "^("+share[0]+"|") || !strings.HasSuffix(args, "./test/e2e/...") || strings.Contains(args, "testbed") {
+			t.Errorf("a share runs by %s", args)
+		}
+		all = append(all, share...)
+	}
+	slices.Sort(all)
+	slices.Sort(tests)
+	if !slices.Equal(all, tests) {
+		t.Errorf("shared are %v of %v", all, tests)
+	}
+	if _, err := testsIn(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder without tests: %v", err)
+	}
+}
+
+func TestTogether(t *testing.T) {
+	one := result{tier: "e2e", passed: 3, skipped: 1, skips: map[string][]string{"why": {"TestA"}}, took: 5, measured: []string{"a"}}
+	other := result{tier: "e2e", passed: 2, failed: 1, skipped: 1, skips: map[string][]string{"why": {"TestB"}}, took: 7, failures: []string{"b"}}
+	r := together([]result{one, other})
+	if r.passed != 5 || r.failed != 1 || r.skipped != 2 || r.took != 7 || len(r.skips["why"]) != 2 || len(r.measured) != 1 || len(r.failures) != 1 {
+		t.Errorf("got %+v", r)
+	}
+	if r := together([]result{{took: 1}, {broken: errors.New("it broke")}}); r.broken == nil {
+		t.Error("what broke is not told")
 	}
 }
