@@ -479,7 +479,7 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 		w.answers(asked, 80)
 		pool := &v1alpha1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: w.pool}}
 		edit(w, pool, func(p *v1alpha1.IPAddressPool) {
-			p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.224"}
+			p.Spec.Addresses = []v1alpha1.AddressRange{"172.30.0.224/32"}
 		})
 		// Pools and Services are watched apart: a Service made now could be seen first.
 		w.await("the edit to be seen", func(ctx context.Context) error {
