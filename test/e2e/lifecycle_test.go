@@ -517,20 +517,34 @@ func TestPoolEditsKeepAddresses(t *testing.T) {
 		})
 		w.keeps("asked", asked)
 		w.gatewayKeeps("web", web)
+		w.none(atWeb.Stop(), "pool edits, at the Gateway")
 		if err := w.Client.Delete(w.ctx, pool); err != nil {
 			t.Fatal(err)
 		}
 		w.service("last", "echo", 1)
 		w.keeps("asked", asked)
-		w.gatewayKeeps("web", web)
+		// Nothing selects a pool that is not there, so the address is not announced any more; it is the Gateway's all the same.
+		w.gatewaySays("web", gatewayv1.GatewayConditionProgrammed, metav1.ConditionFalse, string(gatewayv1.GatewayReasonPending))
+		w.gatewayHas("web", web)
 	}), "pool edits")
-	w.none(atWeb.Stop(), "pool edits, at the Gateway")
 }
 
 func (w *world) keeps(service string, a netip.Addr) {
 	w.Helper()
 	if got, err := w.AwaitAddresses(w.ctx, w.namespace, service, 1); err != nil || got[0] != a {
 		w.Errorf("Service %s has %v, %v; want it to keep %s", service, got, err, a)
+	}
+}
+
+// gatewayHas checks that a Gateway has this address, announced or not.
+func (w *world) gatewayHas(name string, a netip.Addr) {
+	w.Helper()
+	gw := &gatewayv1.Gateway{}
+	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, gw); err != nil {
+		w.Fatal(err)
+	}
+	if got := gw.Status.Addresses; len(got) != 1 || got[0].Value != a.String() {
+		w.Errorf("Gateway %s has %v; want it to keep %s", name, got, a)
 	}
 }
 
