@@ -64,12 +64,10 @@ func (l *loop) run() {
 
 // prioritize has this thread preferred over others, and returns what ends that.
 func (l *loop) prioritize() (end func() error) {
-	way, err := preferThread(0, ownRuntime)
-	if err != nil {
+	if _, err := preferThread(0, ownRuntime); err != nil {
 		l.e.cfg.Log.Info("BFD runs without priority, so that peers may hear this node late while it is busy; CAP_SYS_NICE would mend that", "reason", err.Error())
 		return func() error { return nil }
 	}
-	l.e.cfg.Log.V(1).Info("BFD runs with priority", "by", way)
 	return func() error { return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) }
 }
 

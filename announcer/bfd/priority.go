@@ -61,14 +61,15 @@ func PreferProcess() (by string, err error) {
 	return by, nil
 }
 
-// preferThread prefers the thread of that id (0: this one) in the best way that it can have. It returns the empty string
-// for one that has been preferred before.
+// preferThread prefers the thread of that id (0: this one) in the best way that it can have, with at least that runtime. It
+// returns the empty string for one that has been preferred as much before.
 func preferThread(id int, runtime time.Duration) (by string, err error) {
 	has, err := unix.SchedGetAttr(id, 0)
 	if err != nil {
 		return "", fmt.Errorf("reading the priority of thread %d: %w", id, err)
 	}
-	if has.Policy == unix.SCHED_FIFO || has.Policy == unix.SCHED_DEADLINE {
+	already := has.Policy == unix.SCHED_DEADLINE
+	if has.Policy == unix.SCHED_FIFO || already && has.Runtime >= uint64(runtime.Nanoseconds()) {
 		return "", nil
 	}
 	fifo := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
@@ -82,6 +83,9 @@ func preferThread(id int, runtime time.Duration) (by string, err error) {
 	}
 	if unix.SchedSetAttr(id, &deadline, 0) == nil {
 		return byDeadline, nil
+	}
+	if already {
+		return "", nil // the kernel has no more for it
 	}
 	if err := unix.Setpriority(unix.PRIO_PROCESS, id, preferred); err != nil {
 		return "", fmt.Errorf("raising the priority of thread %d (CAP_SYS_NICE is needed): %w", id, err)
