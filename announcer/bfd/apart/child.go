@@ -83,12 +83,12 @@ func obey(log logr.Logger, parent net.Conn) error {
 	}
 	for from := gob.NewDecoder(parent); ; {
 		var o order
-		switch err := from.Decode(&o); {
-		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
-			// The process is about to end, and with it all sessions, without a word to their peers.
-			return nil
+		switch more, err := next(from, &o); {
 		case err != nil:
 			return fmt.Errorf("reading what the speaker wants: %w", err)
+		case !more:
+			// The process is about to end, and with it all sessions, without a word to their peers.
+			return nil
 		case o.End:
 			k.depart()
 			return nil
@@ -105,21 +105,24 @@ type keeper struct {
 	tell    *reporter
 	end     context.CancelFunc
 	running sync.WaitGroup
+	log     logr.Logger
+	// preferred is how the threads are preferred, as the log says.
+	preferred string
 }
 
 func newKeeper(log logr.Logger, parent io.Writer) (*keeper, error) {
-	k := &keeper{tell: &reporter{to: gob.NewEncoder(parent)}}
+	k := &keeper{tell: &reporter{to: gob.NewEncoder(parent)}, log: log}
 	var err error
 	if k.engine, err = bfd.New(bfd.Config{Log: log, OnEvent: k.tell.happened, OnChange: k.tell.send}); err != nil {
 		return nil, err
 	}
 	k.tell.sessions = k.engine.Sessions
-	_, _ = bfd.PreferProcess() // that it cannot be is said by the engine
+	k.prefer()
 	var ctx context.Context
 	ctx, k.end = context.WithCancel(context.Background())
 	k.running.Go(func() { _ = k.engine.Run(ctx) })
-	k.running.Go(func() { k.tell.count(ctx) })
-	k.running.Go(func() { prefer(ctx, log) })
+	k.running.Go(func() { every(ctx, counting, k.tell.send) })
+	k.running.Go(func() { every(ctx, preferring, k.prefer) })
 	return k, nil
 }
 
@@ -129,21 +132,26 @@ func (k *keeper) depart() {
 	k.running.Wait()
 }
 
-// prefer has all threads preferred, also those that come.
-func prefer(ctx context.Context, log logr.Logger) {
-	tick := time.NewTicker(preferring)
+// prefer has all threads preferred, also those that are new.
+func (k *keeper) prefer() {
+	by, err := bfd.PreferProcess()
+	if err != nil {
+		by = err.Error()
+	}
+	if by != "" && by != k.preferred {
+		k.log.V(1).Info("The threads of BFD are preferred", "by", by)
+		k.preferred = by
+	}
+}
+
+// every does something again and again until the context ends.
+func every(ctx context.Context, pause time.Duration, do func()) {
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for said := ""; ; {
-		by, err := bfd.PreferProcess()
-		if err != nil {
-			by = err.Error()
-		}
-		if by != "" && by != said {
-			log.V(1).Info("The threads of BFD are preferred", "by", by)
-			said = by
-		}
+	for {
 		select {
 		case <-tick.C:
+			do()
 		case <-ctx.Done():
 			return
 		}
@@ -171,18 +179,4 @@ func (r *reporter) send() {
 	// If the parent is gone, reading from it says so.
 	_ = r.to.Encode(report{Events: r.events, Sessions: r.sessions()})
 	r.events = nil
-}
-
-// count reports the counts of packets now and then.
-func (r *reporter) count(ctx context.Context) {
-	tick := time.NewTicker(counting)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			r.send()
-		case <-ctx.Done():
-			return
-		}
-	}
 }

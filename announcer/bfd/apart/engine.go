@@ -5,7 +5,6 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -145,11 +144,11 @@ func (e *Engine) keep(ctx context.Context) error {
 func (e *Engine) listen(conn net.Conn) error {
 	for from := gob.NewDecoder(conn); ; {
 		var r report
-		switch err := from.Decode(&r); {
-		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
-			return nil
+		switch more, err := next(from, &r); {
 		case err != nil:
 			return fmt.Errorf("reading what it reports: %w", err)
+		case !more:
+			return nil
 		}
 		e.take(r)
 	}

@@ -1,6 +1,14 @@
 package apart
 
-import "github.com/fairlead/fairlead/announcer/bfd"
+import (
+	"encoding/gob"
+	"errors"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/announcer/bfd"
+)
 
 // order is what the parent tells the child (gob).
 type order struct {
@@ -14,4 +22,13 @@ type order struct {
 type report struct {
 	Events   []bfd.Event
 	Sessions []bfd.Status
+}
+
+// next reads what the other side says next; not more: it has closed its end.
+func next(from *gob.Decoder, into any) (more bool, err error) {
+	err = from.Decode(into)
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		return false, nil
+	}
+	return err == nil, err
 }
