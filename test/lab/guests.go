@@ -49,6 +49,17 @@ func (s *Stay) Add(o Stay) {
 	}
 }
 
+// note counts a question, which failed if there is an error.
+func (s *Stay) note(err error) {
+	s.Asked++
+	if err == nil {
+		return
+	}
+	if s.Failed++; s.Why == "" {
+		s.Why = err.Error()
+	}
+}
+
 // GuestKind is a protocol that guests speak.
 type GuestKind struct {
 	// Name of the protocol, and of what is asked.
@@ -119,13 +130,7 @@ func (all *Guests) visit(ctx context.Context, g guest, l *lines, first, every, p
 func (all *Guests) note(err error) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.stay.Asked++
-	if err == nil {
-		return
-	}
-	if all.stay.Failed++; all.stay.Why == "" {
-		all.stay.Why = err.Error()
-	}
+	all.stay.note(err)
 }
 
 // Stop has all leave, and says what they have seen.

@@ -94,27 +94,34 @@ func (l *Lab) StartProbe(ctx context.Context, host string, address netip.Addr, p
 	p := &Probe{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		var running sync.WaitGroup
-		defer running.Wait()
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				running.Go(func() { p.try(ctx, l, host, address, port, timeout) })
-			}
-		}
+		atPace(ctx, interval, timeout, func(ctx context.Context) { p.try(ctx, l, host, address, port) })
 	}()
 	return p
 }
 
-func (p *Probe) try(ctx context.Context, l *Lab, host string, address netip.Addr, port uint16, timeout time.Duration) {
-	// A try that has begun is finished also when the probe ends, so that
-	// ending it is not taken for a failure.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
+// atPace does something at a fixed pace until the context ends, whether or not what began earlier has ended, and
+// returns when all has. What has begun may take as long as the timeout also when the context has ended meanwhile, so
+// that the end is not taken for a failure.
+func atPace(ctx context.Context, interval, timeout time.Duration, do func(context.Context)) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			running.Go(func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+				defer cancel()
+				do(ctx)
+			})
+		}
+	}
+}
+
+func (p *Probe) try(ctx context.Context, l *Lab, host string, address netip.Addr, port uint16) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	start := time.Now()

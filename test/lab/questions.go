@@ -36,30 +36,11 @@ func StartQuestions(ctx context.Context, url string, kept bool, every, patience 
 		}
 		return conn, err
 	}}
-	go q.run(ctx, every, patience)
+	go func() {
+		defer close(q.done)
+		atPace(ctx, every, patience, func(ctx context.Context) { q.note(q.ask(ctx)) })
+	}()
 	return q
-}
-
-func (q *Questions) run(ctx context.Context, every, patience time.Duration) {
-	defer close(q.done)
-	var running sync.WaitGroup
-	defer running.Wait()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			running.Go(func() {
-				// What was asked is waited for also when the questions end, so
-				// that ending them is not taken for a failure.
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-				defer cancel()
-				q.note(q.ask(ctx))
-			})
-		}
-	}
 }
 
 func (q *Questions) ask(ctx context.Context) error {
@@ -85,13 +66,7 @@ func (q *Questions) ask(ctx context.Context) error {
 func (q *Questions) note(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.seen.Asked++
-	if err == nil {
-		return
-	}
-	if q.seen.Failed++; q.seen.Why == "" {
-		q.seen.Why = err.Error()
-	}
+	q.seen.note(err)
 }
 
 // Stop asks nothing more, waits for the last answer, and says what came of all.
