@@ -76,12 +76,18 @@ func runBeside(ctx context.Context, unit tier) []result {
 	return append(done, <-busy)
 }
 
-func e2eTier(run string) tier {
+// The packages with tests on a real cluster.
+const (
+	testbedPackages = "./test/testbed/..."
+	e2ePackages     = "./test/e2e/..."
+)
+
+func e2eTier(run string, packages ...string) tier {
 	t := tier{name: "e2e", depth: 1, args: []string{"test", "-json", "-tags", "e2e", "-count", "1", "-p", "1", "-timeout", "50m"}}
 	if run != "" {
 		t.args = append(t.args, "-run", run)
 	}
-	t.args = append(t.args, "./test/testbed/...", "./test/e2e/...")
+	t.args = append(t.args, packages...)
 	return t
 }
 
@@ -246,11 +252,11 @@ func withoutName(reason string) string {
 
 // report prints a line for each tier, then the sum, and says whether all is well.
 func report(results ...result) error {
-	var sum result
+	var total result
 	bad := false
 	fmt.Println()
 	for _, r := range results {
-		sum.passed, sum.failed, sum.skipped = sum.passed+r.passed, sum.failed+r.failed, sum.skipped+r.skipped
+		total.passed, total.failed, total.skipped = total.passed+r.passed, total.failed+r.failed, total.skipped+r.skipped
 		switch {
 		case r.notRun != "":
 			fmt.Printf("%-12s not run: %s\n", r.tier, r.notRun)
@@ -280,7 +286,7 @@ func report(results ...result) error {
 			fmt.Printf("%-12s   skipped %s: %s\n", "", strings.Join(r.skips[reason], ", "), reason)
 		}
 	}
-	fmt.Printf("\n%d passed, %d failed, %d skipped\n", sum.passed, sum.failed, sum.skipped)
+	fmt.Printf("\n%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
 	if bad {
 		return fmt.Errorf("tests failed")
 	}

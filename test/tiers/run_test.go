@@ -114,6 +114,12 @@ func TestShares(t *testing.T) {
 	}
 }
 
+func TestNoClusters(t *testing.T) {
+	if r := runE2E(t.Context(), "", 0); r.broken == nil || !strings.Contains(r.broken.Error(), "--clusters is 0") {
+		t.Errorf("no clusters: %v", r.broken)
+	}
+}
+
 func TestTogether(t *testing.T) {
 	one := result{tier: "e2e", passed: 3, skipped: 1, skips: map[string][]string{"why": {"TestA"}}, took: 5, measured: []string{"a"}}
 	other := result{tier: "e2e", passed: 2, failed: 1, skipped: 1, skips: map[string][]string{"why": {"TestB"}}, took: 7, failures: []string{"b"}}

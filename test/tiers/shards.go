@@ -23,8 +23,11 @@ const e2eFolder = "./test/e2e"
 
 // runE2E runs the tests on real clusters, on so many at once: they wait for most of their time, and the machine with them.
 func runE2E(ctx context.Context, run string, clusters int) result {
+	if clusters < 1 {
+		return result{tier: "e2e", broken: fmt.Errorf("--clusters is %d: set it to 1 or more", clusters)}
+	}
 	if clusters == 1 || run != "" {
-		return runTier(ctx, e2eTier(run))
+		return runTier(ctx, e2eTier(run, testbedPackages, e2ePackages))
 	}
 	tests, err := testsIn(e2eFolder)
 	if err != nil {
@@ -37,7 +40,7 @@ func runE2E(ctx context.Context, run string, clusters int) result {
 			results[i] = runTier(ctx, shareTier(share, i+1))
 			if i == 0 {
 				// Its tests make clusters of their own.
-				results[i] = sum(results[i], runTier(ctx, testbedTier()))
+				results[i] = sum(results[i], runTier(ctx, e2eTier("", testbedPackages)))
 			}
 		})
 	}
@@ -47,16 +50,8 @@ func runE2E(ctx context.Context, run string, clusters int) result {
 
 // shareTier runs some of the tests on a cluster of their own.
 func shareTier(tests []string, number int) tier {
-	t := e2eTier("^(" + strings.Join(tests, "|") + ")$")
-	t.args = slices.DeleteFunc(t.args, func(a string) bool { return strings.HasPrefix(a, "./test/testbed") })
+	t := e2eTier("^("+strings.Join(tests, "|")+")$", e2ePackages)
 	t.env = append(t.env, clusterVariable+"=e2e"+strconv.Itoa(number))
-	return t
-}
-
-// testbedTier runs the tests of the testbed itself.
-func testbedTier() tier {
-	t := e2eTier("")
-	t.args = slices.DeleteFunc(t.args, func(a string) bool { return strings.HasPrefix(a, e2eFolder) })
 	return t
 }
 
