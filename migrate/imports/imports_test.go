@@ -43,23 +43,29 @@ func TestEverySource(t *testing.T) {
 	for _, source := range Sources() {
 		t.Run(string(source), func(t *testing.T) {
 			r := imported(t, source)
-			out, err := r.YAML()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var notes strings.Builder
-			for _, n := range r.Notes {
-				notes.WriteString(n.String() + "\n")
-			}
-			golden.Compare(t, filepath.Join("testdata", string(source)+".out.yaml"), string(out))
-			golden.Compare(t, filepath.Join("testdata", string(source)+".notes"), notes.String())
+			compare(t, r, string(source))
 			again := imported(t, source)
 			if diff := cmp.Diff(r, again); diff != "" {
 				t.Errorf("two imports differ:\n%s", diff)
 			}
-			readable(t, r)
 		})
 	}
+}
+
+// compare compares what was imported, and the notes, with the golden files of a name, and looks whether it can be read.
+func compare(t *testing.T, r *Result, name string) {
+	t.Helper()
+	out, err := r.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes strings.Builder
+	for _, n := range r.Notes {
+		notes.WriteString(n.String() + "\n")
+	}
+	golden.Compare(t, filepath.Join("testdata", name+".out.yaml"), string(out))
+	golden.Compare(t, filepath.Join("testdata", name+".notes"), notes.String())
+	readable(t, r)
 }
 
 // readable tells whether those who use the objects can read them.

@@ -1,14 +1,10 @@
 package imports
 
 import (
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/fairlead/fairlead/test/golden"
 )
 
 // others are the sources whose own published examples are read. MetalLB itself runs in
@@ -20,18 +16,8 @@ func others() []Source { return []Source{KubeVip, Cilium, PureLB, Calico, OpenEL
 func TestPublished(t *testing.T) {
 	for _, source := range others() {
 		t.Run(string(source), func(t *testing.T) {
-			r := importedFrom(t, source, string(source)+".published.in.yaml")
-			out, err := r.YAML()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var notes strings.Builder
-			for _, n := range r.Notes {
-				notes.WriteString(n.String() + "\n")
-			}
-			golden.Compare(t, filepath.Join("testdata", string(source)+".published.out.yaml"), string(out))
-			golden.Compare(t, filepath.Join("testdata", string(source)+".published.notes"), notes.String())
-			readable(t, r)
+			name := string(source) + ".published"
+			compare(t, importedFrom(t, source, name+".in.yaml"), name)
 		})
 	}
 }
