@@ -61,28 +61,30 @@ func PreferProcess() (by string, err error) {
 	return by, nil
 }
 
-// preferThread prefers the thread of that id (0: this one) in the best way that it can have, with at least that runtime. It
-// returns the empty string for one that has been preferred as much before.
+// preferThread prefers the thread of that id (0: this one) in the best way that it can have, with that runtime or as much of
+// it as the kernel has left. It returns the empty string for one that has been preferred as much before.
 func preferThread(id int, runtime time.Duration) (by string, err error) {
 	has, err := unix.SchedGetAttr(id, 0)
 	if err != nil {
 		return "", fmt.Errorf("reading the priority of thread %d: %w", id, err)
 	}
 	already := has.Policy == unix.SCHED_DEADLINE
-	if has.Policy == unix.SCHED_FIFO || already && has.Runtime >= uint64(runtime.Nanoseconds()) {
+	least := otherRuntime
+	if already {
+		least = time.Duration(has.Runtime) + 1
+	}
+	if has.Policy == unix.SCHED_FIFO || runtime < least {
 		return "", nil
 	}
 	fifo := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
 	if unix.SchedSetAttr(id, &fifo, 0) == nil {
 		return byFIFO, nil
 	}
-	// The kernel lets no thread of this kind make others of its kind.
-	deadline := unix.SchedAttr{
-		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_DEADLINE, Flags: unix.SCHED_FLAG_RESET_ON_FORK | unix.SCHED_FLAG_RECLAIM,
-		Runtime: uint64(runtime.Nanoseconds()), Deadline: uint64(period.Nanoseconds()), Period: uint64(period.Nanoseconds()),
-	}
-	if unix.SchedSetAttr(id, &deadline, 0) == nil {
-		return byDeadline, nil
+	// The kernel may have promised some of its time to others: less is better than nothing.
+	for ; runtime >= least; runtime /= 2 {
+		if setDeadline(id, runtime) == nil {
+			return byDeadline, nil
+		}
 	}
 	if already {
 		return "", nil // the kernel has no more for it
@@ -91,4 +93,12 @@ func preferThread(id int, runtime time.Duration) (by string, err error) {
 		return "", fmt.Errorf("raising the priority of thread %d (CAP_SYS_NICE is needed): %w", id, err)
 	}
 	return byNice, nil
+}
+
+// setDeadline gives the thread that runtime in each period. The kernel lets no thread of this kind make others of its kind.
+func setDeadline(id int, runtime time.Duration) error {
+	return unix.SchedSetAttr(id, &unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_DEADLINE, Flags: unix.SCHED_FLAG_RESET_ON_FORK | unix.SCHED_FLAG_RECLAIM,
+		Runtime: uint64(runtime.Nanoseconds()), Deadline: uint64(period.Nanoseconds()), Period: uint64(period.Nanoseconds()),
+	}, 0)
 }
