@@ -130,6 +130,7 @@ type scene struct {
 	backends  []string // nodes with a backend; each has one
 	from      []string // nodes that announce; empty: all
 	envoys    int      // of a class of Gateways; 0: one on each node, as by default
+	both      bool     // a scene with a router announces on layer 2 as well
 }
 
 // stage sets a scene, and returns what clears it.

@@ -82,13 +82,18 @@ func (b *bench) stageRouted(ctx context.Context, s scene, bfd time.Duration, pre
 	}
 	undo = append(undo, func() error { return b.clearBGP(ctx) }, frr.Kill)
 	r = &routed{bench: b, frr: frr, watched: bfd > 0}
+	if !s.both {
+		if err := b.lab.Client.Delete(ctx, &v1alpha1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+			return fail(fmt.Errorf("removing the L2Advertisement: %w", err))
+		}
+	}
 	if err := r.announce(ctx, bfd); err != nil {
 		return fail(err)
 	}
 	return r, clear, nil
 }
 
-// announce makes the peer, with BFD at an interval (0: none), and an advertisement of the pool instead of that on layer 2.
+// announce makes the peer, with BFD at an interval (0: none), and an advertisement of the pool.
 func (r *routed) announce(ctx context.Context, bfd time.Duration) error {
 	peer := r.peer(namespace, lab.RouterV4)
 	objects := []client.Object{peer, &v1alpha1.BGPAdvertisement{
@@ -98,9 +103,6 @@ func (r *routed) announce(ctx context.Context, bfd time.Duration) error {
 	if bfd > 0 {
 		peer.Spec.BFDProfile = namespace
 		objects = append(objects, lab.BFDProfile(namespace, bfd))
-	}
-	if err := r.lab.Client.Delete(ctx, &v1alpha1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
-		return fmt.Errorf("removing the L2Advertisement: %w", err)
 	}
 	return r.lab.Apply(ctx, objects...)
 }
@@ -125,9 +127,9 @@ func (b *bench) clearBGP(ctx context.Context) error {
 }
 
 // spreadOver waits until the router sends packets for an address to so many nodes.
-func (r *routed) spreadOver(ctx context.Context, a netip.Addr, n int) error {
+func (b *bench) spreadOver(ctx context.Context, a netip.Addr, n int) error {
 	return awaitSlowly(ctx, 2*time.Minute, 100*time.Millisecond, fmt.Sprintf("%d next hops of %s", n, a), func(ctx context.Context) error {
-		got, err := r.lab.NextHops(ctx, testbed.Router, a)
+		got, err := b.lab.NextHops(ctx, testbed.Router, a)
 		if err == nil && got != n {
 			err = fmt.Errorf("there are %d", got)
 		}

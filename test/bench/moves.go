@@ -6,6 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
 )
 
@@ -15,6 +20,7 @@ var moves = []struct {
 	full, quick int
 	do, undo    func(context.Context, *bench, target) error
 }{
+	{"planned move: a node leaves the advertisement", 20, 1, leaveAdvertisement, joinAdvertisement},
 	{"drain of a node", 20, 1, drainRouted, uncordon},
 	{"rolling update of all speakers", 20, 1, rollSpeakers, nothing},
 	{"kill -9 of a speaker", 20, 1, killSpeaker, renewSpeaker},
@@ -79,3 +85,34 @@ func (r *routed) move(ctx context.Context, t target, do func(context.Context, *b
 
 // drainRouted empties a node, whose pods have their own time to end.
 func drainRouted(ctx context.Context, b *bench, t target) error { return b.empty(ctx, t.home) }
+
+// leaveAdvertisement has all nodes but a target's home announce, and waits until the router knows.
+func leaveAdvertisement(ctx context.Context, b *bench, t target) error {
+	others := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: corev1.LabelHostname, Operator: metav1.LabelSelectorOpNotIn, Values: []string{t.home}},
+	}}
+	if err := b.selectAnnouncers(ctx, others); err != nil {
+		return err
+	}
+	for _, a := range t.addresses {
+		if err := b.spreadOver(ctx, a, clusterNodes-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func joinAdvertisement(ctx context.Context, b *bench, _ target) error { return b.selectAnnouncers(ctx) }
+
+func (b *bench) selectAnnouncers(ctx context.Context, nodes ...metav1.LabelSelector) error {
+	var a v1alpha1.BGPAdvertisement
+	if err := b.lab.Client.Get(ctx, client.ObjectKey{Name: namespace}, &a); err != nil {
+		return fmt.Errorf("reading the BGPAdvertisement: %w", err)
+	}
+	before := a.DeepCopy()
+	a.Spec.NodeSelectors = nodes
+	if err := b.lab.Client.Patch(ctx, &a, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("choosing which nodes announce: %w", err)
+	}
+	return nil
+}
