@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -41,6 +42,8 @@ func Echo(namespace, name string, replicas int32) *appsv1.Deployment {
 					}},
 					Containers: []corev1.Container{{
 						Name: "echo", Image: testbed.EchoImage, ImagePullPolicy: corev1.PullIfNotPresent,
+						// Without a share of the cores it gets nothing for seconds when this machine is busy.
+						Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m")}},
 						// As every server behind a proxy should: serve on until the
 						// proxies know that this pod ends.
 						Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 3}}},
