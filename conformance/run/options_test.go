@@ -67,7 +67,7 @@ func TestArgs(t *testing.T) {
 			t.Errorf("the suite is given %s", a)
 		}
 	}
-	if !slices.Contains(all, "--report-output=/reports/standard-v0.1.0-shared-report.yaml") || !slices.Contains(all, "-test.run=^TestConformance$") {
+	if !slices.Contains(all, "--report-output=/reports/standard-v0.1.0-shared-report.yaml") || !slices.Contains(all, "-test.run=^(TestConformance|TestOwnCases)$") {
 		t.Errorf("a full run has no report or not all tests: %v", all)
 	}
 	o.tests, o.json = "HTTPRouteWeight", true
@@ -75,7 +75,7 @@ func TestArgs(t *testing.T) {
 	if slices.ContainsFunc(some, func(a string) bool { return strings.HasPrefix(a, "--report-output") }) {
 		t.Errorf("a run of some tests has a report: %v", some)
 	}
-	if !slices.Contains(some, "-test.run=^TestConformance$/HTTPRouteWeight") || !slices.Contains(some, "-test.v=test2json") {
+	if !slices.Contains(some, "-test.run=^(TestConformance|TestOwnCases)$/HTTPRouteWeight") || !slices.Contains(some, "-test.v=test2json") {
 		t.Errorf("arguments for some tests as events: %v", some)
 	}
 }

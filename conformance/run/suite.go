@@ -42,7 +42,7 @@ func (o options) compile(ctx context.Context, binary string) error {
 // args are those of the suite's program: no feature is named, none is exempt, no
 // test is skipped and no time limit is changed.
 func (o options) args(kubeconfig, runDir string) []string {
-	pattern := "^TestConformance$"
+	pattern := "^(TestConformance|TestOwnCases)$"
 	if o.tests != "" {
 		pattern += "/" + o.tests
 	}
