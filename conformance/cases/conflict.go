@@ -22,7 +22,7 @@ var gatewayListenerConflict = suite.ConformanceTest{
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		gateway := types.NamespacedName{Namespace: suite.InfrastructureNamespace, Name: "own-conflict"}
 		route := types.NamespacedName{Namespace: suite.InfrastructureNamespace, Name: "own-conflict"}
-		for _, name := range []string{"http", "https"} {
+		for _, name := range []string{"http", "bytes"} {
 			kubernetes.GatewayListenerMustHaveConditions(t, s.Client, s.TimeoutConfig, gateway, name, []metav1.Condition{
 				{Type: string(gatewayv1.ListenerConditionConflicted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonProtocolConflict)},
 			})
