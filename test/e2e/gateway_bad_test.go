@@ -178,7 +178,7 @@ func (w *world) badCertificates(class gatewayv1.ObjectName) {
 	w.isRefused(secret("keyless", corev1.SecretTypeTLS, good, nil), corev1.TLSPrivateKeyKey)
 	elsewhere := secret("fairlead-probe", corev1.SecretTypeTLS, good, other)
 	elsewhere.Namespace = "default"
-	w.apply(secret("keyless", corev1.SecretTypeOpaque, good, nil), secret("crossed", corev1.SecretTypeTLS, good, other), elsewhere)
+	w.apply(secret("keyless", corev1.SecretTypeTLS, good, []byte{}), secret("untyped", corev1.SecretTypeOpaque, good, nil), secret("crossed", corev1.SecretTypeTLS, good, other), elsewhere)
 	w.Cleanup(func() {
 		if err := client.IgnoreNotFound(w.Client.Delete(context.Background(), elsewhere)); err != nil {
 			w.Error(err)
@@ -191,7 +191,8 @@ func (w *world) badCertificates(class gatewayv1.ObjectName) {
 		{"expired", "", "", ""},
 		{"keyless", "", invalid, "tls.key is missing"},
 		{"crossed", "", invalid, "do not make a pair"},
-		{"missing", "", invalid, "does not exist"},
+		{"untyped", "", invalid, "of type kubernetes.io/tls"},
+		{"missing", "", invalid, "of type kubernetes.io/tls"},
 		{"fairlead-probe", "default", unpermitted, "ReferenceGrant"},
 		{"nothing-of-this-name", "default", unpermitted, "ReferenceGrant"},
 	}

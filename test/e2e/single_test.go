@@ -126,15 +126,21 @@ func (w *world) logged(words string) {
 	})
 }
 
-// controllersNow is how often the containers of each controller were restarted.
+// controllersNow is how often the containers of each controller were restarted, once a rollout of them is done.
 func (w *world) controllersNow() map[string]int32 {
 	w.Helper()
+	if _, err := w.Cluster.Kubectl(w.ctx, "-n", lab.Namespace, "rollout", "status", "deployment/fairlead-controller", "--timeout=1m"); err != nil {
+		w.Fatal(err)
+	}
 	pods, err := w.Pods(w.ctx, "controller")
 	if err != nil {
 		w.Fatal(err)
 	}
 	out := map[string]int32{}
 	for _, p := range pods {
+		if p.DeletionTimestamp != nil {
+			continue
+		}
 		for _, c := range p.Status.ContainerStatuses {
 			out[p.Name+"/"+c.Name] = c.RestartCount
 		}
