@@ -50,7 +50,7 @@ func TestWhatEnvoysTellAndBelieve(t *testing.T) {
 	w.answers(a, 80)
 	envoys := w.allListed("web", class)
 	for node, pod := range envoys {
-		w.client2pod(node, pod)
+		w.clientReaches(node, pod)
 	}
 	w.metricsOfEnvoys(envoys)
 	w.adminIsShut(envoys)
@@ -59,8 +59,8 @@ func TestWhatEnvoysTellAndBelieve(t *testing.T) {
 	w.proxyProtocol(a)
 }
 
-// client2pod lets the client reach a pod by its node.
-func (w *world) client2pod(node string, pod *corev1.Pod) {
+// clientReaches lets the client reach a pod by its node.
+func (w *world) clientReaches(node string, pod *corev1.Pod) {
 	w.Helper()
 	via, _, err := w.Cluster.HostAddresses(node)
 	if err != nil {
