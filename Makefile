@@ -38,7 +38,7 @@ unit: ## The quick tests; no root needed
 	$(GO) run ./test/tiers unit
 
 .PHONY: e2e
-e2e: ## The tests on a real cluster (root); RUN=regexp picks some, CLUSTERS=2 shares them among two clusters
+e2e: ## The tests on a real cluster (root); RUN=regexp picks some, CLUSTERS=1 runs all on one cluster rather than on two at once
 	$(GO) run ./test/tiers e2e $(if $(RUN),--run '$(RUN)') $(if $(CLUSTERS),--clusters $(CLUSTERS))
 
 .PHONY: conformance

@@ -75,7 +75,8 @@ func (b *builder) certificate(from *owner, ref gatewayv1.SecretObjectReference, 
 	}
 	secret := b.objects.Secret(target)
 	if secret == nil {
-		return "", because(invalid, "Secret %s does not exist.", target)
+		// Secrets of other types are not asked for: they are none of our business, and this may be one.
+		return "", because(invalid, "There is no Secret %s of type %s.", target, corev1.SecretTypeTLS)
 	}
 	c, err := readCertificate(secret)
 	if err != nil {

@@ -124,8 +124,8 @@ func (w *world) curls(what, want string, args ...string) {
 }
 
 // certificate makes a Secret with a certificate for a name, signed by itself, and
-// says what it is.
-func (w *world) certificate(name, dns string) (certificate, key []byte) {
+// says what it is; edits change what is signed.
+func (w *world) certificate(name, dns string, edits ...func(*x509.Certificate)) (certificate, key []byte) {
 	w.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -135,6 +135,9 @@ func (w *world) certificate(name, dns string) (certificate, key []byte) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: dns}, DNSNames: []string{dns},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, edit := range edits {
+		edit(template)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {

@@ -4,18 +4,23 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
 )
@@ -27,12 +32,77 @@ func TestBadGatewaysHurtOnlyThemselves(t *testing.T) {
 	class, a, _ := w.web()
 	w.none(w.probing(a, func() {
 		w.badRegex()
+		w.controlCharacters()
 		w.withoutGrant()
 		w.badCertificates(class)
 		w.manyListeners(class)
 		w.unknownParameters()
 		w.foreignClass()
 	}), "what is wrong")
+	w.takenByEnvoy("web")
+	w.takenByEnvoy("tls")
+}
+
+// What is as large as the API admits, and larger than Fairlead does, hurts nobody either: the Gateway whose routes and
+// ListenerSets these are goes on answering all the while.
+func TestGatewaysAtTheirLimits(t *testing.T) {
+	w := newWorld(t, "172.30.0.190-172.30.0.194")
+	class, a, _ := w.web()
+	w.none(w.probing(a, func() {
+		w.manyRules(a)
+		w.manySets(class)
+	}), "what is large")
+	w.takenByEnvoy("web")
+	w.takenByEnvoy("sets")
+}
+
+// takenByEnvoy wants no Envoy to have refused a part of a Gateway.
+func (w *world) takenByEnvoy(name string) {
+	w.Helper()
+	var gw gatewayv1.Gateway
+	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, &gw); err != nil {
+		w.Fatal(err)
+	}
+	if c := meta.FindStatusCondition(gw.Status.Conditions, gateway.ConditionRejected); c != nil {
+		w.Errorf("an Envoy refuses a part of Gateway %s: %s", name, c.Message)
+	}
+}
+
+// isRefused wants the API server to refuse an object as invalid, for a reason with these words.
+func (w *world) isRefused(o client.Object, words string) {
+	w.Helper()
+	if err := w.Client.Create(w.ctx, o); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), words) {
+		w.Errorf("the API server said of %T %s: %v; want a refusal with %q", o, o.GetName(), err, words)
+	}
+}
+
+// controlCharacters tries what breaks out of its place in a message. The CRDs of the experimental channel have values of
+// headers refused; what they let through is new paths, and names of headers to remove.
+func (w *world) controlCharacters() {
+	w.Helper()
+	r := w.httpRoute("control-header", "web", "echo")
+	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
+		Type:                  gatewayv1.HTTPRouteFilterRequestHeaderModifier,
+		RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{Set: []gatewayv1.HTTPHeader{{Name: "X-One", Value: "1\r\nX-Two: 2"}}},
+	}}
+	w.isRefused(r, "value")
+
+	path := "/cart\r\nX-Two: 2"
+	r = w.httpRoute("control-path", "web", "echo")
+	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
+		Type:       gatewayv1.HTTPRouteFilterURLRewrite,
+		URLRewrite: &gatewayv1.HTTPURLRewriteFilter{Path: &gatewayv1.HTTPPathModifier{Type: gatewayv1.FullPathHTTPPathModifier, ReplaceFullPath: &path}},
+	}}
+	w.apply(r)
+	w.routeSays(r.Name, gatewayv1.RouteConditionAccepted, gatewayv1.RouteReasonUnsupportedValue, "control characters")
+
+	r = w.httpRoute("control-name", "web", "echo")
+	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
+		Type:                  gatewayv1.HTTPRouteFilterRequestHeaderModifier,
+		RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{Remove: []string{"X-One\r\nX-Two"}},
+	}}
+	w.apply(r)
+	w.routeSays(r.Name, gatewayv1.RouteConditionAccepted, gatewayv1.RouteReasonUnsupportedValue, "no header that could be removed")
 }
 
 // routeSays waits for a condition of a route, with a reason and words in it.
@@ -90,39 +160,108 @@ func (w *world) withoutGrant() {
 	}
 }
 
+// badCertificates has a listener for each way in which a certificate is wrong, beside one whose certificate is right.
+// An expired one is served: whether to trust it is for clients to say.
 func (w *world) badCertificates(class gatewayv1.ObjectName) {
 	w.Helper()
-	w.apply(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "keyless"}, Type: corev1.SecretTypeOpaque,
-		Data: map[string][]byte{"tls.crt": []byte("no PEM")},
+	host := func(name string) string { return name + ".example.com" }
+	good, _ := w.certificate("good", host("good"))
+	_, other := w.certificate("other", host("other"))
+	w.certificate("expired", host("expired"), func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	secret := func(name string, kind corev1.SecretType, certificate, key []byte) *corev1.Secret {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Type: kind, Data: map[string][]byte{corev1.TLSCertKey: certificate}}
+		if key != nil {
+			s.Data[corev1.TLSPrivateKeyKey] = key
+		}
+		return s
+	}
+	w.isRefused(secret("keyless", corev1.SecretTypeTLS, good, nil), corev1.TLSPrivateKeyKey)
+	elsewhere := secret("fairlead-probe", corev1.SecretTypeTLS, good, other)
+	elsewhere.Namespace = "default"
+	w.apply(secret("keyless", corev1.SecretTypeTLS, good, []byte{}), secret("untyped", corev1.SecretTypeOpaque, good, nil), secret("crossed", corev1.SecretTypeTLS, good, other), elsewhere)
+	w.Cleanup(func() {
+		if err := client.IgnoreNotFound(w.Client.Delete(context.Background(), elsewhere)); err != nil {
+			w.Error(err)
+		}
 	})
+
+	invalid, unpermitted := string(gatewayv1.ListenerReasonInvalidCertificateRef), string(gatewayv1.ListenerReasonRefNotPermitted)
+	cases := []struct{ name, namespace, reason, words string }{
+		{"good", "", "", ""},
+		{"expired", "", "", ""},
+		{"keyless", "", invalid, "tls.key is missing"},
+		{"crossed", "", invalid, "do not make a pair"},
+		{"untyped", "", invalid, "of type kubernetes.io/tls"},
+		{"missing", "", invalid, "of type kubernetes.io/tls"},
+		{"fairlead-probe", "default", unpermitted, "ReferenceGrant"},
+		{"nothing-of-this-name", "default", unpermitted, "ReferenceGrant"},
+	}
 	mode := gatewayv1.TLSModeTerminate
 	gw := lab.Gateway(w.namespace, "tls", string(class))
 	gw.Spec.Listeners = nil
-	for _, name := range []gatewayv1.ObjectName{"keyless", "missing"} {
-		host := gatewayv1.Hostname(name + ".example.com")
+	for _, c := range cases {
+		ref := gatewayv1.SecretObjectReference{Name: gatewayv1.ObjectName(c.name)}
+		if c.namespace != "" {
+			ref.Namespace = new(gatewayv1.Namespace(c.namespace))
+		}
 		gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{
-			Name: gatewayv1.SectionName(name), Port: 443, Protocol: gatewayv1.HTTPSProtocolType, Hostname: &host,
-			TLS: &gatewayv1.ListenerTLSConfig{Mode: &mode, CertificateRefs: []gatewayv1.SecretObjectReference{{Name: name}}},
+			Name: gatewayv1.SectionName(c.name), Port: 443, Protocol: gatewayv1.HTTPSProtocolType, Hostname: new(gatewayv1.Hostname(host(c.name))),
+			TLS: &gatewayv1.ListenerTLSConfig{Mode: &mode, CertificateRefs: []gatewayv1.SecretObjectReference{ref}},
 		})
 	}
-	w.apply(gw)
+	w.apply(w.httpRoute("tls", "tls", "echo"), gw)
+	a := w.programmed("tls")[0]
+	said := map[string]string{}
 	w.await("the listeners to name their certificates", func(ctx context.Context) error {
 		var have gatewayv1.Gateway
 		if err := w.Client.Get(ctx, client.ObjectKeyFromObject(gw), &have); err != nil {
 			return err
 		}
-		if len(have.Status.Listeners) != 2 {
+		if len(have.Status.Listeners) != len(cases) {
 			return fmt.Errorf("it tells of %d listeners", len(have.Status.Listeners))
 		}
-		for _, l := range have.Status.Listeners {
+		for i, l := range have.Status.Listeners {
+			want := cases[i]
 			c := meta.FindStatusCondition(l.Conditions, string(gatewayv1.ListenerConditionResolvedRefs))
-			if c == nil || c.Reason != string(gatewayv1.ListenerReasonInvalidCertificateRef) || !strings.Contains(c.Message, w.namespace+"/"+string(l.Name)) {
+			switch {
+			case c == nil || string(l.Name) != want.name:
 				return fmt.Errorf("listener %s has %+v", l.Name, l.Conditions)
+			case want.reason == "" && c.Status == metav1.ConditionTrue:
+			case c.Status != metav1.ConditionFalse || c.Reason != want.reason || !strings.Contains(c.Message, want.words) || !strings.Contains(c.Message, want.name):
+				return fmt.Errorf("listener %s has %+v", l.Name, *c)
+			}
+			if want.namespace != "" {
+				said[want.name] = strings.ReplaceAll(c.Message, want.name, "NAME")
 			}
 		}
 		return nil
 	})
+	if said["fairlead-probe"] != said["nothing-of-this-name"] {
+		w.Errorf("the answers tell a Secret that is there from one that is not: %v", said)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(good)
+	w.await("the good certificate to be served", func(ctx context.Context) error { return w.handshake(ctx, a, host("good"), roots) })
+	for _, c := range cases[1:] {
+		err := w.handshake(w.ctx, a, host(c.name), roots)
+		var expired x509.CertificateInvalidError
+		if was := errors.As(err, &expired) && expired.Reason == x509.Expired; err == nil || was != (c.name == "expired") {
+			w.Errorf("a client that asks for %s got %v", host(c.name), err)
+		}
+	}
+}
+
+// handshake has the client host ask port 443 of an address for a host by TLS. Of a certificate the time is looked at
+// before who signed it.
+func (w *world) handshake(ctx context.Context, a netip.Addr, host string, roots *x509.CertPool) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	conn, err := w.Cluster.Dial(ctx, testbed.Client, "tcp", netip.AddrPortFrom(a, 443).String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return tls.Client(conn, &tls.Config{ServerName: host, RootCAs: roots}).HandshakeContext(ctx)
 }
 
 // manyListeners is no error: 64 are what the API admits.
@@ -141,14 +280,14 @@ func (w *world) manyListeners(class gatewayv1.ObjectName) {
 	w.answers(got[0], 8063)
 }
 
-func (w *world) classSays(name string, status metav1.ConditionStatus, reason string) {
+func (w *world) classSays(name string, status metav1.ConditionStatus, reason, words string) {
 	w.Helper()
 	w.await(fmt.Sprintf("condition Accepted=%s (%s) on GatewayClass %s", status, reason, name), func(ctx context.Context) error {
 		var c gatewayv1.GatewayClass
 		if err := w.Client.Get(ctx, client.ObjectKey{Name: name}, &c); err != nil {
 			return err
 		}
-		if got := meta.FindStatusCondition(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)); got == nil || got.Status != status || got.Reason != reason {
+		if got := meta.FindStatusCondition(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)); got == nil || got.Status != status || got.Reason != reason || !strings.Contains(got.Message, words) {
 			return fmt.Errorf("it has %+v", c.Status.Conditions)
 		}
 		return nil
@@ -162,7 +301,13 @@ func (w *world) unknownParameters() {
 	c.Spec.ParametersRef = &gatewayv1.ParametersReference{Group: "fairlead.dev", Kind: "GatewayConfig", Name: "nothing-of-this-name", Namespace: &namespace}
 	w.apply(c)
 	defer w.Client.Delete(w.ctx, c)
-	w.classSays(c.Name, metav1.ConditionFalse, string(gatewayv1.GatewayClassReasonInvalidParameters))
+	w.classSays(c.Name, metav1.ConditionFalse, string(gatewayv1.GatewayClassReasonInvalidParameters), "nothing-of-this-name")
+
+	strange := lab.GatewayClass(w.namespace + "-strange")
+	strange.Spec.ParametersRef = &gatewayv1.ParametersReference{Group: "example.com", Kind: "Strange", Name: "x"}
+	w.apply(strange)
+	defer w.Client.Delete(w.ctx, strange)
+	w.classSays(strange.Name, metav1.ConditionFalse, string(gatewayv1.GatewayClassReasonInvalidParameters), "GatewayConfig")
 }
 
 // foreignClass wants nothing of ours on what another controller serves.
@@ -186,39 +331,4 @@ func (w *world) foreignClass() {
 			}
 		}
 	}
-}
-
-// Who may connect to a Gateway is told by its GatewayConfig, and holds on every node.
-func TestGatewaySourceRanges(t *testing.T) {
-	w := newWorld(t, "172.30.0.180-172.30.0.189")
-	w.backend("echo", 2)
-	config := &v1alpha1.GatewayConfig{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "few"}}
-	config.Spec.SourceRanges = []v1alpha1.SourceRange{"192.0.2.0/24"}
-	w.apply(config, w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
-	a := w.gateway("web", w.class(), func(gw *gatewayv1.Gateway) {
-		gw.Spec.Infrastructure = &gatewayv1.GatewayInfrastructure{ParametersRef: &gatewayv1.LocalParametersReference{
-			Group: "fairlead.dev", Kind: "GatewayConfig", Name: config.Name,
-		}}
-	})[0]
-	w.announcer(a, "any node", anyNode)
-	w.refuses(a)
-	edit(w, config, func(c *v1alpha1.GatewayConfig) {
-		c.Spec.SourceRanges = append(c.Spec.SourceRanges, testbed.SegmentV4)
-	})
-	w.answers(a, 80)
-	edit(w, config, func(c *v1alpha1.GatewayConfig) { c.Spec.SourceRanges = c.Spec.SourceRanges[:1] })
-	w.refuses(a)
-}
-
-// refuses waits until an address does not answer the client.
-func (w *world) refuses(a netip.Addr) {
-	w.Helper()
-	w.await(fmt.Sprintf("%s not to answer", a), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		if answer, err := w.Get(ctx, testbed.Client, a, 80); err == nil {
-			return fmt.Errorf("%s answered", answer.Pod)
-		}
-		return nil
-	})
 }

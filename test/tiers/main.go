@@ -33,7 +33,7 @@ func command() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return runAll(c.Context(), run, clusters) },
 	}
 	root.PersistentFlags().StringVar(&run, "run", "", "regular expression of the tests to run")
-	root.PersistentFlags().IntVar(&clusters, "clusters", 1, "how many clusters share the tests on a real one, at once, if all are run")
+	root.PersistentFlags().IntVar(&clusters, "clusters", 2, "how many clusters share the tests on a real one, at once, if all are run")
 	root.AddCommand(
 		&cobra.Command{
 			Use: "unit", Short: "Run the tests that need no cluster", Args: cobra.NoArgs,
