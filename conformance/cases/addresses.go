@@ -1,0 +1,67 @@
+package cases
+
+import (
+	"net/netip"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/gateway-api/conformance/utils/kubernetes"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/gateway-api/pkg/features"
+)
+
+// An entry of spec.addresses without a value is a wish for any address.
+var anyAddress = suite.ConformanceTest{
+	ShortName:   "FairleadIPAddressWithoutValue",
+	Description: "A Gateway that asks for an IPAddress without a value gets one and serves at it",
+	Features:    []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute, features.SupportGatewayStaticAddresses},
+	Manifests:   []string{"any-address.yaml"},
+	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
+		answers(t, s, accepted(t, s, "own-any-address"), "", "/", 200)
+	},
+}
+
+// GEP-5093: an address of the scope Cluster is the cluster IP of the Gateway's own Service, and the scope is said.
+var clusterAddress = suite.ConformanceTest{
+	ShortName:   "FairleadAddressRoutabilityCluster",
+	Description: "A Gateway that asks for an address inside of the cluster has the cluster IP of its own Service, and none of a pool",
+	Features: []features.FeatureName{
+		features.SupportGateway, features.SupportGatewayAddressRoutability, features.SupportGatewayAddressRoutabilityCluster,
+	},
+	Manifests: []string{"cluster-address.yaml"},
+	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
+		name := inInfra("own-cluster-address")
+		kubernetes.GatewayMustHaveCondition(t, s.Client, s.TimeoutConfig, name, metav1.Condition{
+			Type: string(gatewayv1.GatewayConditionProgrammed), Status: metav1.ConditionTrue,
+		})
+		kubernetes.GatewayMustHaveCondition(t, s.Client, s.TimeoutConfig, name, metav1.Condition{Type: "AddressesAssigned", Status: metav1.ConditionTrue})
+		var gateway gatewayv1.Gateway
+		if err := s.Client.Get(t.Context(), name, &gateway); err != nil {
+			t.Fatalf("reading the Gateway: %v", err)
+		}
+		if len(gateway.Status.Addresses) != 1 {
+			t.Fatalf("the Gateway has the addresses %+v, want one", gateway.Status.Addresses)
+		}
+		address := gateway.Status.Addresses[0]
+		if address.Routability == nil || *address.Routability != gatewayv1.GatewayRoutabilityCluster {
+			t.Errorf("the address is said to be routable %v, want Cluster", address.Routability)
+		}
+		var services corev1.ServiceList
+		if err := s.Client.List(t.Context(), &services, client.InNamespace(name.Namespace), client.MatchingLabels{gatewayv1.GatewayNameLabelKey: name.Name}); err != nil {
+			t.Fatalf("looking for the Gateway's own Service: %v", err)
+		}
+		if len(services.Items) != 1 {
+			t.Fatalf("the Gateway has %d Services, want one", len(services.Items))
+		}
+		spec := services.Items[0].Spec
+		if spec.ClusterIP != address.Value || spec.Type != corev1.ServiceTypeClusterIP {
+			t.Errorf("the Gateway says %s; its Service is of type %s and has the cluster IP %s", address.Value, spec.Type, spec.ClusterIP)
+		}
+		if _, err := netip.ParseAddr(address.Value); err != nil {
+			t.Errorf("the address is none: %v", err)
+		}
+	},
+}
