@@ -194,6 +194,30 @@ func TestInstalledBeside(t *testing.T) {
 	compare(t, "installed-beside-stopped", w.report())
 }
 
+// Before the other stops giving addresses, Fairlead's controller has to run. Afterwards it is waited for: one that starts
+// again, as helm upgrade has it do, or that a busy node starves for a moment, is no reason to stop half way.
+func TestFairleadIsNotReady(t *testing.T) {
+	w := newWorld(t)
+	w.to(Decide)
+	deployment := w.objects["apps Deployment fairlead-system/fairlead-controller"].Object
+	ready := func(n int64) {
+		deployment["status"] = map[string]any{"replicas": int64(2), "updatedReplicas": int64(2), "readyReplicas": n}
+	}
+	ready(0)
+	if s := w.report().Current(); s.State != Blocked || !strings.Contains(strings.Join(s.Forth.Stop, " "), "controller does not run") {
+		t.Errorf("before the step begins: %s, stops for %q; want it blocked by a controller that does not run", s.State, s.Forth.Stop)
+	}
+	ready(1)
+	if s := w.report().Current(); s.State == Blocked {
+		t.Errorf("one of two is ready: stops for %q", s.Forth.Stop)
+	}
+	w.write(w.report().Current().Forth.Writes)
+	ready(0)
+	if s := w.report().Current(); s.State != Begun || len(s.Forth.Stop) > 0 || len(s.Forth.Waits) == 0 {
+		t.Errorf("when the step has begun: %s, stops for %q, waits for %q; want it to wait", s.State, s.Forth.Stop, s.Forth.Waits)
+	}
+}
+
 // Of several BGPPeers one is changed after the other, there and back.
 func TestPeerByPeer(t *testing.T) {
 	w := newWorld(t, "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor2, namespace: metallb-system}\nspec: {myASN: 64512, peerASN: 64514, peerAddress: 172.30.0.2}\n")

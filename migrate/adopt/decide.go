@@ -50,7 +50,8 @@ func (a *adoption) decideForth() Move {
 	case a.fairlead == nil:
 		m.Stop = append(m.Stop, "Fairlead's controller is not installed. Install the chart with services.defaultClass=false: helm install fairlead CHART -n fairlead-system --create-namespace --set services.defaultClass=false.")
 		return m
-	case !a.isDefault() && !runs(a.fairlead):
+	case !a.isDefault() && a.fairlead.Status.ReadyReplicas == 0 && !a.deciding():
+		// Where the other gives no addresses any more, the way is forth: it is waited for below.
 		m.Stop = append(m.Stop, fmt.Sprintf("Fairlead's controller does not run: kubectl get deployment -n %s %s.", a.fairlead.Namespace, a.fairlead.Name))
 		return m
 	}
