@@ -46,7 +46,7 @@ var clusterAddress = suite.ConformanceTest{
 			t.Fatalf("the Gateway has the addresses %+v, want one", gateway.Status.Addresses)
 		}
 		address := gateway.Status.Addresses[0]
-		if address.Routability == nil || *address.Routability != gatewayv1.GatewayRoutabilityCluster {
+		if address.Routability == nil || *address.Routability != gatewayv1.GatewayAddressRoutabilityCluster {
 			t.Errorf("the address is said to be routable %v, want Cluster", address.Routability)
 		}
 		var services corev1.ServiceList
