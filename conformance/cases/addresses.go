@@ -34,6 +34,10 @@ var clusterAddress = suite.ConformanceTest{
 	Manifests: []string{"cluster-address.yaml"},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		name := inInfra("own-cluster-address")
+		// The suite's wait for a condition ends at once where the Gateway has none of this generation yet.
+		if _, err := kubernetes.WaitForGatewayAddress(t, s.Client, s.TimeoutConfig, kubernetes.NewGatewayRef(name)); err != nil {
+			t.Fatalf("waiting for the Gateway's address: %v", err)
+		}
 		kubernetes.GatewayMustHaveCondition(t, s.Client, s.TimeoutConfig, name, metav1.Condition{
 			Type: string(gatewayv1.GatewayConditionProgrammed), Status: metav1.ConditionTrue,
 		})

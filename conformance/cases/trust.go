@@ -35,7 +35,7 @@ var trustBundle = suite.ConformanceTest{
 			Type: string(gatewayv1.BackendTLSPolicyConditionResolvedRefs), Status: metav1.ConditionFalse, Reason: string(gatewayv1.BackendTLSPolicyReasonInvalidCACertificateRef),
 		}
 		kubernetes.BackendTLSPolicyMustHaveCondition(t, s.Client, s.TimeoutConfig, policy, gateway, invalid)
-		answersTrusted(500)
+		answersTrusted(503)
 
 		authorities, err := kubernetes.GetConfigMapData(s.Client, s.TimeoutConfig, inInfra("tls-checks-ca-certificate"))
 		if err != nil {
@@ -55,6 +55,6 @@ var trustBundle = suite.ConformanceTest{
 			t.Fatalf("removing the ClusterTrustBundle: %v", err)
 		}
 		kubernetes.BackendTLSPolicyMustHaveCondition(t, s.Client, s.TimeoutConfig, policy, gateway, invalid)
-		answersTrusted(500)
+		answersTrusted(503)
 	},
 }
