@@ -20,6 +20,7 @@ var anyAddress = suite.ConformanceTest{
 	Features:    []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute, features.SupportGatewayStaticAddresses},
 	Manifests:   []string{"any-address.yaml"},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
+		asks(t, s, "own-any-address", gatewayv1.GatewaySpecAddress{})
 		answers(t, s, accepted(t, s, "own-any-address"), "", "/", 200)
 	},
 }
@@ -31,9 +32,9 @@ var clusterAddress = suite.ConformanceTest{
 	Features: []features.FeatureName{
 		features.SupportGateway, features.SupportGatewayAddressRoutability, features.SupportGatewayAddressRoutabilityCluster,
 	},
-	Manifests: []string{"cluster-address.yaml"},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		name := inInfra("own-cluster-address")
+		asks(t, s, name.Name, gatewayv1.GatewaySpecAddress{Routability: gatewayv1.GatewayAddressRoutabilityCluster})
 		// The suite's wait for a condition ends at once where the Gateway has none of this generation yet.
 		if _, err := kubernetes.WaitForGatewayAddress(t, s.Client, s.TimeoutConfig, kubernetes.NewGatewayRef(name)); err != nil {
 			t.Fatalf("waiting for the Gateway's address: %v", err)
@@ -51,7 +52,7 @@ var clusterAddress = suite.ConformanceTest{
 		}
 		address := gateway.Status.Addresses[0]
 		if address.Routability == nil || *address.Routability != gatewayv1.GatewayAddressRoutabilityCluster {
-			t.Errorf("the address is said to be routable %v, want Cluster", address.Routability)
+			t.Errorf("the address is %+v, want the routability Cluster", address)
 		}
 		var services corev1.ServiceList
 		if err := s.Client.List(t.Context(), &services, client.InNamespace(name.Namespace), client.MatchingLabels{gatewayv1.GatewayNameLabelKey: name.Name}); err != nil {
@@ -68,4 +69,21 @@ var clusterAddress = suite.ConformanceTest{
 			t.Errorf("the address is none: %v", err)
 		}
 	},
+}
+
+// asks makes a Gateway that asks for addresses of the type IPAddress. It stands in no manifest: there the suite puts
+// addresses of its own in their place.
+func asks(t *testing.T, s *suite.ConformanceTestSuite, name string, addresses ...gatewayv1.GatewaySpecAddress) {
+	t.Helper()
+	for i := range addresses {
+		addresses[i].Type = new(gatewayv1.IPAddressType)
+	}
+	gateway := &gatewayv1.Gateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: suite.InfrastructureNamespace, Name: name},
+		Spec: gatewayv1.GatewaySpec{
+			GatewayClassName: gatewayv1.ObjectName(s.GatewayClassName), Addresses: addresses,
+			Listeners: []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
+		},
+	}
+	s.Applier.MustApplyObjectsWithCleanup(t, s.Client, s.TimeoutConfig, []client.Object{gateway}, s.CleanupTestResources)
 }

@@ -42,7 +42,7 @@ var trustBundle = suite.ConformanceTest{
 			t.Fatalf("reading the suite's authority: %v", err)
 		}
 		bundle := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"trustBundle": authorities["ca.crt"]}}}
-		bundle.SetAPIVersion("certificates.k8s.io/v1beta1")
+		bundle.SetAPIVersion("certificates.k8s.io/v1")
 		bundle.SetKind("ClusterTrustBundle")
 		bundle.SetName("own-trust")
 		s.Applier.MustApplyObjectsWithCleanup(t, s.Client, s.TimeoutConfig, []client.Object{bundle}, s.CleanupTestResources)
