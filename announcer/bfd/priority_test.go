@@ -13,8 +13,6 @@ import (
 	"github.com/fairlead/fairlead/test/shares"
 )
 
-var errNoMore = errors.New("no more time")
-
 // The loop's thread gets the time of the one that does all the work also where it was preferred before, as one of many.
 func TestTheLoopHasMoreTimeThanOtherThreads(t *testing.T) {
 	shares.New(t, "speaker", 50).Add(os.Getpid())
@@ -22,32 +20,19 @@ func TestTheLoopHasMoreTimeThanOtherThreads(t *testing.T) {
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		done <- func() error {
-			if _, err := preferThread(0, otherRuntime); err != nil {
-				return err
+			before, err := preferredFor(otherRuntime)
+			if err != nil || before.Policy != unix.SCHED_DEADLINE {
+				return err // all threads preferred in another way are preferred alike
 			}
-			before, err := unix.SchedGetAttr(0, 0)
-			if err != nil {
-				return err
-			}
-			if before.Policy != unix.SCHED_DEADLINE {
-				return nil // all threads preferred in another way are preferred alike
-			}
-			if _, err := preferThread(0, ownRuntime); err != nil {
-				return err
-			}
-			loop, err := unix.SchedGetAttr(0, 0)
+			loop, err := preferredFor(ownRuntime)
 			if err != nil {
 				return err
 			}
 			// Tests of other packages run beside this one and are promised time, too.
-			if loop.Runtime < before.Runtime*5/4 {
-				refused := setDeadline(0, time.Duration(before.Runtime)*5/4)
-				return fmt.Errorf("the loop has %s as any thread; asked for a little more: %w", time.Duration(loop.Runtime), errors.Join(errNoMore, refused))
+			if more := before.Runtime * 5 / 4; loop.Runtime < more {
+				return errors.Join(fmt.Errorf("the loop has %s, as any thread", time.Duration(loop.Runtime)), setDeadline(0, time.Duration(more)))
 			}
-			if _, err := preferThread(0, otherRuntime); err != nil {
-				return err
-			}
-			after, err := unix.SchedGetAttr(0, 0)
+			after, err := preferredFor(otherRuntime)
 			if err != nil {
 				return err
 			}
@@ -64,4 +49,12 @@ func TestTheLoopHasMoreTimeThanOtherThreads(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// preferredFor prefers this thread with a runtime, and says what it has then.
+func preferredFor(runtime time.Duration) (*unix.SchedAttr, error) {
+	if _, err := preferThread(0, runtime); err != nil {
+		return nil, err
+	}
+	return unix.SchedGetAttr(0, 0)
 }
