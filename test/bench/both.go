@@ -55,9 +55,12 @@ func bothPart(ctx context.Context, b *bench) (rows []row, err error) {
 	}
 	kills, err := r.bothSides(ctx, targets, b.pick(10, 1), r.killAndRenew)
 	for i, s := range sides {
+		if len(kills[i].without) == 0 {
+			continue
+		}
 		rows = append(rows, row{
 			what:   fmt.Sprintf("kill -9 of the speaker that announces on layer 2, seen by %s: of %d new connections, failed", s.what, kills[i].tried),
-			figure: float64(kills[i].failed), unit: "connections", aim: atMost(0), runs: b.pick(10, 1),
+			figure: float64(kills[i].failed), unit: "connections", aim: atMost(0), runs: len(kills[i].without),
 		})
 	}
 	if err != nil {
@@ -99,17 +102,9 @@ func (r *routed) bothSides(ctx context.Context, targets []target, n int, do func
 }
 
 func (s *seenBySides) add(side int, tries []lab.Try, began time.Time) {
-	without := time.Duration(0)
-	for _, t := range tries {
-		if t.Err != nil {
-			s[side].failed++
-		}
-		if (t.Err != nil || t.Took > late) && t.Start.After(began) {
-			without = max(without, t.Start.Sub(began))
-		}
-	}
+	s[side].failed += len(lab.Failed(tries))
 	s[side].tried += len(tries)
-	s[side].without = append(s[side].without, without)
+	s[side].without = append(s[side].without, without(tries, began, time.Now()))
 }
 
 // cutForAWhile cuts a node off, and heals it once all had time to go on without it.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
 )
 
@@ -90,11 +91,9 @@ func (r *routed) failOver(ctx context.Context, node string, a netip.Addr) (out f
 	if err := sleep(ctx, afterwards); err != nil {
 		return out, err
 	}
-	for _, t := range p.Stop() {
-		slow := t.Err != nil || t.Took > late
-		if slow && t.Start.After(began) && t.Start.Before(again) {
-			out.without = max(out.without, t.Start.Sub(began))
-		}
+	tries := p.Stop()
+	out.without = without(tries, began, again)
+	for _, t := range tries {
 		if t.Start.After(again) {
 			out.tried++
 			if t.Err != nil {
@@ -103,4 +102,14 @@ func (r *routed) failOver(ctx context.Context, node string, a netip.Addr) (out f
 		}
 	}
 	return out, nil
+}
+
+// without is how long after a moment the last try began, before another one, that was not answered at once.
+func without(tries []lab.Try, from, to time.Time) (d time.Duration) {
+	for _, t := range tries {
+		if (t.Err != nil || t.Took > late) && t.Start.After(from) && t.Start.Before(to) {
+			d = max(d, t.Start.Sub(from))
+		}
+	}
+	return d
 }
