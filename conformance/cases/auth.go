@@ -4,16 +4,14 @@ import (
 	"testing"
 
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
-	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
 // Who is asked is the suite's own backend: it answers /status/NNN with that status. So the path of a request, which
-// follows the one of the filter, decides what comes of it. ExternalAuth has no feature of its own; it is in the
-// experimental channel, as the feature of listeners' filters is.
+// follows the one of the filter, decides what comes of it.
 var externalAuth = suite.ConformanceTest{
 	ShortName:   "FairleadExternalAuth",
 	Description: "A rule with ExternalAuth passes on what the server behind it allows, and nothing else",
-	Features:    []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute, features.SupportGatewayListenerFilters},
+	Features:    experimental,
 	Manifests:   []string{"external-auth.yaml"},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		address := accepted(t, s, "own-external-auth")
@@ -30,7 +28,7 @@ var externalAuth = suite.ConformanceTest{
 var listenerFilters = suite.ConformanceTest{
 	ShortName:   "FairleadListenerFilters",
 	Description: "Filters of a listener guard all of its routes, also hosts without one, and no other listener",
-	Features:    []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute, features.SupportGatewayListenerFilters},
+	Features:    experimental,
 	Manifests:   []string{"listener-filters.yaml"},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		address := accepted(t, s, "own-listener-filters")

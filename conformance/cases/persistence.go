@@ -6,18 +6,16 @@ import (
 
 	"sigs.k8s.io/gateway-api/conformance/utils/http"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
-	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
 // revisits are so many that pods chosen by chance would hardly be the same each time: the backend has two.
 const revisits = 20
 
-// GEP-1619. Session persistence has no feature of its own; it is in the experimental channel, as the feature of
-// listeners' filters is.
+// Session persistence: GEP-1619.
 var persistence = suite.ConformanceTest{
 	ShortName:   "FairleadSessionPersistence",
 	Description: "A client that brings its cookie again is served by the same pod",
-	Features:    []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute, features.SupportGatewayListenerFilters},
+	Features:    experimental,
 	Manifests:   []string{"persistence.yaml"},
 	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
 		address := accepted(t, s, "own-persistence")

@@ -8,7 +8,12 @@ import (
 	"sigs.k8s.io/gateway-api/conformance/utils/http"
 	"sigs.k8s.io/gateway-api/conformance/utils/kubernetes"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/gateway-api/pkg/features"
 )
+
+// experimental are the features of cases whose subject has none of its own and is in the experimental channel, as the
+// filters of listeners are.
+var experimental = []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute, features.SupportGatewayListenerFilters}
 
 // inInfra is the name of an object in the namespace of the suite's backends.
 func inInfra(name string) types.NamespacedName {
