@@ -80,15 +80,10 @@ func (w *world) isRefused(o client.Object, words string) {
 // headers refused; what they let through is new paths, and names of headers to remove.
 func (w *world) controlCharacters() {
 	w.Helper()
-	r := w.httpRoute("control-header", "web", "echo")
-	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
-		Type:                  gatewayv1.HTTPRouteFilterRequestHeaderModifier,
-		RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{Set: []gatewayv1.HTTPHeader{{Name: "X-One", Value: "1\r\nX-Two: 2"}}},
-	}}
-	w.isRefused(r, "value")
+	w.isRefused(w.splittingHeader("echo"), "value")
 
 	path := "/cart\r\nX-Two: 2"
-	r = w.httpRoute("control-path", "web", "echo")
+	r := w.httpRoute("control-path", "web", "echo")
 	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
 		Type:       gatewayv1.HTTPRouteFilterURLRewrite,
 		URLRewrite: &gatewayv1.HTTPURLRewriteFilter{Path: &gatewayv1.HTTPPathModifier{Type: gatewayv1.FullPathHTTPPathModifier, ReplaceFullPath: &path}},
@@ -103,6 +98,16 @@ func (w *world) controlCharacters() {
 	}}
 	w.apply(r)
 	w.routeSays(r.Name, gatewayv1.RouteConditionAccepted, gatewayv1.RouteReasonUnsupportedValue, "no header that could be removed")
+}
+
+// splittingHeader is a route to a Service, of Gateway web, that sets a header whose value has a line of its own.
+func (w *world) splittingHeader(service string) *gatewayv1.HTTPRoute {
+	r := w.httpRoute("control-header", "web", service)
+	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
+		Type:                  gatewayv1.HTTPRouteFilterRequestHeaderModifier,
+		RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{Set: []gatewayv1.HTTPHeader{{Name: "X-One", Value: "1\r\nX-Two: 2"}}},
+	}}
+	return r
 }
 
 // routeSays waits for a condition of a route, with a reason and words in it.

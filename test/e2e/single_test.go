@@ -105,11 +105,7 @@ func (w *world) gatewaysBegin(service netip.Addr) {
 // badHeader is what the CRDs of the standard channel let through, and those of the experimental one do not.
 func (w *world) badHeader() {
 	w.Helper()
-	r := w.httpRoute("control-header", "web", "web")
-	r.Spec.Rules[0].Filters = []gatewayv1.HTTPRouteFilter{{
-		Type:                  gatewayv1.HTTPRouteFilterRequestHeaderModifier,
-		RequestHeaderModifier: &gatewayv1.HTTPHeaderFilter{Set: []gatewayv1.HTTPHeader{{Name: "X-One", Value: "1\r\nX-Two: 2"}}},
-	}}
+	r := w.splittingHeader("web")
 	w.apply(r)
 	w.routeSays(r.Name, gatewayv1.RouteConditionAccepted, gatewayv1.RouteReasonUnsupportedValue, "control characters")
 }
