@@ -1,12 +1,14 @@
 package announcer
 
 import (
+	"crypto/sha1" //nolint:gosec // RFC 5880 section 4.4 has no other
 	"net/netip"
 	"time"
 
-	"github.com/fairlead/fairlead/announcer/community"
-
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/fairlead/fairlead/announcer/community"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
 // BGPAdvertisement is a BGPAdvertisement with its selectors compiled.
@@ -150,6 +152,24 @@ type BFDProfile struct {
 	// Strict: sessions stand only while BFD sees the peer.
 	Strict     bool
 	MinimumTTL int
+	Auth       BFDAuth
+}
+
+// BFDAuth says how packets of BFD are signed.
+type BFDAuth struct {
+	// Type is empty where they are not signed.
+	Type  v1alpha1.BFDAuthenticationType
+	KeyID uint8
+	// Secret is the name of the one with the key.
+	Secret string
+}
+
+// LongestKey is how long a key may be, in bytes (RFC 5880 sections 4.2 and 4.4).
+func (a BFDAuth) LongestKey() int {
+	if a.Type == v1alpha1.BFDSimplePassword {
+		return 16
+	}
+	return sha1.Size
 }
 
 // CommunityAliases are the names that one Community object gives.

@@ -155,11 +155,15 @@ func FromBFDProfile(in *v1alpha1.BFDProfile) BFDProfile {
 	ms := func(v *int32, otherwise int32) time.Duration {
 		return time.Duration(ptr.Deref(v, otherwise)) * time.Millisecond
 	}
-	return BFDProfile{
+	out := BFDProfile{
 		Name: in.Name, Receive: ms(s.ReceiveInterval, 300), Transmit: ms(s.TransmitInterval, 300), Echo: ms(s.EchoInterval, 50),
 		DetectMultiplier: int(ptr.Deref(s.DetectMultiplier, 3)), EchoMode: s.EchoMode, Passive: s.PassiveMode, Strict: s.Strict,
 		MinimumTTL: int(ptr.Deref(s.MinimumTTL, 254)),
 	}
+	if a := s.Authentication; a != nil {
+		out.Auth = BFDAuth{Type: a.Type, KeyID: uint8(ptr.Deref(a.KeyID, 1)), Secret: a.PasswordSecret.Name}
+	}
+	return out
 }
 
 // FromCommunity converts a Community.

@@ -155,6 +155,18 @@ type NodePeer struct {
 // Watched says whether BFD watches the peer.
 func (p *NodePeer) Watched() bool { return p.Profile != nil && p.watchable() }
 
+// BFDKey is where the key is, among the passwords of peers, that packets of BFD with the peer are signed with; empty: they are not.
+func (p *NodePeer) BFDKey() string {
+	if p.Profile == nil || p.Profile.Auth.Type == "" {
+		return ""
+	}
+	return BFDKeyOf(p.Profile.Name)
+}
+
+// BFDKeyOf is where the key of a BFDProfile is among the passwords of peers, which stand by the names of the peers: none can have
+// an underscore.
+func BFDKeyOf(profile string) string { return "bfd_" + profile }
+
 // Strict says whether the session with the peer stands only while BFD sees the peer.
 func (p *NodePeer) Strict() bool { return p.Profile != nil && p.Profile.Strict && p.foreseeable() }
 

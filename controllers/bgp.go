@@ -121,7 +121,7 @@ func (s *shell) reconcileBGP(ctx context.Context, _ reconcile.Request) (reconcil
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	missing, err := s.keepPasswords(ctx, o.Peers.Items)
+	missing, err := s.keepPasswords(ctx, &o.BGPObjects)
 	return reconcile.Result{}, errors.Join(err, s.sayOfAdvertisements(ctx, index, o), s.sayOfPeers(ctx, index, o, missing), s.sayOfNames(ctx, index, o))
 }
 
@@ -136,15 +136,11 @@ func (s *shell) sayOfAdvertisements(ctx context.Context, index *worldIndex, o bg
 	return errors.Join(errs...)
 }
 
-func (s *shell) sayOfPeers(ctx context.Context, index *worldIndex, o bgpObjects, missing map[string]announcer.Problem) error {
+func (s *shell) sayOfPeers(ctx context.Context, index *worldIndex, o bgpObjects, missing map[string][]announcer.Problem) error {
 	var errs []error
 	for i := range o.Peers.Items {
 		errs = append(errs, writeConditions(ctx, s, index, "BGPPeer", &o.Peers.Items[i], func(p *v1alpha1.BGPPeer) {
-			var more []announcer.Problem
-			if problem, ok := missing[p.Name]; ok {
-				more = append(more, problem)
-			}
-			ready, established, summary := peerConditions(index, p, more...)
+			ready, established, summary := peerConditions(index, p, missing[p.Name]...)
 			p.Status.Established = summary
 			s.setCondition(&p.Status.Conditions, p, ready)
 			s.setCondition(&p.Status.Conditions, p, established)

@@ -13,17 +13,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/fairlead/fairlead/announcer"
-	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
-// DefaultPasswordSecret is the name of the Secret with the passwords of all BGP peers, by the name of the peer. Speakers
+// DefaultPasswordSecret is the name of the Secret with the passwords of all BGP peers, by the name of the peer, and the keys of BFD. Speakers
 // read it and no other, so that a node knows no more than it needs.
 const DefaultPasswordSecret = "fairlead-bgp-passwords"
 
-// PasswordMissing is the reason of a BGPPeer whose password is not there.
+// PasswordMissing is the reason of a BGPPeer whose password, or key of BFD, is not there.
 const PasswordMissing announcer.Reason = "PasswordMissing"
 
-// passwordKeeper gathers the passwords of BGP peers.
+// passwordKeeper gathers the passwords of BGP peers, and the keys of BFD.
 type passwordKeeper struct {
 	// secrets has the Secrets of our namespace that can hold one; the manager's cache has others.
 	secrets cache.Cache
@@ -51,25 +50,21 @@ func (s *shell) addPasswords(mgr manager.Manager) error {
 
 // keepPasswords brings the speakers' Secret in line, and returns what is wrong by peer. It looks at that Secret each
 // time: where somebody took it away, sessions end, which brings us here.
-func (s *shell) keepPasswords(ctx context.Context, peers []v1alpha1.BGPPeer) (map[string]announcer.Problem, error) {
-	problems := map[string]announcer.Problem{}
+func (s *shell) keepPasswords(ctx context.Context, o *announcer.BGPObjects) (map[string][]announcer.Problem, error) {
+	problems := map[string][]announcer.Problem{}
 	if s.passwords.secrets == nil {
 		return problems, nil
 	}
 	want := map[string][]byte{}
-	for i := range peers {
-		p := &peers[i]
-		if p.Spec.PasswordSecret == nil || p.Spec.PasswordSecret.Name == "" {
-			continue
-		}
-		password, problem, err := s.passwordOf(ctx, p.Spec.PasswordSecret.Name)
+	for _, n := range neededPasswords(o) {
+		password, problem, err := s.passwordOf(ctx, &n)
 		switch {
 		case err != nil:
 			return nil, err
 		case problem != nil:
-			problems[p.Name] = *problem
+			problems[n.peer] = append(problems[n.peer], *problem)
 		default:
-			want[p.Name] = password
+			want[n.entry] = password
 		}
 	}
 	_, _, err := s.keepSecret(ctx, s.PasswordSecret, nil, func(map[string][]byte) (map[string][]byte, time.Time, error) {
@@ -78,25 +73,56 @@ func (s *shell) keepPasswords(ctx context.Context, peers []v1alpha1.BGPPeer) (ma
 	return problems, err
 }
 
+// neededPassword is one that the session of a peer needs, or a key that BFD needs to watch the peer.
+type neededPassword struct {
+	peer string
+	// entry is the one in the speakers' Secret, secret where the user has it.
+	entry, secret string
+	// longest is how many bytes it may have, by whom, and without is what comes of its not being there.
+	longest     int
+	by, without string
+}
+
+func neededPasswords(o *announcer.BGPObjects) (out []neededPassword) {
+	auths := map[string]announcer.BFDAuth{}
+	for i := range o.Profiles.Items {
+		p := announcer.FromBFDProfile(&o.Profiles.Items[i])
+		auths[p.Name] = p.Auth
+	}
+	for i := range o.Peers.Items {
+		p := &o.Peers.Items[i]
+		if ref := p.Spec.PasswordSecret; ref != nil && ref.Name != "" {
+			out = append(out, neededPassword{p.Name, p.Name, ref.Name, longestPassword, "TCP", "no session is tried"})
+		}
+		if auth := auths[p.Spec.BFDProfile]; auth.Type != "" {
+			out = append(out, neededPassword{
+				p.Name, announcer.BFDKeyOf(p.Spec.BFDProfile), auth.Secret, auth.LongestKey(), string(auth.Type),
+				"BFD, which BFDProfile " + p.Spec.BFDProfile + " has sign its packets, does not watch the peer",
+			})
+		}
+	}
+	return out
+}
+
 // longestPassword is what the kernel takes for TCP-MD5, in bytes.
 const longestPassword = 80
 
 // passwordOf reads a password, or says what is wrong with the Secret.
-func (s *shell) passwordOf(ctx context.Context, name string) ([]byte, *announcer.Problem, error) {
-	secret, key := &corev1.Secret{}, client.ObjectKey{Namespace: s.Namespace, Name: name}
+func (s *shell) passwordOf(ctx context.Context, n *neededPassword) ([]byte, *announcer.Problem, error) {
+	secret, key := &corev1.Secret{}, client.ObjectKey{Namespace: s.Namespace, Name: n.secret}
 	err := s.passwords.secrets.Get(ctx, key, secret)
 	wrong := func(format string, args ...any) ([]byte, *announcer.Problem, error) {
 		return nil, &announcer.Problem{Reason: PasswordMissing, Message: fmt.Sprintf(format, args...)}, nil
 	}
 	switch password := secret.Data[corev1.BasicAuthPasswordKey]; {
 	case apierrors.IsNotFound(err):
-		return wrong("There is no Secret %s of type %s, so no session is tried. Create it in namespace %s, with the entry %s.", name, corev1.SecretTypeBasicAuth, s.Namespace, corev1.BasicAuthPasswordKey)
+		return wrong("There is no Secret %s of type %s, so %s. Create it in namespace %s, with the entry %s.", n.secret, corev1.SecretTypeBasicAuth, n.without, s.Namespace, corev1.BasicAuthPasswordKey)
 	case err != nil:
 		return nil, nil, fmt.Errorf("reading Secret %s: %w", key, err)
 	case len(password) == 0:
-		return wrong("Secret %s in namespace %s has no entry %s, or an empty one, so no session is tried. Add it.", name, s.Namespace, corev1.BasicAuthPasswordKey)
-	case len(password) > longestPassword:
-		return wrong("The password in Secret %s in namespace %s has %d bytes, more than the %d that TCP takes, so no session is tried. Shorten it here and on the peer.", name, s.Namespace, len(password), longestPassword)
+		return wrong("Secret %s in namespace %s has no entry %s, or an empty one, so %s. Add it.", n.secret, s.Namespace, corev1.BasicAuthPasswordKey, n.without)
+	case len(password) > n.longest:
+		return wrong("The password in Secret %s in namespace %s has %d bytes, more than the %d that %s takes, so %s. Shorten it here and on the peer.", n.secret, s.Namespace, len(password), n.longest, n.by, n.without)
 	default:
 		return password, nil, nil
 	}

@@ -280,3 +280,40 @@ func TestPasswordsThatCannotBeWritten(t *testing.T) {
 	w.gathers("tor=pw-mine")
 	w.tellsNobody(d, "pw-mine", "pw-stale")
 }
+
+// Keys of BFD are gathered for the profiles that peers name, and one that is missing is said of at those peers.
+func TestKeysOfBFDAreGathered(t *testing.T) {
+	w := newWorld(t)
+	d := &diary{}
+	profile := &v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "signed"}}
+	profile.Spec.Authentication = &v1alpha1.BFDAuthentication{Type: v1alpha1.BFDSimplePassword, PasswordSecret: v1alpha1.BFDKeyReference{Name: "keys"}}
+	w.create(profile)
+	watched := func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "signed" }
+	tor := w.newPeer("tor", "198.51.100.1", watched, keptIn("absent"))
+	spine := w.newPeer("spine", "198.51.100.2", watched)
+	w.newPeer("open", "198.51.100.3")
+	w.start(w.inOwnNamespace(d))
+	const without = "so BFD, which BFDProfile signed has sign its packets, does not watch the peer"
+	for _, p := range []*v1alpha1.BGPPeer{tor, spine} {
+		w.isSaid(p, v1alpha1.PeerReady, metav1.ConditionFalse, string(PasswordMissing), "There is no Secret keys of type kubernetes.io/basic-auth, "+without)
+	}
+	w.isSaid(tor, v1alpha1.PeerReady, metav1.ConditionFalse, string(PasswordMissing), "There is no Secret absent of type kubernetes.io/basic-auth, so no session is tried")
+
+	w.passwordSecret("keys", "key-of-20-bytes-long")
+	w.isSaid(spine, v1alpha1.PeerReady, metav1.ConditionFalse, string(PasswordMissing), "has 20 bytes, more than the 16 that SimplePassword takes, "+without)
+	w.eventually("signing by SHA-1", func() error {
+		if err := w.c.Get(w.ctx(), client.ObjectKeyFromObject(profile), profile); err != nil {
+			return err
+		}
+		profile.Spec.Authentication.Type = v1alpha1.BFDKeyedSHA1
+		return w.c.Update(w.ctx(), profile)
+	})
+	w.isSaid(spine, v1alpha1.PeerReady, metav1.ConditionTrue, "InUse", "")
+	w.gathers("bfd_signed=key-of-20-bytes-long")
+	w.passwordSecret("keys", "key-new")
+	w.gathers("bfd_signed=key-new")
+	w.delete(spine)
+	w.delete(tor)
+	w.gathers()
+	w.tellsNobody(d, "key-of-20-bytes-long", "key-new")
+}

@@ -48,6 +48,10 @@ type routing struct {
 	sent []bgp.Peer
 	// waiting says of peers why they were not.
 	waiting map[string]string
+	// passwords are those of peers, and keys of BFD, as they were read last.
+	passwords map[string]string
+	// keyless says of peers why BFD does not watch them, for want of the key.
+	keyless map[string]string
 	// drained are peers that are asked to prefer other nodes for all routes.
 	drained map[string]bool
 	// watched are the sessions that BFD was given.
@@ -110,17 +114,17 @@ func (a *Agent) setRouters(ctx context.Context) {
 	}
 	r := a.loop.routing
 	r.peers = a.loop.index.PeersOf(a.cfg.Node)
-	passwords := a.passwords(ctx)
+	r.passwords = a.passwords(ctx)
 	waiting := map[string]string{}
 	peers := make([]bgp.Peer, 0, len(r.peers))
 	for i := range r.peers {
 		p := &r.peers[i]
 		password, known := string(p.Password), true
 		if p.PasswordSecret != "" {
-			password, known = passwords[p.Name], passwords[p.Name] != ""
+			password, known = r.passwords[p.Name], r.passwords[p.Name] != ""
 		}
 		if !known {
-			waiting[p.Name] = fmt.Sprintf("The password is not there: is there a Secret %s of type kubernetes.io/basic-auth in namespace %s, with the entry password?", p.PasswordSecret, a.cfg.Namespace)
+			waiting[p.Name] = a.missing("password", p.PasswordSecret)
 			continue
 		}
 		peer := peerOf(p, password)
@@ -137,6 +141,11 @@ func (a *Agent) setRouters(ctx context.Context) {
 		a.announceRoutes(prefixesOf(r.table))
 	}
 	a.watchPeers()
+}
+
+// missing says that a password, or a key, has not come from its Secret.
+func (a *Agent) missing(what, secret string) string {
+	return fmt.Sprintf("The %s is not there: is there a Secret %s of type kubernetes.io/basic-auth in namespace %s, with the entry password?", what, secret, a.cfg.Namespace)
 }
 
 func prefixesOf(t *announcer.BGPTable) []netip.Prefix {
@@ -171,8 +180,8 @@ func peerOf(p *announcer.NodePeer, password string) bgp.Peer {
 	return out
 }
 
-// passwords are those of peers by name, which the controller gathers in one Secret, so that speakers need not read
-// others.
+// passwords are those of peers by name, and the keys of BFD, which the controller gathers in one Secret, so that speakers need not
+// read others.
 func (a *Agent) passwords(ctx context.Context) map[string]string {
 	if a.cfg.Passwords == nil {
 		return nil

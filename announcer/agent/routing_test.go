@@ -374,6 +374,46 @@ func TestBFDTakesSessionsDown(t *testing.T) {
 	}
 }
 
+// BFD signs its packets with the key of the profile, and does not watch the peer before that is there; the status says so.
+func TestBFDSignsItsPackets(t *testing.T) {
+	w := newWorld(t, "node1")
+	profile := &v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: "signed"}}
+	profile.Spec.Authentication = &v1alpha1.BFDAuthentication{
+		Type: v1alpha1.BFDMeticulousKeyedSHA1, KeyID: new(int32(7)), PasswordSecret: v1alpha1.BFDKeyReference{Name: "keys"},
+	}
+	w.create(profile)
+	w.peer("r1", "192.0.2.1", func(s *v1alpha1.BGPPeerSpec) { s.BFDProfile = "signed" })
+	_, router, watchdog := w.routing("node1")
+	w.await("for the peer", func() bool { _, known := router.password("r1"); return known })
+	w.await("for the status to say what is missing", func() bool {
+		s := w.sessions("node1")
+		return len(s) == 1 && s[0].BFD == "Down" && strings.HasPrefix(s[0].BFDError, "The key of BFD is not there: is there a Secret keys ")
+	})
+	if got := watchdog.watched(); len(got) != 0 {
+		t.Errorf("without the key BFD watches %+v", got)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "passwords"}, Data: map[string][]byte{"bfd_signed": []byte("first")}}
+	w.create(secret)
+	key := func() (a bfd.Auth) {
+		if got := watchdog.watched(); len(got) == 1 {
+			a = got[0].Auth
+		}
+		return a
+	}
+	want := bfd.Auth{Kind: bfd.MeticulousSHA1, KeyID: 7, Key: "first"}
+	w.await("for the key", func() bool { return key() == want })
+	w.await("for the status to be clear", func() bool {
+		s := w.sessions("node1")
+		return len(s) == 1 && s[0].BFD == "Up" && s[0].BFDError == ""
+	})
+	secret.Data["bfd_signed"] = []byte("second")
+	if err := w.client.Update(w.ctx, secret); err != nil {
+		t.Fatal(err)
+	}
+	want.Key = "second"
+	w.await("for the new key", func() bool { return key() == want })
+}
+
 // What a profile asks for and a peer cannot have keeps no peer from being watched: BFD takes each of the sessions.
 func TestBFDWithEchoMode(t *testing.T) {
 	w := newWorld(t, "node1")

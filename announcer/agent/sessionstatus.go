@@ -69,26 +69,30 @@ func rank(s v1alpha1.SpeakerSession) int {
 type sight struct {
 	// state is Up or Down; empty: BFD does not watch the peer.
 	state string
-	// trouble is what keeps BFD from working; empty: nothing.
-	trouble string
-	strict  bool
+	// trouble is what keeps BFD from working, keyless why there is no key for it; empty: nothing.
+	trouble, keyless string
+	strict           bool
 }
 
 // wrong says what keeps BFD from working, what comes of it, and what to do. It names no time and no count, so that it
 // is written once however long it lasts.
 func (w sight) wrong() string {
-	if w.trouble == "" {
-		return ""
-	}
-	what, then := "Mend that on the node", "the loss of the peer is noticed after the hold time of BGP only"
-	if strings.Contains(w.trouble, unix.EADDRINUSE.Error()) {
-		what = "Stop the other program"
-	}
+	then := "the loss of the peer is noticed after the hold time of BGP only"
 	switch {
 	case w.state == "Up":
 		then = "the peer may take this node for lost"
 	case w.strict:
 		then = "the profile, which is strict, keeps the session of BGP down"
+	}
+	switch {
+	case w.keyless != "":
+		return fmt.Sprintf("%s Until it is, %s.", w.keyless, then)
+	case w.trouble == "":
+		return ""
+	}
+	what := "Mend that on the node"
+	if strings.Contains(w.trouble, unix.EADDRINUSE.Error()) {
+		what = "Stop the other program"
 	}
 	return fmt.Sprintf("%s. %s; BFD tries again every second. Until then %s.", cut(w.trouble, 768), what, then)
 }
@@ -109,6 +113,12 @@ func (a *Agent) watchedPeers() map[string]sight {
 			if !w.parting {
 				out[w.peer] = sight{state: state, trouble: s.Trouble, strict: w.strict}
 			}
+		}
+	}
+	r := a.loop.routing
+	for i := range r.peers {
+		if why := r.keyless[r.peers[i].Name]; why != "" {
+			out[r.peers[i].Name] = sight{state: "Down", keyless: why, strict: r.peers[i].Strict()}
 		}
 	}
 	return out

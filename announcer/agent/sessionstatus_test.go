@@ -197,6 +197,13 @@ func TestSessionsInTheWordsOfTheAPI(t *testing.T) {
 				"Until then the peer may take this node for lost.]", since,
 		},
 		{
+			"held back for BFD, which has no key", "",
+			bgp.Session{State: bgp.Idle, Since: since},
+			sight{state: "Down", keyless: "The key is not there.", strict: true},
+			"tor Idle Down (BFD: The key is not there. Until it is, the profile, which is strict, keeps the session of BGP down.) " +
+				"[The key is not there. Until it is, the profile, which is strict, keeps the session of BGP down.]", since,
+		},
+		{
 			"held back for BFD, which cannot receive", "",
 			bgp.Session{State: bgp.Idle, Why: "held", Since: since},
 			sight{state: "Down", trouble: taken, strict: true},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/announcer/bfd"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
 // Watchdog watches the paths to peers by BFD. *bfd.Engine and *apart.Engine are some.
@@ -39,10 +40,15 @@ func (a *Agent) watchPeers() {
 func (a *Agent) watches() (want []bfd.Session, users map[string][]watcher) {
 	r := a.loop.routing
 	remotes := a.remotes()
-	users = map[string][]watcher{}
+	users, r.keyless = map[string][]watcher{}, map[string]string{}
 	for i := range r.peers {
 		p := &r.peers[i]
 		if !p.Watched() {
+			continue
+		}
+		key := r.passwords[p.BFDKey()]
+		if p.BFDKey() != "" && key == "" {
+			r.keyless[p.Name] = a.missing("key of BFD", p.Profile.Auth.Secret)
 			continue
 		}
 		at := p.Address
@@ -52,7 +58,7 @@ func (a *Agent) watches() (want []bfd.Session, users map[string][]watcher) {
 		if !at.IsValid() {
 			continue // the neighbour of an unnumbered peer is not known yet
 		}
-		s := watchOf(p, at)
+		s := watchOf(p, at, key)
 		if users[s.Name] == nil {
 			want = append(want, s)
 		}
@@ -114,7 +120,7 @@ func (a *Agent) remotes() map[string]netip.Addr {
 	return out
 }
 
-func watchOf(p *announcer.NodePeer, at netip.Addr) bfd.Session {
+func watchOf(p *announcer.NodePeer, at netip.Addr, key string) bfd.Session {
 	name := at.String()
 	if p.Source.IsValid() {
 		name += " from " + p.Source.String()
@@ -123,7 +129,7 @@ func watchOf(p *announcer.NodePeer, at netip.Addr) bfd.Session {
 		name += " over several hops"
 	}
 	echo, echoInterval := p.Echo()
-	return bfd.Session{
+	s := bfd.Session{
 		Name: name, Peer: at, Local: p.Source, MultiHop: p.MultiHop,
 		Settings: bfd.Settings{
 			TransmitInterval: p.Profile.Transmit, ReceiveInterval: p.Profile.Receive, DetectMultiplier: uint8(p.Profile.DetectMultiplier),
@@ -131,6 +137,14 @@ func watchOf(p *announcer.NodePeer, at netip.Addr) bfd.Session {
 			MinimumTTL: uint8(p.Profile.MinimumTTL),
 		},
 	}
+	if auth := p.Profile.Auth; auth.Type != "" {
+		s.Auth = bfd.Auth{Kind: authKinds[auth.Type], KeyID: auth.KeyID, Key: key}
+	}
+	return s
+}
+
+var authKinds = map[v1alpha1.BFDAuthenticationType]bfd.AuthKind{
+	v1alpha1.BFDSimplePassword: bfd.SimplePassword, v1alpha1.BFDKeyedSHA1: bfd.KeyedSHA1, v1alpha1.BFDMeticulousKeyedSHA1: bfd.MeticulousSHA1,
 }
 
 // watcher is a peer that a session of BFD watches.

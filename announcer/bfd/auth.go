@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // AuthKind is a way of authentication (RFC 5880 section 4.1).
@@ -58,7 +59,8 @@ func (a Auth) Validate() error {
 type authState struct {
 	sent     uint32
 	received uint32
-	known    bool
+	// at is when the last packet came that was taken; zero: none has, and any number is.
+	at time.Time
 }
 
 // sign returns the packet as it goes on the wire.
@@ -84,8 +86,9 @@ func (a Auth) sign(s *authState, p Packet, buf []byte) []byte {
 	return buf
 }
 
-// verify checks a packet that came as raw (RFC 5880 sections 6.7.2 and 6.7.4).
-func (a Auth) verify(s *authState, p Packet, raw []byte) error {
+// verify checks a packet that came as raw at a time (RFC 5880 sections 6.7.2 and 6.7.4). The peer may count anew when nothing has come
+// from it for twice its detection time (section 6.8.1).
+func (a Auth) verify(s *authState, p Packet, raw []byte, at time.Time, detection time.Duration) error {
 	if a.Kind == NoAuth {
 		if p.Auth != nil {
 			return errors.New("the packet is signed, and the session has no key")
@@ -104,10 +107,13 @@ func (a Auth) verify(s *authState, p Packet, raw []byte) error {
 		}
 		return nil
 	}
-	return a.verifySHA1(s, p, raw)
+	if at.Sub(s.at) >= 2*detection {
+		s.at = time.Time{}
+	}
+	return a.verifySHA1(s, p, raw, at)
 }
 
-func (a Auth) verifySHA1(s *authState, p Packet, raw []byte) error {
+func (a Auth) verifySHA1(s *authState, p Packet, raw []byte, at time.Time) error {
 	if len(p.Auth) != sha1Section {
 		return fmt.Errorf("the authentication section has %d bytes, not %d", len(p.Auth), sha1Section)
 	}
@@ -117,7 +123,7 @@ func (a Auth) verifySHA1(s *authState, p Packet, raw []byte) error {
 	if a.Kind == MeticulousSHA1 {
 		least = 1
 	}
-	if s.known && (ahead < least || ahead > 3*uint32(p.DetectMultiplier)) {
+	if !s.at.IsZero() && (ahead < least || ahead > 3*uint32(p.DetectMultiplier)) {
 		return errors.New("the sequence number is not one of the next")
 	}
 	signed := append([]byte(nil), raw[:length+sha1Section]...)
@@ -127,6 +133,6 @@ func (a Auth) verifySHA1(s *authState, p Packet, raw []byte) error {
 	if subtle.ConstantTimeCompare(sum[:], p.Auth[8:]) != 1 {
 		return errors.New("the signature is wrong")
 	}
-	s.received, s.known = number, true
+	s.received, s.at = number, at
 	return nil
 }

@@ -218,7 +218,7 @@ func (l *loop) take(a arrival) {
 	}
 	err = s.admits(a)
 	if err == nil {
-		err = s.want.Auth.verify(&s.auth, p, a.raw)
+		err = s.want.Auth.verify(&s.auth, p, a.raw, a.at, s.machine.detection())
 	}
 	if err != nil {
 		s.refused.Add(1)

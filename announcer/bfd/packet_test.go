@@ -108,7 +108,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, kind := range []AuthKind{NoAuth, SimplePassword, KeyedSHA1, MeticulousSHA1} {
 			var s authState
-			if (Auth{Kind: kind, Key: "not this one, surely"}).verify(&s, p, raw) == nil && kind != NoAuth {
+			if (Auth{Kind: kind, Key: "not this one, surely"}).verify(&s, p, raw, time.Now(), time.Second) == nil && kind != NoAuth {
 				t.Errorf("%x is taken for signed", raw)
 			}
 		}
@@ -120,12 +120,13 @@ func TestSignedPackets(t *testing.T) {
 	for _, kind := range []AuthKind{SimplePassword, KeyedSHA1, MeticulousSHA1} {
 		ours := Auth{Kind: kind, KeyID: 7, Key: "secret"}
 		var sends, receives authState
+		at := time.Now()
 		check := func(a Auth, raw []byte) error {
 			got, err := Parse(raw)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return a.verify(&receives, got, raw)
+			return a.verify(&receives, got, raw, at, 300*time.Millisecond)
 		}
 		first := ours.sign(&sends, p, nil)
 		if err := check(ours, first); err != nil {
@@ -153,6 +154,15 @@ func TestSignedPackets(t *testing.T) {
 		}
 		if err := check(ours, first); (err == nil) != (kind == SimplePassword) {
 			t.Errorf("%d: of a packet sent again: %v", kind, err)
+		}
+		// A peer that has begun anew counts anew.
+		sends = authState{sent: 1 << 31}
+		if err := check(ours, ours.sign(&sends, p, nil)); (err == nil) != (kind == SimplePassword) {
+			t.Errorf("%d: of a peer that counts anew at once: %v", kind, err)
+		}
+		at = at.Add(600 * time.Millisecond)
+		if err := check(ours, ours.sign(&sends, p, nil)); err != nil {
+			t.Errorf("%d: of a peer that counts anew after a silence: %v", kind, err)
 		}
 	}
 }

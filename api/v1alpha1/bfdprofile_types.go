@@ -15,6 +15,7 @@ import (
 // +kubebuilder:printcolumn:name="Multiplier",type=integer,JSONPath=`.spec.detectMultiplier`
 // +kubebuilder:printcolumn:name="Echo",type=boolean,priority=1,JSONPath=`.spec.echoMode`
 // +kubebuilder:printcolumn:name="Passive",type=boolean,priority=1,JSONPath=`.spec.passiveMode`
+// +kubebuilder:printcolumn:name="Authentication",type=string,priority=1,JSONPath=`.spec.authentication.type`
 // +kubebuilder:printcolumn:name="In Use",type=string,JSONPath=`.status.conditions[?(@.type=="InUse")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type BFDProfile struct {
@@ -88,6 +89,53 @@ type BFDProfileSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=254
 	MinimumTTL *int32 `json:"minimumTtl,omitempty"`
+
+	// How the packets of both sides are signed (RFC 5880, 6.7). A packet that is
+	// not signed so is dropped, so the peer must have the same. Unset: packets
+	// are not signed, and signed ones are dropped.
+	// +optional
+	Authentication *BFDAuthentication `json:"authentication,omitempty"`
+}
+
+// BFDAuthentication says how packets of BFD are signed.
+type BFDAuthentication struct {
+	// SimplePassword shows the key to whoever listens. KeyedSHA1 hides it, and
+	// MeticulousKeyedSHA1 numbers each packet besides, so that none can be sent
+	// again by somebody else.
+	Type BFDAuthenticationType `json:"type"`
+
+	// The number that both sides give the key.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=255
+	KeyID *int32 `json:"keyID,omitempty"`
+
+	// The Secret with the key, in Fairlead's namespace, of type
+	// kubernetes.io/basic-auth; its entry password counts: up to 16 bytes for
+	// SimplePassword, 20 for the others. While it is not there, BFD does not
+	// watch the peers. A new key counts at once: change the peer's too.
+	PasswordSecret BFDKeyReference `json:"passwordSecret"`
+}
+
+// BFDAuthenticationType is a way to sign packets of BFD (RFC 5880, 4.2 to 4.4).
+//
+// +kubebuilder:validation:Enum=SimplePassword;KeyedSHA1;MeticulousKeyedSHA1
+type BFDAuthenticationType string
+
+// The ways to sign.
+const (
+	BFDSimplePassword      BFDAuthenticationType = "SimplePassword"
+	BFDKeyedSHA1           BFDAuthenticationType = "KeyedSHA1"
+	BFDMeticulousKeyedSHA1 BFDAuthenticationType = "MeticulousKeyedSHA1"
+)
+
+// BFDKeyReference names the Secret with a key.
+type BFDKeyReference struct {
+	// The name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
 }
 
 // BFDProfileStatus says who is watched so.
