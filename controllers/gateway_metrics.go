@@ -21,6 +21,9 @@ var (
 		"kind", "state")
 	gatewayEnvoys = gauge("gateway_envoys", "Envoys that are connected to the controller, by fleet.", "fleet")
 
+	gatewayCertificates = gauge("gateway_certificate_expiry_timestamp_seconds",
+		"When the first of the certificates that a Gateway uses ends, in seconds since 1970. One that has ended is served on.", "namespace", "gateway")
+
 	gatewayBuild = histogramBy("gateway_build_seconds",
 		"Time to work out what a Gateway's Envoys should have, by scope: whole (from nothing), partial (what has changed).",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "scope")
@@ -87,16 +90,20 @@ func (l *level) set(now map[labelled]int) {
 }
 
 // gatewayMeter keeps the gauges of Gateways.
-type gatewayMeter struct{ states, routes, envoys level }
+type gatewayMeter struct{ states, routes, envoys, certificates level }
 
 func newGatewayMeter() *gatewayMeter {
-	return &gatewayMeter{states: level{gauge: gatewayStates, names: 2}, routes: level{gauge: gatewayRoutes, names: 2}, envoys: level{gauge: gatewayEnvoys, names: 1}}
+	return &gatewayMeter{
+		states: level{gauge: gatewayStates, names: 2}, routes: level{gauge: gatewayRoutes, names: 2}, envoys: level{gauge: gatewayEnvoys, names: 1},
+		certificates: level{gauge: gatewayCertificates, names: 2},
+	}
 }
 
 // read brings the gauges up to date.
 func (m *gatewayMeter) read(g *gateways) {
 	m.states.set(g.countStates())
 	m.routes.set(g.countRoutes())
+	m.certificates.set(g.certificateEnds())
 	connected := map[labelled]int{}
 	for fleet, n := range g.feed.Connected() {
 		connected[labelled{fleet}] = n
@@ -110,6 +117,25 @@ func (g *gateways) countStates() map[labelled]int {
 	defer g.mu.Unlock()
 	for name, s := range g.known {
 		out[labelled{s.fleet.Class, cmp.Or(g.states[name], statePending)}]++
+	}
+	return out
+}
+
+// certificateEnds says when the first certificate of each Gateway ends.
+func (g *gateways) certificateEnds() map[labelled]int {
+	out := map[labelled]int{}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, s := range g.known {
+		if s.built == nil {
+			continue
+		}
+		for i := range s.built.Model.Certificates {
+			of, end := labelled{name.Namespace, name.Name}, int(s.built.Model.Certificates[i].NotAfter.Unix())
+			if first, some := out[of]; !some || end < first {
+				out[of] = end
+			}
+		}
 	}
 	return out
 }

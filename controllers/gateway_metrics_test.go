@@ -1,15 +1,20 @@
 package controllers
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +23,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead/fairlead/gateway/fleet"
+	"github.com/fairlead/fairlead/gateway/pki"
 )
 
 // metered is the value of a metric in the registry, of histograms the count; 0 if it
@@ -134,6 +140,50 @@ func TestGatewaysAreMetered(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// When the first certificate of a Gateway ends is metered, as long as there is the Gateway.
+func TestCertificatesAreMetered(t *testing.T) {
+	w := newWorld(t)
+	serve, _ := w.withGateways()
+	w.start(serve)
+	now := time.Now()
+	authority, _, err := pki.Authority(nil, now, rand.Reader, pki.DefaultRules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw := w.newGateway("web", w.class())
+	gw.Spec.Listeners = nil
+	var first time.Time
+	for i, lives := range []time.Duration{48 * time.Hour, 24 * time.Hour, 72 * time.Hour} {
+		rules := pki.DefaultRules()
+		rules.Leaf = lives
+		name := fmt.Sprintf("cert%d", i)
+		leaf, _, err := pki.Leaf(nil, authority, pki.Controller(name+".example.com"), now, rand.Reader, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(leaf[corev1.TLSCertKey])
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first.IsZero() || c.NotAfter.Before(first) {
+			first = c.NotAfter
+		}
+		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}, Type: corev1.SecretTypeTLS, Data: leaf})
+		gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{
+			Name: gatewayv1.SectionName(name), Port: gatewayv1.PortNumber(8443 + i), Protocol: gatewayv1.HTTPSProtocolType,
+			TLS: &gatewayv1.ListenerTLSConfig{CertificateRefs: []gatewayv1.SecretObjectReference{{Name: gatewayv1.ObjectName(name)}}},
+		})
+	}
+	w.create(gw)
+	labels := []string{"gateway", "web", "namespace", w.ns}
+	w.meters(float64(first.Unix()), "gateway_certificate_expiry_timestamp_seconds", labels...)
+	if err := w.c.Delete(w.ctx(), gw); err != nil {
+		t.Fatal(err)
+	}
+	w.meters(0, "gateway_certificate_expiry_timestamp_seconds", labels...)
 }
 
 func TestStateOfRoute(t *testing.T) {

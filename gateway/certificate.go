@@ -123,7 +123,7 @@ func readCertificate(s *corev1.Secret) (certificate, error) {
 	if err := servable(leaf); err != nil {
 		return certificate{}, err
 	}
-	c := certificate{Certificate: Certificate{Chain: chain, Key: key}}
+	c := certificate{Certificate: Certificate{Chain: chain, Key: key, NotAfter: leaf.NotAfter}}
 	for _, n := range leaf.DNSNames {
 		c.names = append(c.names, strings.ToLower(n))
 	}

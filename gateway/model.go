@@ -345,6 +345,8 @@ type Certificate struct {
 	// Chain and Key are PEM. They never stand in a golden file or a log.
 	Chain []byte `json:"-"`
 	Key   []byte `json:"-"`
+	// NotAfter is when the certificate ends.
+	NotAfter time.Time `json:"-"`
 }
 
 // Authority is a set of CA certificates.
