@@ -6,10 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -22,142 +20,27 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/controllers"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/inhabit"
 	"github.com/fairlead/fairlead/migrate/imports"
-	"github.com/fairlead/fairlead/service"
 )
 
-// hands do what a cluster does by itself: pods of Deployments come and go, Fairlead's
-// controller (the real one) runs as its Deployment says, and the speakers of both
-// controllers say what they announce.
+// hands are a cluster in which the speakers of both controllers say what they announce too.
 type hands struct {
-	t   *testing.T
-	cfg *rest.Config
-	c   client.Client
+	*inhabit.Cluster
 
 	mu sync.Mutex
 	// deaf: Fairlead's speakers have no session.
 	deaf bool
-	// stop ends Fairlead's controller, which runs as the default or not.
-	stop func()
-	as   string
-	// moved are Services whose status was ever another than at the start.
-	moved []string
-	first map[string]string
 }
 
 // work lets the hands work until the end of the test.
 func work(t *testing.T, cfg *rest.Config, c client.Client) *hands {
-	h := &hands{t: t, cfg: cfg, c: c, stop: func() {}, first: map[string]string{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	all.Go(func() {
-		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; {
-			if err := h.round(ctx); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-				t.Errorf("the cluster: %v", err)
-			}
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
-			}
-		}
-		h.stop()
-	})
-	t.Cleanup(func() { cancel(); all.Wait() })
+	h := &hands{Cluster: inhabit.NewCluster(t, cfg, c)}
+	h.Live(h.metallb, h.sessions, h.speakers)
 	return h
-}
-
-func (h *hands) round(ctx context.Context) error {
-	for _, do := range []func(context.Context) error{h.watch, h.deployments, h.metallb, h.sessions, h.speakers} {
-		if err := do(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// watch remembers each Service whose addresses change.
-func (h *hands) watch(ctx context.Context) error {
-	var list corev1.ServiceList
-	if err := h.c.List(ctx, &list); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range list.Items {
-		name := list.Items[i].Namespace + "/" + list.Items[i].Name
-		now := fmt.Sprint(service.Shown(&list.Items[i]))
-		if before, ok := h.first[name]; ok && before != now {
-			h.moved = append(h.moved, name+" from "+before+" to "+now)
-		} else {
-			h.first[name] = now
-		}
-	}
-	return nil
-}
-
-func (h *hands) deployments(ctx context.Context) error {
-	var list appsv1.DeploymentList
-	if err := h.c.List(ctx, &list); err != nil {
-		return err
-	}
-	for i := range list.Items {
-		d := &list.Items[i]
-		if strings.Contains(d.Spec.Template.Spec.Containers[0].Image, "fairlead") {
-			h.fairlead(d.Spec.Template.Spec.Containers[0].Args[0])
-		}
-		n := ptr.Deref(d.Spec.Replicas, 1)
-		want := appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n}
-		if d.Status.ObservedGeneration == want.ObservedGeneration && d.Status.ReadyReplicas == n {
-			continue
-		}
-		d.Status = want
-		if err := h.c.Status().Update(ctx, d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fairlead runs the controller with a flag.
-func (h *hands) fairlead(flag string) {
-	if h.as == flag {
-		return
-	}
-	h.stop()
-	h.as = flag
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		h.t.Error(err)
-		return
-	}
-	m := controllers.ManagerOptions(scheme)
-	m.Metrics = metricsserver.Options{BindAddress: "0"}
-	m.Controller.SkipNameValidation = ptr.To(true)
-	mgr, err := manager.New(controllers.Unlimited(h.cfg), m)
-	if err == nil {
-		err = controllers.Add(mgr, controllers.Options{Service: service.Config{Default: flag == "--default-class=true"}, Settle: time.Hour})
-	}
-	if err != nil {
-		h.t.Error(err)
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	h.stop = func() {
-		cancel()
-		if err := <-done; err != nil {
-			h.t.Errorf("Fairlead's controller: %v", err)
-		}
-		h.stop = func() {}
-	}
 }
 
 func selects(o *unstructured.Unstructured, node *corev1.Node) bool {
@@ -175,13 +58,13 @@ func selects(o *unstructured.Unstructured, node *corev1.Node) bool {
 func (h *hands) list(ctx context.Context, group, version, kind string) ([]unstructured.Unstructured, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: version, Kind: kind + "List"})
-	err := h.c.List(ctx, list)
+	err := h.Client.List(ctx, list)
 	return list.Items, err
 }
 
 func (h *hands) nodes(ctx context.Context) ([]corev1.Node, error) {
 	var list corev1.NodeList
-	err := h.c.List(ctx, &list)
+	err := h.Client.List(ctx, &list)
 	return list.Items, err
 }
 
@@ -205,7 +88,7 @@ func (h *hands) selected(ctx context.Context, group, version, kind string) ([]st
 // BGP, and one that the L2Advertisement selects on layer 2.
 func (h *hands) metallb(ctx context.Context) error {
 	var daemons appsv1.DaemonSetList
-	if err := h.c.List(ctx, &daemons); err != nil {
+	if err := h.Client.List(ctx, &daemons); err != nil {
 		return err
 	}
 	by, err1 := h.selected(ctx, "metallb.io", "v1beta2", "BGPPeer")
@@ -230,7 +113,7 @@ func (h *hands) say(ctx context.Context, kind string, nodes []string) error {
 	}
 	for i := range have {
 		if node := have[i].GetLabels()["metallb.io/node"]; !slices.Contains(nodes, node) {
-			if err := h.c.Delete(ctx, &have[i]); err != nil {
+			if err := h.Client.Delete(ctx, &have[i]); err != nil {
 				return err
 			}
 		}
@@ -241,7 +124,7 @@ func (h *hands) say(ctx context.Context, kind string, nodes []string) error {
 		o.SetNamespace("metallb-system")
 		o.SetName("of-" + n)
 		o.SetLabels(map[string]string{"metallb.io/node": n})
-		if err := h.c.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
+		if err := h.Client.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 	}
@@ -255,7 +138,7 @@ func (h *hands) sessions(ctx context.Context) error {
 		return err
 	}
 	var peers v1alpha1.BGPPeerList
-	if err := h.c.List(ctx, &peers); err != nil {
+	if err := h.Client.List(ctx, &peers); err != nil {
 		return err
 	}
 	h.mu.Lock()
@@ -276,8 +159,8 @@ func (h *hands) sessions(ctx context.Context) error {
 			}
 		}
 		s := &v1alpha1.SpeakerStatus{ObjectMeta: metav1.ObjectMeta{Name: nodes[i].Name}}
-		if err := h.c.Get(ctx, client.ObjectKeyFromObject(s), s); apierrors.IsNotFound(err) {
-			err = h.c.Create(ctx, s)
+		if err := h.Client.Get(ctx, client.ObjectKeyFromObject(s), s); apierrors.IsNotFound(err) {
+			err = h.Client.Create(ctx, s)
 			if err != nil {
 				return err
 			}
@@ -288,7 +171,7 @@ func (h *hands) sessions(ctx context.Context) error {
 			continue
 		}
 		s.Status.BGP = want
-		if err := h.c.Status().Update(ctx, s); err != nil {
+		if err := h.Client.Status().Update(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -299,7 +182,7 @@ func (h *hands) sessions(ctx context.Context) error {
 // addresses, once MetalLB's have let them go.
 func (h *hands) speakers(ctx context.Context) error {
 	var ledger v1alpha1.AddressList
-	if err := h.c.List(ctx, &ledger); err != nil {
+	if err := h.Client.List(ctx, &ledger); err != nil {
 		return err
 	}
 	on, err := h.selected(ctx, v1alpha1.GroupVersion.Group, "v1alpha1", "L2Advertisement")
@@ -322,7 +205,7 @@ func (h *hands) speakers(ctx context.Context) error {
 			c = metav1.Condition{Type: v1alpha1.AddressAnnounced, Status: metav1.ConditionTrue, Reason: "Layer2", Message: on[0] + " answers."}
 		}
 		meta.SetStatusCondition(&a.Status.Conditions, c)
-		if err := h.c.Status().Update(ctx, a); err != nil {
+		if err := h.Client.Status().Update(ctx, a); err != nil {
 			return err
 		}
 	}
@@ -335,28 +218,16 @@ func (h *hands) touch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.c.Update(ctx, &list[0], client.DryRunAll)
-}
-
-// await waits until something holds.
-func (h *hands) await(what string, holds func(ctx context.Context) bool) {
-	h.t.Helper()
-	for !holds(h.t.Context()) {
-		select {
-		case <-h.t.Context().Done():
-			h.t.Fatalf("waiting for %s: %v", what, h.t.Context().Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return h.Client.Update(ctx, &list[0], client.DryRunAll)
 }
 
 // webhook admits what MetalLB is configured by, and nobody serves it, until it is
 // removed.
 func (h *hands) webhook(ctx context.Context) (remove func()) {
-	h.t.Helper()
-	c, err := client.New(h.cfg, client.Options{})
+	h.T.Helper()
+	c, err := client.New(h.Config, client.Options{})
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	fail, none := admissionv1.Fail, admissionv1.SideEffectClassNone
 	w := &admissionv1.ValidatingWebhookConfiguration{
@@ -371,28 +242,28 @@ func (h *hands) webhook(ctx context.Context) (remove func()) {
 		}},
 	}
 	if err := c.Create(ctx, w); err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	h.await("the API server to ask the webhook", func(ctx context.Context) bool { return h.touch(ctx) != nil })
+	h.Await("the API server to ask the webhook", func(ctx context.Context) bool { return h.touch(ctx) != nil })
 	return func() {
 		if err := c.Delete(ctx, w); err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
-		h.await("the API server to forget the webhook", func(ctx context.Context) bool { return h.touch(ctx) == nil })
+		h.Await("the API server to forget the webhook", func(ctx context.Context) bool { return h.touch(ctx) == nil })
 	}
 }
 
 // install installs MetalLB's workloads again, its controller with 0 replicas, and none
 // of its speakers is ready.
 func (h *hands) install(ctx context.Context) {
-	h.t.Helper()
+	h.T.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	objects, err := imports.Decode(text)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	for i := range objects {
 		o := &objects[i]
@@ -402,8 +273,8 @@ func (h *hands) install(ctx context.Context) {
 		if o.GetKind() == "Deployment" {
 			o.Object["spec"].(map[string]any)["replicas"] = int64(0)
 		}
-		if err := h.c.Create(ctx, o); err != nil {
-			h.t.Fatal(err)
+		if err := h.Client.Create(ctx, o); err != nil {
+			h.T.Fatal(err)
 		}
 	}
 	h.speakersReady(ctx, 0)
@@ -411,24 +282,14 @@ func (h *hands) install(ctx context.Context) {
 
 // speakersReady says how many of MetalLB's three speakers are ready.
 func (h *hands) speakersReady(ctx context.Context, n int32) {
-	h.t.Helper()
+	h.T.Helper()
 	d := &appsv1.DaemonSet{}
-	err := h.c.Get(ctx, client.ObjectKey{Namespace: "metallb-system", Name: "speaker"}, d)
+	err := h.Client.Get(ctx, client.ObjectKey{Namespace: "metallb-system", Name: "speaker"}, d)
 	if err == nil {
 		d.Status = appsv1.DaemonSetStatus{NumberReady: n, DesiredNumberScheduled: 3, CurrentNumberScheduled: 3}
-		err = h.c.Status().Update(ctx, d)
+		err = h.Client.Status().Update(ctx, d)
 	}
 	if err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// helm sets whether Fairlead is the default, as the command asks people to.
-func (h *hands) helm(on bool) {
-	h.t.Helper()
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: "fairlead-controller"}}
-	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":["--default-class=%t"]}]`, on)
-	if err := h.c.Patch(h.t.Context(), d, client.RawPatch("application/json-patch+json", []byte(patch))); err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 }

@@ -21,10 +21,10 @@ import (
 
 // kubeVip is kube-vip's DaemonSet, as somebody removes and installs it.
 func (h *hands) kubeVip() *appsv1.DaemonSet {
-	h.t.Helper()
+	h.T.Helper()
 	d := &appsv1.DaemonSet{}
-	if err := h.c.Get(h.t.Context(), client.ObjectKey{Namespace: "kube-system", Name: "kube-vip-ds"}, d); err != nil {
-		h.t.Fatal(err)
+	if err := h.Client.Get(h.T.Context(), client.ObjectKey{Namespace: "kube-system", Name: "kube-vip-ds"}, d); err != nil {
+		h.T.Fatal(err)
 	}
 	return d
 }
@@ -32,22 +32,22 @@ func (h *hands) kubeVip() *appsv1.DaemonSet {
 // kubeVipRuns says how many of the three pods of kube-vip are ready, and how many are
 // of the DaemonSet as it stands.
 func (h *hands) kubeVipRuns(ready, updated int32) {
-	h.t.Helper()
+	h.T.Helper()
 	d := h.kubeVip()
 	d.Status = appsv1.DaemonSetStatus{
 		ObservedGeneration: d.Generation, NumberReady: ready, UpdatedNumberScheduled: updated, DesiredNumberScheduled: 3, CurrentNumberScheduled: 3,
 	}
-	if err := h.c.Status().Update(h.t.Context(), d); err != nil {
-		h.t.Fatal(err)
+	if err := h.Client.Status().Update(h.T.Context(), d); err != nil {
+		h.T.Fatal(err)
 	}
 }
 
 // fromFairlead are the nodes that announce for Fairlead on layer 2.
 func (h *hands) fromFairlead(ctx context.Context) []string {
-	h.t.Helper()
+	h.T.Helper()
 	on, err := h.selected(ctx, v1alpha1.GroupVersion.Group, "v1alpha1", "L2Advertisement")
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	return on
 }
@@ -82,7 +82,7 @@ func TestKubeVipThereAndBack(t *testing.T) {
 	if err := s.c.Delete(t.Context(), h.kubeVip()); err != nil {
 		t.Fatal(err)
 	}
-	h.helm(true)
+	h.Helm(true)
 	s.does(exit.Fine, "--all", "--apply")
 	if left := h.traces(t.Context()); len(left) > 0 {
 		t.Errorf("traces are left: %v", left)
@@ -108,9 +108,9 @@ func TestKubeVipThereAndBack(t *testing.T) {
 	if on := h.fromFairlead(t.Context()); len(on) > 0 {
 		t.Errorf("Fairlead announces from %v", on)
 	}
-	h.helm(false)
+	h.Helm(false)
 	s.does(exit.Fine, "--undo", "--all", "--apply")
-	h.wantUnmoved()
+	h.WantUnmoved()
 	if left := h.traces(t.Context()); len(left) > 0 {
 		t.Errorf("traces are left: %v", left)
 	}

@@ -104,9 +104,9 @@ func (s *shell) sees(name string, code int, args ...string) {
 func (h *hands) theirs() map[string]any {
 	out := map[string]any{}
 	for kind, version := range map[string]string{"IPAddressPool": "v1beta1", "L2Advertisement": "v1beta1", "BGPAdvertisement": "v1beta1", "BGPPeer": "v1beta2"} {
-		list, err := h.list(h.t.Context(), "metallb.io", version, kind)
+		list, err := h.list(h.T.Context(), "metallb.io", version, kind)
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		for i := range list {
 			out[kind+" "+list[i].GetName()] = list[i].Object["spec"]
@@ -120,7 +120,7 @@ func (h *hands) traces(ctx context.Context) []string {
 	var out []string
 	nodes, err := h.nodes(ctx)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	for i := range nodes {
 		for key := range nodes[i].Labels {
@@ -132,7 +132,7 @@ func (h *hands) traces(ctx context.Context) []string {
 	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "Address"} {
 		list, err := h.list(ctx, v1alpha1.GroupVersion.Group, "v1alpha1", kind)
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		for i := range list {
 			o := &list[i]
@@ -148,20 +148,10 @@ func (h *hands) traces(ctx context.Context) []string {
 }
 
 func (h *hands) none(kind string) {
-	h.t.Helper()
-	list, err := h.list(h.t.Context(), v1alpha1.GroupVersion.Group, "v1alpha1", kind)
+	h.T.Helper()
+	list, err := h.list(h.T.Context(), v1alpha1.GroupVersion.Group, "v1alpha1", kind)
 	if err != nil || len(list) > 0 {
-		h.t.Errorf("%d of kind %s are left (%v)", len(list), kind, err)
-	}
-}
-
-// wantUnmoved checks that no Service ever showed another address.
-func (h *hands) wantUnmoved() {
-	h.t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.moved) > 0 {
-		h.t.Errorf("addresses changed: %s", strings.Join(h.moved, "; "))
+		h.T.Errorf("%d of kind %s are left (%v)", len(list), kind, err)
 	}
 }
 
@@ -188,22 +178,22 @@ func TestThereAndBack(t *testing.T) {
 	if !strings.Contains(out, "helm upgrade fairlead CHART -n fairlead-system --reset-then-reuse-values --set services.defaultClass=true") {
 		t.Errorf("it does not say how to make Fairlead the default")
 	}
-	h.wantUnmoved()
-	h.helm(true)
+	h.WantUnmoved()
+	h.Helm(true)
 	s.does(exit.Fine, "--apply")
 	s.sees("4-decided", exit.Wrong)
 	s.refuses(h)
 	s.does(exit.Fine, "--apply")
 	s.sees("5-announced", exit.Wrong)
-	h.wantUnmoved()
+	h.WantUnmoved()
 
 	s.does(exit.Fine, "--undo", "--apply")
 	s.sees("6-undo", exit.Wrong, "--undo")
 	s.does(exit.Wrong, "--undo", "--apply", "--timeout=2s")
-	h.helm(false)
+	h.Helm(false)
 	s.does(exit.Fine, "--undo", "--all", "--apply")
 	s.sees("7-back", exit.Fine, "--undo")
-	h.wantUnmoved()
+	h.WantUnmoved()
 	if diff := cmp.Diff(before, h.theirs()); diff != "" {
 		t.Errorf("MetalLB's objects are not as before (-before +now):\n%s", diff)
 	}
@@ -215,10 +205,10 @@ func TestThereAndBack(t *testing.T) {
 	}
 
 	s.does(exit.Wrong, "--all", "--apply", "--timeout=2s")
-	h.helm(true)
+	h.Helm(true)
 	s.does(exit.Fine, "--all", "--apply", "--remove")
 	s.sees("8-end", exit.Fine)
-	h.wantUnmoved()
+	h.WantUnmoved()
 	if left := h.traces(t.Context()); len(left) > 0 {
 		t.Errorf("traces are left: %v", left)
 	}
@@ -244,12 +234,12 @@ func (s *shell) backFromTheEnd(h *hands, before map[string]any) {
 	if err := s.goesOn(adopt.End, 10*time.Second); err != nil {
 		s.t.Errorf("with speakers: %v", err)
 	}
-	h.wantUnmoved()
+	h.WantUnmoved()
 	s.does(exit.Fine, "--undo", "--apply")
 	s.sees("9-back-to-decide", exit.Wrong, "--undo")
-	h.helm(false)
+	h.Helm(false)
 	s.does(exit.Fine, "--undo", "--all", "--apply")
-	h.wantUnmoved()
+	h.WantUnmoved()
 	if diff := cmp.Diff(before, h.theirs()); diff != "" {
 		s.t.Errorf("MetalLB's objects are not as before (-before +now):\n%s", diff)
 	}
@@ -290,7 +280,7 @@ func (s *shell) unanswered(h *hands, before map[string]any) {
 	if diff := cmp.Diff(before, h.theirs()); diff != "" {
 		s.t.Errorf("MetalLB's objects are not as before (-before +now):\n%s", diff)
 	}
-	h.wantUnmoved()
+	h.WantUnmoved()
 	remove()
 }
 
@@ -333,7 +323,7 @@ func (s *shell) lacksRights() {
 	if out := reader.does(exit.Failed, "--apply"); !strings.Contains(out, "create addresses.fairlead.dev") {
 		s.t.Errorf("the reader is not told of the right to write")
 	}
-	(&hands{t: s.t, c: s.c}).none("Address")
+	(&hands{Cluster: inhabit.NewCluster(s.t, nil, s.c)}).none("Address")
 }
 
 // speaksToPrograms: JSON has each step, and what is written next.

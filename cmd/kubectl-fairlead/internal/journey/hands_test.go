@@ -2,12 +2,8 @@ package journey
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,109 +12,30 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/controllers"
-	"github.com/fairlead/fairlead/service"
+	"github.com/fairlead/fairlead/cmd/kubectl-fairlead/internal/inhabit"
 )
 
-// hands do what a cluster does by itself: workloads become ready, Fairlead's controller
-// (the real one) runs as its Deployment says, and its speakers say what they announce.
+// hands are a cluster in which workloads of all kinds become ready, and Fairlead's speakers say what they announce.
 type hands struct {
-	t   *testing.T
-	cfg *rest.Config
-	c   client.Client
-	// stop ends Fairlead's controller, which runs with the flag in as.
-	stop func()
-	as   string
+	*inhabit.Cluster
 	// progress is what was printed so far by commands that write.
 	progress string
-
-	mu sync.Mutex
-	// moved are Services whose status was ever another than at the start.
-	moved []string
-	first map[string]string
 }
 
 // work lets the hands work until the end of the test.
 func work(t *testing.T, cfg *rest.Config, c client.Client) *hands {
-	h := &hands{t: t, cfg: cfg, c: c, stop: func() {}, first: map[string]string{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	all.Go(func() {
-		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; {
-			if err := h.round(ctx); err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-				t.Errorf("the cluster: %v", err)
-			}
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
-			}
-		}
-		h.stop()
-	})
-	t.Cleanup(func() { cancel(); all.Wait() })
+	h := &hands{Cluster: inhabit.NewCluster(t, cfg, c)}
+	h.Live(h.daemons, h.speakers, h.announcements)
 	return h
-}
-
-func (h *hands) round(ctx context.Context) error {
-	for _, do := range []func(context.Context) error{h.watch, h.deployments, h.daemons, h.speakers, h.announcements} {
-		if err := do(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// watch remembers each Service whose addresses change.
-func (h *hands) watch(ctx context.Context) error {
-	var list corev1.ServiceList
-	if err := h.c.List(ctx, &list); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range list.Items {
-		name, now := list.Items[i].Namespace+"/"+list.Items[i].Name, fmt.Sprint(service.Shown(&list.Items[i]))
-		if before, ok := h.first[name]; ok && before != now {
-			h.moved = append(h.moved, name+" from "+before+" to "+now)
-		} else {
-			h.first[name] = now
-		}
-	}
-	return nil
-}
-
-func (h *hands) deployments(ctx context.Context) error {
-	var list appsv1.DeploymentList
-	if err := h.c.List(ctx, &list); err != nil {
-		return err
-	}
-	for i := range list.Items {
-		d := &list.Items[i]
-		if strings.Contains(d.Spec.Template.Spec.Containers[0].Image, "fairlead") {
-			h.fairlead(d.Spec.Template.Spec.Containers[0].Args[0])
-		}
-		n := ptr.Deref(d.Spec.Replicas, 1)
-		if d.Status.ObservedGeneration == d.Generation && d.Status.ReadyReplicas == n {
-			continue
-		}
-		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n}
-		if err := h.c.Status().Update(ctx, d); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // daemons are ready on three nodes.
 func (h *hands) daemons(ctx context.Context) error {
 	var list appsv1.DaemonSetList
-	if err := h.c.List(ctx, &list); err != nil {
+	if err := h.Client.List(ctx, &list); err != nil {
 		return err
 	}
 	for i := range list.Items {
@@ -127,7 +44,7 @@ func (h *hands) daemons(ctx context.Context) error {
 			continue
 		}
 		d.Status = appsv1.DaemonSetStatus{ObservedGeneration: d.Generation, NumberReady: 3, UpdatedNumberScheduled: 3, DesiredNumberScheduled: 3, CurrentNumberScheduled: 3}
-		if err := h.c.Status().Update(ctx, d); err != nil {
+		if err := h.Client.Status().Update(ctx, d); err != nil {
 			return err
 		}
 	}
@@ -138,52 +55,17 @@ func (h *hands) daemons(ctx context.Context) error {
 func (h *hands) ready(ctx context.Context) bool {
 	var deployments appsv1.DeploymentList
 	var daemons appsv1.DaemonSetList
-	if h.c.List(ctx, &deployments) != nil || h.c.List(ctx, &daemons) != nil {
+	if h.Client.List(ctx, &deployments) != nil || h.Client.List(ctx, &daemons) != nil {
 		return false
 	}
 	return !slices.ContainsFunc(deployments.Items, func(d appsv1.Deployment) bool { return d.Status.ObservedGeneration != d.Generation }) &&
 		!slices.ContainsFunc(daemons.Items, func(d appsv1.DaemonSet) bool { return d.Status.ObservedGeneration != d.Generation })
 }
 
-// fairlead runs the controller with a flag.
-func (h *hands) fairlead(flag string) {
-	if h.as == flag {
-		return
-	}
-	h.stop()
-	h.as = flag
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		h.t.Error(err)
-		return
-	}
-	m := controllers.ManagerOptions(scheme)
-	m.Metrics = metricsserver.Options{BindAddress: "0"}
-	m.Controller.SkipNameValidation = ptr.To(true)
-	mgr, err := manager.New(controllers.Unlimited(h.cfg), m)
-	if err == nil {
-		err = controllers.Add(mgr, controllers.Options{Service: service.Config{Default: flag == "--default-class=true"}, Settle: time.Hour})
-	}
-	if err != nil {
-		h.t.Error(err)
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	h.stop = func() {
-		cancel()
-		if err := <-done; err != nil {
-			h.t.Errorf("Fairlead's controller: %v", err)
-		}
-		h.stop = func() {}
-	}
-}
-
 // selected are the nodes that one of some lists of selectors selects.
 func (h *hands) selected(ctx context.Context, lists [][]metav1.LabelSelector) ([]string, error) {
 	var nodes corev1.NodeList
-	if err := h.c.List(ctx, &nodes); err != nil {
+	if err := h.Client.List(ctx, &nodes); err != nil {
 		return nil, err
 	}
 	var out []string
@@ -207,10 +89,10 @@ func matches(list []metav1.LabelSelector, has map[string]string) bool {
 func (h *hands) speakers(ctx context.Context) error {
 	var nodes corev1.NodeList
 	var peers v1alpha1.BGPPeerList
-	if err := h.c.List(ctx, &nodes); err != nil || h.as == "" {
+	if err := h.Client.List(ctx, &nodes); err != nil || h.Flag == "" {
 		return err
 	}
-	if err := h.c.List(ctx, &peers); err != nil {
+	if err := h.Client.List(ctx, &peers); err != nil {
 		return err
 	}
 	for i := range nodes.Items {
@@ -224,9 +106,9 @@ func (h *hands) speakers(ctx context.Context) error {
 			}
 		}
 		s := &v1alpha1.SpeakerStatus{ObjectMeta: metav1.ObjectMeta{Name: nodes.Items[i].Name}}
-		err := h.c.Get(ctx, client.ObjectKeyFromObject(s), s)
+		err := h.Client.Get(ctx, client.ObjectKeyFromObject(s), s)
 		if apierrors.IsNotFound(err) {
-			err = h.c.Create(ctx, s)
+			err = h.Client.Create(ctx, s)
 		}
 		if err != nil {
 			return err
@@ -235,7 +117,7 @@ func (h *hands) speakers(ctx context.Context) error {
 			continue
 		}
 		s.Status.BGP = want
-		if err := h.c.Status().Update(ctx, s); err != nil {
+		if err := h.Client.Status().Update(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -246,7 +128,7 @@ func (h *hands) speakers(ctx context.Context) error {
 func (h *hands) speaking(ctx context.Context) bool {
 	var nodes corev1.NodeList
 	var list v1alpha1.SpeakerStatusList
-	return h.c.List(ctx, &nodes) == nil && h.c.List(ctx, &list) == nil && len(list.Items) == len(nodes.Items)
+	return h.Client.List(ctx, &nodes) == nil && h.Client.List(ctx, &list) == nil && len(list.Items) == len(nodes.Items)
 }
 
 // announcements: an address that is bound is announced as soon as an advertisement, or
@@ -256,7 +138,7 @@ func (h *hands) announcements(ctx context.Context) error {
 	var l2 v1alpha1.L2AdvertisementList
 	var peers v1alpha1.BGPPeerList
 	for _, list := range []client.ObjectList{&ledger, &l2, &peers} {
-		if err := h.c.List(ctx, list); err != nil {
+		if err := h.Client.List(ctx, list); err != nil {
 			return err
 		}
 	}
@@ -282,39 +164,16 @@ func (h *hands) announcements(ctx context.Context) error {
 		if !meta.SetStatusCondition(&a.Status.Conditions, c) {
 			continue
 		}
-		if err := h.c.Status().Update(ctx, a); err != nil {
+		if err := h.Client.Status().Update(ctx, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// await waits until something holds.
-func (h *hands) await(what string, holds func(ctx context.Context) bool) {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
-	defer cancel()
-	for !holds(ctx) {
-		select {
-		case <-ctx.Done():
-			h.t.Fatalf("waiting for %s: %v", what, ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// helm sets whether Fairlead is the default, as the command asks people to.
-func (h *hands) helm(on bool) {
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "fairlead-system", Name: "fairlead-controller"}}
-	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":["--default-class=%t"]}]`, on)
-	if err := h.c.Patch(h.t.Context(), d, client.RawPatch("application/json-patch+json", []byte(patch))); err != nil {
-		h.t.Error(err)
-	}
-}
-
 // bound tells whether Fairlead holds all that the statuses show.
 func (h *hands) bound(ctx context.Context) bool {
 	var ledger v1alpha1.AddressList
-	return h.c.List(ctx, &ledger) == nil && len(ledger.Items) > 0 &&
+	return h.Client.List(ctx, &ledger) == nil && len(ledger.Items) > 0 &&
 		!slices.ContainsFunc(ledger.Items, func(a v1alpha1.Address) bool { return a.Spec.State != v1alpha1.AddressBound })
 }

@@ -73,7 +73,7 @@ func begin(t *testing.T, source imports.Source) *walk {
 		}
 	}
 	w.hands = work(t, cfg, w.c)
-	w.hands.await("workloads to be ready", w.hands.ready)
+	w.hands.Await("workloads to be ready", w.hands.ready)
 	if w.before, err = addresses(t.Context(), w.c); err != nil {
 		t.Fatal(err)
 	}
@@ -258,11 +258,7 @@ func (w *walk) ends() {
 	if diff := cmp.Diff(w.before, after); err != nil || diff != "" {
 		w.t.Errorf("addresses have changed: %v\n%s", err, diff)
 	}
-	w.hands.mu.Lock()
-	defer w.hands.mu.Unlock()
-	if len(w.hands.moved) > 0 {
-		w.t.Errorf("addresses changed on the way: %v", w.hands.moved)
-	}
+	w.hands.WantUnmoved()
 }
 
 // daemon changes a DaemonSet of the other, or deletes it.
@@ -321,7 +317,7 @@ func (w *walk) installs() {
 	for _, o := range w.decode(filepath.Join("testdata", "fairlead.yaml")) {
 		w.create(&o)
 	}
-	w.hands.await("Fairlead to run", func(ctx context.Context) bool { return w.hands.ready(ctx) && w.hands.speaking(ctx) })
+	w.hands.Await("Fairlead to run", func(ctx context.Context) bool { return w.hands.ready(ctx) && w.hands.speaking(ctx) })
 }
 
 func TestFromKubeVip(t *testing.T) {
@@ -329,7 +325,7 @@ func TestFromKubeVip(t *testing.T) {
 	w.other(exit.Fine, person{
 		"kube-vip to leave Services without a class alone",
 		all(w.removes("kube-system", "kube-vip-cloud-provider"), w.daemon("kube-system", "kube-vip-ds", eachEnv("svc_enable", "false"))),
-	}, person{"you to make Fairlead the default", func() { w.hands.helm(true) }})
+	}, person{"you to make Fairlead the default", func() { w.hands.Helm(true) }})
 }
 
 // rest is what every walk ends with.
@@ -337,7 +333,7 @@ func (w *walk) rest(last int) {
 	w.t.Helper()
 	w.sees("annotations", exit.Wrong, "annotations -A")
 	// Somebody who is told that a Service was changed meanwhile runs it again.
-	w.hands.await("the Services to be rewritten", func(context.Context) bool {
+	w.hands.Await("the Services to be rewritten", func(context.Context) bool {
 		_, errs, code := w.run("", "annotations", "-A", "--apply")
 		if code != exit.Fine && !strings.Contains(errs, "has been modified") {
 			w.t.Fatalf("annotations --apply ends with %d: %s", code, errs)
@@ -361,8 +357,8 @@ func (w *walk) network(imported int, stop func()) {
 	w.does("adopt " + name + " --apply")
 	w.sees("adopt-decide", exit.Wrong, "adopt "+name)
 	stop()
-	w.hands.helm(true)
-	w.hands.await("Fairlead to have the addresses", w.hands.bound)
+	w.hands.Helm(true)
+	w.hands.Await("Fairlead to have the addresses", w.hands.bound)
 	w.label()
 	w.rest(exit.Fine)
 }
@@ -412,13 +408,13 @@ func (w *walk) deletes(kind string, names ...string) {
 func TestFromPureLB(t *testing.T) {
 	w := begin(t, imports.PureLB)
 	w.other(exit.Wrong, person{"PureLB to leave Services without a class alone", w.removes("purelb-system", "allocator")},
-		person{"you to make Fairlead the default", func() { w.hands.helm(true) }},
+		person{"you to make Fairlead the default", func() { w.hands.Helm(true) }},
 		person{"PureLB to announce no more", w.daemon("purelb-system", "lbnodeagent", nil)})
 }
 
 func TestFromOpenELB(t *testing.T) {
 	w := begin(t, imports.OpenELB)
-	w.other(exit.Wrong, person{"you to make Fairlead the default", func() { w.hands.helm(true) }},
+	w.other(exit.Wrong, person{"you to make Fairlead the default", func() { w.hands.Helm(true) }},
 		person{"OpenELB to announce no more", all(w.removes("openelb-system", "openelb-controller"), w.daemon("openelb-system", "openelb-speaker", nil))})
 }
 
