@@ -3,6 +3,7 @@ package allocator
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,8 @@ import (
 // more, the takeover is Done, and what is written of it is kept as long as the
 // holder has the address: so From, as its wishes stand, is known to ask for it no
 // more. Holders that share the address may give it together: then it is Done when
-// none of them has it.
+// none of them has it. Several may take it from one together, and share it then:
+// each has a takeover of its own, and all of these are Done at once.
 type Takeover struct {
 	From    Key
 	FromUID string
@@ -118,16 +120,39 @@ func (b *Books) TakenBy(k Key) *Taking {
 // TakenFrom says what is being, or has been, taken over from k, a takeover that
 // is under way first; nil: nothing.
 func (b *Books) TakenFrom(k Key) *Taking {
-	var out *Taking
+	all := b.TakingsFrom(k)
+	for i := range all {
+		if !all[i].Done() {
+			return &all[i]
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return &all[0]
+}
+
+// TakingsFrom are all takeovers from k, of each taker the one that is under way first, by
+// the names of the takers.
+func (b *Books) TakingsFrom(k Key) []Taking {
+	if len(b.taken[k]) == 0 {
+		return nil
+	}
+	by := map[Key]*Taking{}
 	for _, a := range b.taken[k] {
 		e := b.entries[a]
 		for i := range e.holders {
-			if t := e.holders[i].Takeover; t != nil && t.gives(k) {
-				out = out.with(e.holders[i].Key, &e.holders[i])
+			if h := &e.holders[i]; h.Takeover != nil && h.Takeover.gives(k) {
+				by[h.Key] = by[h.Key].with(h.Key, h)
 			}
 		}
 	}
-	return out.addressed(b)
+	out := make([]Taking, 0, len(by))
+	for _, t := range by {
+		out = append(out, *t.addressed(b))
+	}
+	slices.SortFunc(out, func(a, b Taking) int { return strings.Compare(a.Taker.String(), b.Taker.String()) })
+	return out
 }
 
 // with is the one of two takeovers that comes first.
@@ -163,7 +188,7 @@ func (b *Books) Advance(now time.Time, k Key, phase string) Decision {
 			h.Takeover = &next
 		})
 		d.Touched = append(d.Touched, e.address)
-		d.Wake = append(d.Wake, append(partners(e, k), k)...)
+		d.Wake = append(d.Wake, slices.Concat(partners(e, k), beside(e, k), []Key{k})...)
 	})
 }
 
@@ -206,6 +231,21 @@ func partners(e *entry, k Key) []Key {
 	var out []Key
 	for i := range e.holders {
 		if o := &e.holders[i]; h != nil && paired(h, o) {
+			out = append(out, o.Key)
+		}
+	}
+	return out
+}
+
+// beside are the others who take an address over from the same ones as k.
+func beside(e *entry, k Key) []Key {
+	h := e.holding(k)
+	if h == nil || h.Takeover == nil {
+		return nil
+	}
+	var out []Key
+	for i := range e.holders {
+		if o := &e.holders[i]; o.Key != k && o.takes(h.Takeover.From) {
 			out = append(out, o.Key)
 		}
 	}

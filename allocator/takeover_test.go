@@ -239,6 +239,46 @@ func TestTakeoverFromAGroup(t *testing.T) {
 	}
 }
 
+// Several take an address over together if they may share it, and it is done for all at once.
+func TestTakeoverBySeveral(t *testing.T) {
+	b, now := takeoverBooks(t)
+	second := Key{"Service", "a", "second"}
+	claim := func(k Key, sharing string, port uint16) Claim {
+		c := takingClaim("10.0.0.1")
+		c.Key, c.UID, c.SharingKey, c.Ports = k, k.Name, Wish[string]{sharing, ""}, []Port{{"TCP", port}}
+		return c
+	}
+	if d := b.Decide(now, claim(taker, "k", 80)); d.Refusal != nil {
+		t.Fatal(d.Refusal)
+	}
+	for name, c := range map[string]Claim{"another sharing key": claim(second, "l", 81), "the same port": claim(second, "k", 80)} {
+		if d := b.Decide(now, c); d.Refusal == nil {
+			t.Errorf("with %s it takes over beside the other", name)
+		}
+	}
+	if d := b.Decide(now, claim(second, "k", 81)); d.Refusal != nil {
+		t.Fatal(d.Refusal)
+	}
+	write(b)
+	if d := b.Advance(now, taker, "Shared"); !slices.Contains(d.Wake, second) || !slices.Contains(d.Wake, giver) {
+		t.Errorf("it wakes %v", d.Wake)
+	}
+	write(b)
+	var phases []string
+	for _, taking := range b.TakingsFrom(giver) {
+		phases = append(phases, taking.Taker.Name+":"+taking.Phase)
+	}
+	slices.Sort(phases)
+	if got := strings.Join(phases, " "); got != "second:Requested taker:Shared" {
+		t.Errorf("of the giver is known %q", got)
+	}
+	b.HandOver(now, taker)
+	write(b)
+	if got := holdersOf(b, "10.0.0.1"); got != "second:Done taker:Done " && got != "taker:Done second:Done " {
+		t.Errorf("it is held by %q", got)
+	}
+}
+
 // TestTakeoverWorld runs long random histories of takeovers, with restarts: never
 // two holders without sharing or takeover, and books that agree with themselves.
 func TestTakeoverWorld(t *testing.T) {

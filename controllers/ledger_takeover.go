@@ -21,6 +21,13 @@ func (l *Ledger) TakenFrom(k allocator.Key) *allocator.Taking {
 	return l.books.TakenFrom(k)
 }
 
+// TakingsFrom are all takeovers from a holder, of each taker the one that is under way first.
+func (l *Ledger) TakingsFrom(k allocator.Key) []allocator.Taking {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.books.TakingsFrom(k)
+}
+
 // Advance writes down that a takeover has come to a phase.
 func (l *Ledger) Advance(ctx context.Context, k allocator.Key, phase string) error {
 	return l.free(ctx, func() allocator.Decision { return l.books.Advance(l.clock.Now(), k, phase) })

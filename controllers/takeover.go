@@ -121,10 +121,25 @@ func (s *shell) handedOver(p *party, t *allocator.Taking) bool {
 		return false
 	case len(p.Takes) > 0:
 		return slices.Contains(p.Takes, t.Taker)
-	case p.Gives != nil && *p.Gives != t.Taker, p.Gives == nil && !slices.Contains(t.Givers(), allocator.Giver{Key: p.Key, UID: string(p.uid)}):
+	case p.Gives != nil && !slices.Contains(p.Gives, t.Taker), p.Gives == nil && !slices.Contains(t.Givers(), allocator.Giver{Key: p.Key, UID: string(p.uid)}):
 		return false
 	}
 	return !slices.ContainsFunc(p.wishes, func(a netip.Addr) bool { return !slices.Contains(t.Addresses, a) })
+}
+
+// givesUp are the addresses that a holder is to show no more, since all who take them over
+// from it are in front.
+func (s *shell) givesUp(k allocator.Key) (out []netip.Addr) {
+	for _, t := range s.ledger.TakingsFrom(k) {
+		if t.Done() {
+			continue
+		}
+		if takeover.Phase(t.Phase).GiverInFront() {
+			return nil
+		}
+		out = append(out, t.Addresses...)
+	}
+	return out
 }
 
 // frontOf are the addresses in the status that kube-proxy follows for a holder, and

@@ -81,9 +81,7 @@ func (g *gateways) shown(s *serving) []netip.Addr {
 			all = appendNew(all, a)
 		}
 	}
-	if t := g.ledger.TakenFrom(key); t != nil && !t.Done() && !takeover.Phase(t.Phase).GiverInFront() {
-		hidden = append(hidden, t.Addresses...)
-	}
+	hidden = append(hidden, g.givesUp(key)...)
 	var out []netip.Addr
 	for _, a := range all {
 		if slices.Contains(held, a) && !slices.Contains(hidden, a) {

@@ -204,37 +204,149 @@ func crashInGroup(t *testing.T, n int, back bool) (uncrashed bool) {
 	return !crash.struck()
 }
 
-// What two handed over is given back to one of them, and the other has its part again
-// then, whether it asks for it before that begins or after.
+// gaveBoth is a Gateway that has what two Services handed over, which have endpoints of their own.
+func gaveBoth(t *testing.T) (*takeoverWorld, *replica) {
+	w := newTakeoverWorld(t, hasty)
+	r := w.run()
+	w.sharers("gateway/edge")
+	w.create(w.newGateway("other", w.class)) // for which a fleet runs
+	w.envoys()
+	w.taker(takesAll)
+	w.stands("Done")
+	w.servedByAll("edge")
+	w.ready("web")
+	w.ready("api")
+	return w, r
+}
+
+// givesBack has the Gateway hand over to both.
+func givesBack(g *gatewayv1.Gateway) {
+	g.Annotations = map[string]string{v1alpha1.AnnotationHandover: "service/web,service/api"}
+}
+
+// takesBack has one of the Services take over.
+func takesBack(s *corev1.Service) {
+	delete(s.Annotations, v1alpha1.AnnotationHandover)
+	s.Annotations[v1alpha1.AnnotationTakeover] = "gateway/edge"
+}
+
+// What two handed over is given back to both at once, and not before both ask for it.
 func TestTakeoverOfAGroupIsGivenBack(t *testing.T) {
-	for name, first := range map[string]bool{"asks before": true, "asks after": false} {
-		t.Run(name, func(t *testing.T) {
-			w := newTakeoverWorld(t, hasty)
-			w.run()
-			w.sharers("gateway/edge")
-			w.create(w.newGateway("other", w.class)) // for which a fleet runs
-			w.envoys()
-			w.taker(takesAll)
-			w.stands("Done")
-			w.servedByAll("edge")
-			w.ready("web")
-			stop := w.watched()
-			defer stop()
-			asks := func() { w.edit("api", func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationHandover) }) }
-			if first {
-				asks()
-			}
-			w.editGateway(func(g *gatewayv1.Gateway) {
-				g.Annotations = map[string]string{v1alpha1.AnnotationHandover: "service/web", v1alpha1.AnnotationHandoverPorts: "drop"}
-			})
-			if !first {
-				asks()
-			}
-			w.edit("web", func(s *corev1.Service) {
-				delete(s.Annotations, v1alpha1.AnnotationHandover)
-				s.Annotations[v1alpha1.AnnotationTakeover] = "gateway/edge"
-			})
-			w.servedByAll("api", "web")
+	w, r := gaveBoth(t)
+	stopWeb, stopAPI := w.watchedFor("web"), w.watchedFor("api")
+	defer stopWeb()
+	defer stopAPI()
+	w.editGateway(givesBack)
+	w.edit("web", takesBack)
+	w.gatewaySays(tell.ReasonWaiting, "/api does not ask for it")
+	w.settled(r)
+	w.servedByAll("edge")
+	w.edit("api", takesBack)
+	w.servedByAll("api", "web")
+	for _, name := range []string{"web", "api"} {
+		w.condition(name, tell.Condition, metav1.ConditionTrue, "Done")
+	}
+	w.gatewaySays("Done", "Service "+w.ns+"/api and Service "+w.ns+"/web have "+pinnedVIP)
+	for _, name := range []string{"web", "api"} {
+		w.edit(name, func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationTakeover) })
+	}
+	w.editGateway(func(g *gatewayv1.Gateway) { delete(g.Annotations, v1alpha1.AnnotationHandover) })
+	w.settled(r)
+	r.stop()
+	r = w.run()
+	w.recovered(r)
+	if writes := w.settled(r); len(writes) > 0 {
+		t.Errorf("a restart wrote %v", writes)
+	}
+	w.servedByAll("api", "web")
+}
+
+// Of several who take over, all wait for the last, and all go back when one does.
+func TestTakeoverByAGroupIsUndone(t *testing.T) {
+	w, _ := gaveBoth(t)
+	stopWeb, stopAPI := w.watchedFor("web"), w.watchedFor("api")
+	defer stopWeb()
+	defer stopAPI()
+	w.unready("api")
+	w.edit("web", takesBack)
+	w.edit("api", takesBack)
+	w.editGateway(givesBack)
+	w.eventually("the one waits for the other", func() error {
+		c := meta.FindStatusCondition(w.get("web").Status.Conditions, tell.Condition)
+		if c == nil || c.Reason != "Prepared" && c.Reason != "Requested" || !strings.Contains(c.Message, "It goes on when Service "+w.ns+"/api has come as far.") {
+			return fmt.Errorf("it says %+v", c)
+		}
+		return nil
+	})
+	// A port that neither has keeps the Gateway in front.
+	w.editGateway(func(g *gatewayv1.Gateway) {
+		g.Spec.Listeners = append(g.Spec.Listeners, gatewayv1.Listener{Name: "third", Port: 82, Protocol: gatewayv1.HTTPProtocolType})
+	})
+	w.ready("api")
+	w.gatewaySays("Shared", "Service "+w.ns+"/api and Service "+w.ns+"/web have no port 82/TCP")
+	w.servedByAll("api", "edge", "web")
+	w.edit("api", func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationTakeover) })
+	w.servedByAll("edge")
+	w.edit("api", takesBack)
+	w.servedByAll("api", "edge", "web")
+	w.unready("api")
+	w.eventually("the Gateway alone serves it", func() error {
+		if len(ips(w.get("web")))+len(ips(w.get("api"))) > 0 || !slices.Contains(w.front(w.ctx()), pinnedVIP) {
+			return fmt.Errorf("web has %v, api %v, the Gateway %v", ips(w.get("web")), ips(w.get("api")), w.front(w.ctx()))
+		}
+		return nil
+	})
+	w.ready("api")
+	w.editGateway(func(g *gatewayv1.Gateway) { g.Spec.Listeners = g.Spec.Listeners[:2] })
+	w.servedByAll("api", "web")
+}
+
+// Who hands over to several is not one of several who hand over.
+func TestTakeoverFromManyToMany(t *testing.T) {
+	w := newTakeoverWorld(t, hasty)
+	w.run()
+	w.sharers("gateway/edge,gateway/other")
+	w.create(w.newGateway("other", w.class)) // for which a fleet runs
+	w.envoys()
+	w.taker(takesAll)
+	w.gatewaySays(tell.ReasonRefused, "Either several give to one, or one gives to several.")
+	w.servedByAll("api", "web")
+}
+
+// The controller is killed at each write of a takeover by two, and another one goes on.
+func TestCrashInATakeoverByAGroup(t *testing.T) { everyCrash(t, crashByGroup) }
+
+func crashByGroup(t *testing.T, n int, back bool) (uncrashed bool) {
+	w := newTakeoverWorld(t, hasty)
+	crash, armed := newCrasher(n), make(chan struct{})
+	first := w.crashing(crash, armed)
+	w.create(w.newGateway("other", w.class)) // for which a fleet runs
+	w.envoys()
+	w.sharers("gateway/edge")
+	w.taker(takesAll)
+	w.stands("Done")
+	w.servedByAll("edge")
+	w.ready("web")
+	w.ready("api")
+	stopWeb, stopAPI := w.watchedFor("web"), w.watchedFor("api")
+	defer stopWeb()
+	defer stopAPI()
+	close(armed)
+	until := w.following(crash, stopCrashed(t, crash, first))
+	if back {
+		w.editGateway(func(g *gatewayv1.Gateway) {
+			g.Spec.Listeners = append(g.Spec.Listeners, gatewayv1.Listener{Name: "third", Port: 82, Protocol: gatewayv1.HTTPProtocolType})
 		})
 	}
+	w.edit("web", takesBack)
+	w.edit("api", takesBack)
+	w.editGateway(givesBack)
+	if !back {
+		until("the Services alone have it", func() error { return w.servedNow([]string{"api", "web"}) })
+		return !crash.struck()
+	}
+	until("all serve it", func() error { return w.servedNow([]string{"api", "edge", "web"}) })
+	w.edit("web", func(s *corev1.Service) { delete(s.Annotations, v1alpha1.AnnotationTakeover) })
+	until("the Gateway alone has it", func() error { return w.servedNow([]string{"edge"}) })
+	return !crash.struck()
 }

@@ -46,7 +46,7 @@ func (s *shell) takeoverOf(ctx context.Context, svc *corev1.Service) (out sided,
 	}
 	out.over = s.handedOver(&out.party, s.ledger.TakenFrom(out.party.Key))
 	if out.view.Gives(out.party.Key) && out.view.Phase != takeover.Done {
-		s.wakeTaker(out.view)
+		s.wakeTakers(out.view)
 	}
 	return out, nil
 }
@@ -100,7 +100,7 @@ func (s *shell) stand(ctx context.Context, svc *corev1.Service, t *sided, d allo
 	if v.Taker == key && v.Phase.UnderWay() && !v.Phase.TakerInFront() {
 		said.Hidden = v.Addresses
 	}
-	if t.over || v.Gives(key) && v.Phase == takeover.Switched {
+	if t.over || len(s.givesUp(key)) > 0 {
 		said.HandedOver = handedOverWords(v)
 	}
 	return said, nil
@@ -115,24 +115,26 @@ func (s *shell) unreadyService(ctx context.Context, svc *corev1.Service) string 
 }
 
 func handedOverWords(v *takeover.View) string {
-	return fmt.Sprintf("%s serves what the Service had, and handed over. The Service asks for no address, whatever it says: "+
-		"to have another one, ask for it by name (annotation %s).", v.Taker, v1alpha1.AnnotationAddresses)
+	takers, serve := v.Takers(), "serves"
+	if len(takers) > 1 {
+		serve = "serve"
+	}
+	return fmt.Sprintf("%s %s what the Service had, and handed over. The Service asks for no address, whatever it says: "+
+		"to have another one, ask for it by name (annotation %s).", takeover.Names(takers), serve, v1alpha1.AnnotationAddresses)
 }
 
-// wakeTaker has a takeover looked at by the one that takes it on.
-func (s *shell) wakeTaker(v *takeover.View) {
+// wakeTakers has a takeover looked at by those that take it on.
+func (s *shell) wakeTakers(v *takeover.View) {
 	g := s.gateways.Load()
-	request := requestFor(v.Taker.Namespace, v.Taker.Name)
-	switch {
-	case v.Taker.Kind == service.KindService:
-		s.services.add(request)
-		return
-	case g == nil:
-		return
+	for _, k := range v.Takers() {
+		switch request := requestFor(k.Namespace, k.Name); {
+		case k.Kind == service.KindService:
+			s.services.add(request)
+		case g == nil:
+		case v.Wanted && v.Phase == takeover.None:
+			g.build.add(request)
+		default:
+			g.progress.add(request)
+		}
 	}
-	if v.Wanted && v.Phase == takeover.None {
-		g.build.add(request)
-		return
-	}
-	g.progress.add(request)
 }

@@ -8,6 +8,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/migrate/takeover"
 )
 
@@ -49,8 +50,18 @@ func (s *shell) stepOf(ctx context.Context, v *takeover.View, taker taking) (*ta
 			f.GiverSince = since
 		}
 	}
+	var behind []allocator.Key
+	for _, other := range v.Beside {
+		phase := s.phaseOf(v.Keys(), other)
+		if f.Beside(phase); phase != v.Phase {
+			behind = append(behind, other)
+		}
+	}
 	if err := s.prove(ctx, v, &f, t.Addresses, taker); err != nil {
 		return nil, err
+	}
+	if f.Behind && v.Obstacle == "" {
+		v.Obstacle = fmt.Sprintf("It goes on when %s has come as far.", takeover.Names(behind))
 	}
 	step := takeover.Next(f, s.Takeover)
 	return &step, nil

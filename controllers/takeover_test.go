@@ -469,6 +469,15 @@ func (w *takeoverWorld) ready(service string) {
 	})
 }
 
+// unready takes them away.
+func (w *takeoverWorld) unready(service string) {
+	w.t.Helper()
+	o := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: service + "-1"}}
+	if err := w.c.Delete(w.ctx(), o); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // What was handed over is given back by the same annotations, the other way round.
 func TestTakeoverBack(t *testing.T) {
 	w := newTakeoverWorld(t, hasty)

@@ -23,7 +23,7 @@ const (
 	// Several that share their addresses are separated by commas.
 	AnnotationTakeover = "fairlead.dev/takeover"
 	// AnnotationHandover names, in the same way, the holder that the object hands
-	// its addresses over to.
+	// its addresses over to, or several that share them from then on.
 	AnnotationHandover = "fairlead.dev/handover"
 	// AnnotationHandoverPorts says what becomes of the ports of an object that the
 	// one that takes its addresses over does not have: keep (they are served on,

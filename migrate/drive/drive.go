@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/plan"
-	"github.com/fairlead/fairlead/service"
 )
 
 // Driver carries out plans with the rights of its client.
@@ -58,9 +54,7 @@ type Result struct {
 	Outcome Outcome `json:"outcome"`
 	Why     string  `json:"why,omitempty"`
 	Phases  []Line  `json:"phases,omitempty"`
-	// Without are those who were to have the address again too, and have it not.
-	Without []plan.Holder `json:"without,omitempty"`
-	Took    float64       `json:"seconds"`
+	Took    float64 `json:"seconds"`
 }
 
 // Run carries a plan out. It fails where it could not even begin, or was
@@ -88,53 +82,9 @@ func (d *Driver) Run(ctx context.Context, p *plan.Plan) (*Result, error) {
 			r.Why = ""
 		}
 	}
-	if r.Outcome == Done {
-		r.Without = d.rejoin(ctx, p)
-	}
 	r.Took = d.now().Sub(start).Seconds()
 	return r, nil
 }
-
-// rejoin waits until those who share the address with the new holder have it again, and
-// gives those who have not.
-func (d *Driver) rejoin(ctx context.Context, p *plan.Plan) []plan.Holder {
-	without, start := p.Rejoin, d.now()
-	timeout := time.NewTimer(d.limits.Timeout)
-	defer timeout.Stop()
-	for {
-		without = slices.DeleteFunc(slices.Clone(without), func(h plan.Holder) bool { return d.has(ctx, p, h, start) })
-		if len(without) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return without
-		case <-timeout.C:
-			return without
-		case <-time.After(often):
-		}
-	}
-}
-
-// often is how long it takes from one look at a status to the next.
-const often = 200 * time.Millisecond
-
-// has tells whether a Service shows the addresses of a plan, and says so.
-func (d *Driver) has(ctx context.Context, p *plan.Plan, h plan.Holder, since time.Time) bool {
-	svc := &corev1.Service{}
-	if err := d.client.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: h.Name.Name}, svc); err != nil {
-		return false // it is looked at again
-	}
-	shown := service.Shown(svc)
-	if slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return !slices.Contains(shown, a) }) {
-		return false
-	}
-	d.tell(Line{Phase: Rejoined, Text: fmt.Sprintf("%s has the address again.", h), Took: d.now().Sub(since).Seconds()})
-	return true
-}
-
-// Rejoined is what a Line tells of one who has the address again beside the new holder.
-const Rejoined = "Rejoined"
 
 // begin writes the objects, notes what conditions were there before, and asks.
 func (d *Driver) begin(ctx context.Context, p *plan.Plan, stale map[plan.Holder]metav1.Condition) error {
@@ -197,7 +147,7 @@ func (d *Driver) silence(is *progress) string {
 // with it. It may have come to its end meanwhile.
 func (d *Driver) undo(ctx context.Context, p *plan.Plan, is *progress) (Outcome, error) {
 	var errs []error
-	for _, h := range append(holders(p), p.Rejoin...) {
+	for _, h := range holders(p) {
 		errs = append(errs, d.takeBack(ctx, p, h))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -41,7 +41,7 @@ type progress struct {
 	// givers are those who hand over together, as far as they are there still: the
 	// takeover goes on while there is one.
 	givers []plan.Holder
-	taker  plan.Holder
+	takers []plan.Holder
 	// until is the phase with which it is over.
 	until    string
 	at       time.Time
@@ -58,7 +58,7 @@ type refusal struct {
 }
 
 func newProgress(p *plan.Plan, grace time.Duration, stale map[plan.Holder]metav1.Condition, now time.Time) *progress {
-	return &progress{givers: p.Givers(), taker: p.To, until: p.Until, stale: stale, grace: grace, at: now, refusals: map[plan.Holder]refusal{}}
+	return &progress{givers: p.Givers(), takers: p.Takers(), until: p.Until, stale: stale, grace: grace, at: now, refusals: map[plan.Holder]refusal{}}
 }
 
 // see takes a sight in, and gives a line for a phase that was reached.
@@ -101,7 +101,7 @@ func (p *progress) see(s sight, now time.Time) *Line {
 // ports with it, and the others go on.
 func (p *progress) gone(h plan.Holder) {
 	others := slices.DeleteFunc(slices.Clone(p.givers), func(g plan.Holder) bool { return g == h })
-	if h == p.taker || len(others) == 0 {
+	if slices.Contains(p.takers, h) || len(others) == 0 {
 		p.broken = fmt.Sprintf("%s was deleted", h)
 		return
 	}

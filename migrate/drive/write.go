@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/plan"
 )
 
@@ -60,7 +59,7 @@ func (d *Driver) annotate(ctx context.Context, h plan.Holder, values map[string]
 // ask sets the annotations of a plan, or none of them.
 func (d *Driver) ask(ctx context.Context, p *plan.Plan) error {
 	var asked []plan.Holder
-	for _, h := range append(slices.Clone(p.Rejoin), holders(p)...) {
+	for _, h := range holders(p) {
 		values := map[string]any{}
 		for _, a := range p.Annotations {
 			switch {
@@ -84,29 +83,24 @@ func (d *Driver) ask(ctx context.Context, p *plan.Plan) error {
 	return nil
 }
 
-// holders are those with annotations of a plan, in its order; but for those who only
-// get the address again afterwards, and take no part in the takeover.
+// holders are those with annotations of a plan, in its order.
 func holders(p *plan.Plan) []plan.Holder {
 	var out []plan.Holder
 	for _, a := range p.Annotations {
-		if !slices.Contains(out, a.On) && !slices.Contains(p.Rejoin, a.On) {
+		if !slices.Contains(out, a.On) {
 			out = append(out, a.On)
 		}
 	}
 	return out
 }
 
-// takeBack takes the annotations of a plan away from a holder. One that was to get the
-// address again has handed it over still.
+// takeBack takes the annotations of a plan away from a holder.
 func (d *Driver) takeBack(ctx context.Context, p *plan.Plan, h plan.Holder) error {
 	values := map[string]any{}
 	for _, a := range p.Annotations {
 		if a.On == h && a.Value != "" {
 			values[a.Key] = nil
 		}
-	}
-	if slices.Contains(p.Rejoin, h) {
-		values[v1alpha1.AnnotationHandover] = p.From.Seen(h.Namespace)
 	}
 	return client.IgnoreNotFound(d.annotate(ctx, h, values))
 }

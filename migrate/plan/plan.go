@@ -17,10 +17,9 @@ type Plan struct {
 	// Also are those who hand over together with From, with whom they share the
 	// addresses.
 	Also []Holder `json:"also,omitempty"`
-	// Rejoin are those who handed the addresses over together with To, and get them again
-	// by their sharing key when From has them no more.
-	Rejoin    []Holder     `json:"rejoin,omitempty"`
-	To        Holder       `json:"to"`
+	To   Holder   `json:"to"`
+	// Beside are those who take over together with To, and share the addresses with it.
+	Beside    []Holder     `json:"beside,omitempty"`
 	Addresses []netip.Addr `json:"addresses"`
 	// Until is the phase with which it is over: Done, or Shared where the old holder
 	// keeps ports.
@@ -55,6 +54,12 @@ func (p *Plan) GiversDo(verb string) string {
 	}
 	return verb + "s"
 }
+
+// Takers are all who take over.
+func (p *Plan) Takers() []Holder { return append([]Holder{p.To}, p.Beside...) }
+
+// TakerWords names all who take over in a sentence.
+func (p *Plan) TakerWords() string { return takeover.Names(keysOf(p.Takers())) }
 
 // Object is an object of Kubernetes with nothing in it that is not to be applied.
 type Object struct {

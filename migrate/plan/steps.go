@@ -53,18 +53,19 @@ func planTakeover(in *Input, p *Plan) {
 	}
 	var each []string
 	for _, h := range p.Givers() {
-		each = append(each, fmt.Sprintf("%s with %s=%s", h, v1alpha1.AnnotationHandover, in.To.Seen(h.Namespace)))
+		each = append(each, fmt.Sprintf("%s with %s=%s", h, v1alpha1.AnnotationHandover, p.gives(h)))
 	}
-	for _, h := range p.Rejoin {
-		p.Steps = append(p.Steps, fmt.Sprintf("Take the annotation %s away from %s, which asks for the address again by its sharing key.", v1alpha1.AnnotationHandover, h))
+	becomes := "becomes a second holder of %s in the ledger, and is made ready"
+	if len(p.Beside) > 0 {
+		becomes = "become further holders of %s in the ledger, and are made ready"
 	}
-	p.Steps = append(p.Steps, fmt.Sprintf("Annotate %s, and %s with %s=%s.", strings.Join(each, ", "), in.To, v1alpha1.AnnotationTakeover, p.takes()))
-	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s becomes a second holder of %s in the ledger, and is made ready.", in.To, addressWords(p.Addresses)))
+	p.Steps = append(p.Steps, fmt.Sprintf("Annotate %s, and %s with %s=%s.", strings.Join(each, ", "), p.TakerWords(), v1alpha1.AnnotationTakeover, p.takes(p.To)))
+	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s "+becomes+".", p.TakerWords(), addressWords(p.Addresses)))
 	if in.Cluster.RefusesSecondOwner {
 		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", p.GiverWords()))
 	} else {
 		serve := "both serve the address, until every node has both"
-		if len(p.Also) > 0 {
+		if p.several() {
 			serve = "all serve the address, until every node has all"
 		}
 		p.Steps = append(p.Steps, "Shared: "+serve+".")
@@ -72,43 +73,30 @@ func planTakeover(in *Input, p *Plan) {
 	switch {
 	case p.Until == Shared:
 	case in.Cluster.RefusesSecondOwner:
-		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. From here new connections are lost until Cilium has taken up %s.", p.GiverWords(), p.GiversDo("give"), in.To), "Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. From here new connections are lost until Cilium has taken up %s.", p.GiverWords(), p.GiversDo("give"), in.To), p.end())
 	default:
-		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. TCP connections that are open finish on their old way.", p.GiverWords(), p.GiversDo("give")), "Done: the ledger has the new holder only.")
+		p.Steps = append(p.Steps, fmt.Sprintf("Switched: %s %s the address up. TCP connections that are open finish on their old way.", p.GiverWords(), p.GiversDo("give")), p.end())
 	}
-	for _, h := range p.Rejoin {
-		p.Steps = append(p.Steps, fmt.Sprintf("%s gets the address again.", h))
+	either, both := "either", "both"
+	if p.several() {
+		either, both = "one", "all"
 	}
-	p.Steps = append(p.Steps, "Until then, to take "+p.either()+" annotation away rolls back. When it is done "+p.all()+" may go, and what you need no more of the old "+plural.Of(len(p.Givers()), "holder")+". The way back then"+p.toWhom()+": "+p.Back()+".")
+	p.Steps = append(p.Steps, "Until then, to take "+either+" annotation away rolls back. When it is done "+both+" may go, and what you need no more of the old "+plural.Of(len(p.Givers()), "holder")+". The way back then: "+p.Back()+".")
 }
 
-func (p *Plan) either() string {
-	if len(p.Also) > 0 {
-		return "one"
-	}
-	return "either"
-}
+// several tells whether more than two take part.
+func (p *Plan) several() bool { return len(p.Also)+len(p.Beside) > 0 }
 
-func (p *Plan) all() string {
-	if len(p.Also) > 0 {
-		return "all"
-	}
-	return "both"
-}
-
-// toWhom says that an address goes back to one of several first.
-func (p *Plan) toWhom() string {
-	if len(p.Also) > 0 {
-		return ", to the one and then the others (see docs/takeover.md)"
-	}
-	return ""
+// end is the last step.
+func (p *Plan) end() string {
+	return "Done: the ledger has the new " + plural.Of(len(p.Takers()), "holder") + " only."
 }
 
 // Back is the command that gives the address back after the end, to all who handed it
 // over.
 func (p *Plan) Back() string {
 	back := Back(p.From, p.To)
-	if len(p.Also)+len(p.Rejoin) > 0 {
+	if p.several() {
 		back = strings.TrimSuffix(back, "--apply") + "--with-sharers --apply"
 	}
 	return back

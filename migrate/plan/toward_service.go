@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/migrate/takeover"
 )
@@ -77,16 +78,13 @@ func planGatewayToService(in *Input, p *Plan) {
 	if svc == nil {
 		return
 	}
-	otherGivers(in, p, svc)
-	sockets := socketsOf(svc)
-	for _, h := range p.Rejoin {
+	planBeside(in, p, svc)
+	var sockets []socket
+	for _, h := range p.Takers() {
 		sockets = append(sockets, socketsOf(in.Cluster.service(h.Name))...)
 	}
 	checkSockets(in, p, listening(gw), sockets)
 	noteSharers(in, p, sharingKey(svc))
-	if len(p.Rejoin) > 0 {
-		in.Options.Ports = PortsDrop // the one that takes over has not the ports of the others
-	}
 	if in.From.Namespace != in.To.Namespace {
 		grantTakeover(in, p)
 	}
@@ -97,53 +95,61 @@ func planGatewayToService(in *Input, p *Plan) {
 		p.note(Stays, in.From.String()+" spec.addresses", "They name the address still. The Gateway is given none while they name no other.", "To give it another address, ask for that there.")
 	}
 	p.Summary = fmt.Sprintf("address %s moves from Gateway %s to Service %s", addressWords(p.Addresses), gw.Name, svc.Name)
+	if n := len(p.Takers()); n > 1 {
+		p.Summary = fmt.Sprintf("address %s moves from Gateway %s to %d Services", addressWords(p.Addresses), gw.Name, n)
+	}
 }
 
 // Companions are those who handed the address over together with the Service that is
 // to get it back from a Gateway.
 func (in *Input) Companions() []Holder {
-	takes := takeover.Read(in.From.key(), in.Cluster.holding(in.From).annotations).Takes
-	if !slices.Contains(takes, in.To.key()) {
-		return nil
-	}
-	var out []Holder
-	for _, k := range takes {
-		if k != in.To.key() {
-			out = append(out, holderOf(k))
-		}
-	}
-	return out
-}
-
-// otherGivers deals with those who handed the address over together with the Service
-// that gets it back: it goes back to one, and the others join that.
-func otherGivers(in *Input, p *Plan, svc *corev1.Service) {
-	all := in.Companions()
-	switch {
-	case !in.Options.WithSharers:
-	case len(all) == 0:
-		p.note(Blocked, "--with-sharers", fmt.Sprintf("%s has not handed the address over to %s together with others.", in.To, in.From), "Leave it out.")
-	case in.Options.Ports == PortsKeep:
-		p.note(Blocked, "--ports keep", fmt.Sprintf("The others get their ports only when %s has the address no more.", in.From), "Leave it out, or leave --with-sharers out.")
-	}
-	for _, h := range all {
-		why := fmt.Sprintf("It handed the address over too. It gets it again by its sharing key, when %s has it no more: from Switched until then nobody serves its ports.", in.From)
-		if !in.Options.WithSharers {
-			p.note(Lost, h.String(), why, fmt.Sprintf("It asks again only without the annotation %s: add --with-sharers, or take that away before (kubectl annotate %s -n %s %s %[1]s-).",
-				v1alpha1.AnnotationHandover, strings.ToLower(string(h.Kind)), h.Namespace, h.Name.Name))
+	is := in.Cluster.holding(in.From)
+	side := takeover.Read(in.From.key(), is.annotations)
+	for _, all := range [][]allocator.Key{side.Takes, side.Gives} { // before, and once it is asked for
+		if !slices.Contains(all, in.To.key()) {
 			continue
 		}
-		other, key := in.Cluster.service(h.Name), sharingKey(svc)
-		switch {
-		case other == nil:
-			p.note(Stays, h.String(), "It handed the address over too, and is no more.", "")
-		case key == "" || sharingKey(other) != key:
-			p.note(Blocked, h.String(), fmt.Sprintf("It handed the address over too, and would not get it again: its sharing key is %q, and that of %s %q.", sharingKey(other), in.To, key),
-				"Give both the same fairlead.dev/sharing-key, or leave --with-sharers out.")
-		default:
-			p.note(Lost, h.String(), why, "")
-			p.Rejoin = append(p.Rejoin, h)
+		var out []Holder
+		for _, k := range all {
+			if k != in.To.key() {
+				out = append(out, holderOf(k))
+			}
 		}
+		return out
+	}
+	return nil
+}
+
+// planBeside deals with those who handed the address over together with the Service
+// that gets it back.
+func planBeside(in *Input, p *Plan, svc *corev1.Service) {
+	all := in.Companions()
+	if in.Options.WithSharers && len(all) == 0 {
+		p.note(Blocked, "--with-sharers", fmt.Sprintf("%s has not handed the address over to %s together with others.", in.To, in.From), "Leave it out.")
+	}
+	for _, h := range all {
+		if !in.Options.WithSharers {
+			p.note(Lost, h.String(), "It handed the address over too, and does not get it back.", "Give it back to all at once: add --with-sharers.")
+			continue
+		}
+		if in.Cluster.service(h.Name) == nil {
+			p.note(Stays, h.String(), "It handed the address over too, and is no more.", "")
+			continue
+		}
+		if h.Namespace != in.To.Namespace {
+			p.note(Blocked, h.String(), fmt.Sprintf("It handed the address over too, and is not of the namespace of %s.", in.To), "Set the annotations yourself (see docs/takeover.md), or leave --with-sharers out.")
+		}
+		one := *in
+		one.To = h
+		other := receiver(&one, p)
+		if other == nil {
+			continue
+		}
+		if key := sharingKey(svc); key == "" || sharingKey(other) != key {
+			p.note(Blocked, h.String(), fmt.Sprintf("It handed the address over too, and could not share it with %s: its sharing key is %q, and that of the other %q.", in.To, sharingKey(other), key),
+				"Give both the same fairlead.dev/sharing-key, or leave --with-sharers out.")
+		}
+		p.Beside = append(p.Beside, h)
 	}
 }
 

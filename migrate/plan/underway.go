@@ -60,17 +60,30 @@ func (h holding) done() bool {
 // addresses too perhaps: then what is left is to wait for it.
 func planUnderway(in *Input, p *Plan) bool {
 	from, to := in.Cluster.holding(in.From), in.Cluster.holding(in.To)
-	takes := takeover.Read(in.To.key(), to.annotations).Takes
-	if from.annotations[v1alpha1.AnnotationHandover] != in.To.Seen(in.From.Namespace) || !slices.Contains(takes, in.From.key()) {
+	takes, gives := takeover.Read(in.To.key(), to.annotations).Takes, takeover.Read(in.From.key(), from.annotations).Gives
+	if !slices.Contains(gives, in.To.key()) || !slices.Contains(takes, in.From.key()) {
 		return false
 	}
 	var others []Annotation
 	for _, h := range in.Sharers() {
-		asks := in.Cluster.holding(h).annotations[v1alpha1.AnnotationHandover] == in.To.Seen(h.Namespace) && slices.Contains(takes, h.key())
+		is := in.Cluster.holding(h).annotations
+		asks := slices.Contains(takeover.Read(h.key(), is).Gives, in.To.key()) && slices.Contains(takes, h.key())
 		switch {
 		case asks:
-			others = append(others, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(h.Namespace)})
-		case in.Options.WithSharers:
+			others = append(others, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: is[v1alpha1.AnnotationHandover]})
+		case in.Options.WithSharers && h.Kind == Service && in.From.Kind == Service:
+			return false
+		}
+	}
+	for _, k := range gives {
+		h := holderOf(k)
+		is := in.Cluster.holding(h).annotations
+		switch asks := slices.Contains(takeover.Read(k, is).Takes, in.From.key()); {
+		case h == in.To:
+		case asks:
+			p.Beside = append(p.Beside, h)
+			others = append(others, Annotation{On: h, Key: v1alpha1.AnnotationTakeover, Value: is[v1alpha1.AnnotationTakeover]})
+		default:
 			return false
 		}
 	}
@@ -84,11 +97,15 @@ func planUnderway(in *Input, p *Plan) bool {
 		p.Until = Shared
 	}
 	p.Annotations = []Annotation{
-		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(in.From.Namespace)},
+		{On: in.From, Key: v1alpha1.AnnotationHandover, Value: from.annotations[v1alpha1.AnnotationHandover]},
 		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: to.annotations[v1alpha1.AnnotationTakeover]},
 	}
 	p.Annotations = append(p.Annotations, others...)
-	p.Summary = fmt.Sprintf("%s takes over from %s: it was asked for already", in.To, takeover.Names(takes))
+	verb := "takes"
+	if len(p.Beside) > 0 {
+		verb = "take"
+	}
+	p.Summary = fmt.Sprintf("%s %s over from %s: it was asked for already", p.TakerWords(), verb, takeover.Names(takes))
 	p.Steps = []string{"Wait until it is done. To take either annotation away before that rolls back."}
 	return true
 }
@@ -97,13 +114,12 @@ func planUnderway(in *Input, p *Plan) bool {
 // way round, go: they would contradict it.
 func ask(in *Input, p *Plan) []Annotation {
 	var out []Annotation
-	for _, h := range p.Rejoin {
-		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover}) // with it they do not ask
-	}
 	for _, h := range p.Givers() {
-		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: in.To.Seen(h.Namespace)})
+		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover, Value: p.gives(h)})
 	}
-	out = append(out, Annotation{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: p.takes()})
+	for _, h := range p.Takers() {
+		out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationTakeover, Value: p.takes(h)})
+	}
 	for _, h := range p.Givers() {
 		is := in.Cluster.holding(h).annotations
 		switch has := is[v1alpha1.AnnotationHandoverPorts]; {
@@ -116,26 +132,31 @@ func ask(in *Input, p *Plan) []Annotation {
 			out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationTakeover})
 		}
 	}
-	if in.Cluster.holding(in.To).annotations[v1alpha1.AnnotationHandover] != "" {
-		out = append(out, Annotation{On: in.To, Key: v1alpha1.AnnotationHandover})
+	for _, h := range p.Takers() {
+		if in.Cluster.holding(h).annotations[v1alpha1.AnnotationHandover] != "" {
+			out = append(out, Annotation{On: h, Key: v1alpha1.AnnotationHandover})
+		}
 	}
 	return out
 }
 
-// takes is how the new holder names all who hand over to it.
-func (p *Plan) takes() string { return takeover.Words(keysOf(p.Givers()), p.To.Namespace) }
+// takes is how one who takes over names all who hand over, and gives how one of those
+// names all who take over.
+func (p *Plan) takes(h Holder) string { return takeover.Words(keysOf(p.Givers()), h.Namespace) }
+func (p *Plan) gives(h Holder) string { return takeover.Words(keysOf(p.Takers()), h.Namespace) }
 
 // checkOthers finds takeovers with others that are not over.
 func checkOthers(in *Input, p *Plan) {
-	for _, h := range append(p.Givers(), in.To) {
+	for _, h := range append(p.Givers(), p.Takers()...) {
 		is := in.Cluster.holding(h)
 		if is.done() {
 			continue
 		}
 		for _, key := range []string{v1alpha1.AnnotationHandover, v1alpha1.AnnotationTakeover} {
 			value := is.annotations[key]
-			mine := h != in.To && key == v1alpha1.AnnotationHandover && value == in.To.Seen(h.Namespace) ||
-				h == in.To && key == v1alpha1.AnnotationTakeover && sameSet(takeover.Read(h.key(), is.annotations).Takes, keysOf(p.Givers()))
+			asks, takes := takeover.Read(h.key(), is.annotations), slices.Contains(p.Takers(), h)
+			mine := !takes && key == v1alpha1.AnnotationHandover && sameSet(asks.Gives, keysOf(p.Takers())) ||
+				takes && key == v1alpha1.AnnotationTakeover && sameSet(asks.Takes, keysOf(p.Givers()))
 			if value != "" && !mine {
 				p.note(Blocked, h.String()+" "+key, fmt.Sprintf("It names %s: another takeover was asked for and is not over.", value), "Wait until it is Done, or take its annotations away, which rolls it back.")
 			}

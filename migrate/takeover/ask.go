@@ -24,9 +24,9 @@ const (
 type Side struct {
 	Key allocator.Key
 	// Takes are those whose addresses it asks for, in their order by name; they share
-	// these if they are several. Gives is whom it hands its own over to; nil: nobody.
-	Takes []allocator.Key
-	Gives *allocator.Key
+	// these if they are several. Gives are those whom it hands its own over to; they
+	// are to share these if they are several.
+	Takes, Gives []allocator.Key
 	// Problem says what cannot be read in them.
 	Problem string
 	// Drop: ports that the taker lacks are to be given up.
@@ -46,10 +46,8 @@ func Asked(annotations map[string]string) bool {
 // Read reads the annotations of an object.
 func Read(k allocator.Key, annotations map[string]string) Side {
 	s := Side{Key: k}
-	s.readTakes(annotations[v1alpha1.AnnotationTakeover])
-	if v := strings.TrimSpace(annotations[v1alpha1.AnnotationHandover]); v != "" {
-		s.Gives = s.read(v1alpha1.AnnotationHandover, v)
-	}
+	s.Takes = s.readAll(v1alpha1.AnnotationTakeover, annotations[v1alpha1.AnnotationTakeover])
+	s.Gives = s.readAll(v1alpha1.AnnotationHandover, annotations[v1alpha1.AnnotationHandover])
 	if s.Takes != nil && s.Gives != nil {
 		s.Problem = fmt.Sprintf("The annotations %s and %s are both set: an object takes over or hands over. Remove one.",
 			v1alpha1.AnnotationTakeover, v1alpha1.AnnotationHandover)
@@ -64,28 +62,33 @@ func Read(k allocator.Key, annotations map[string]string) Side {
 	return s
 }
 
-// maxGivers is how many can give an address together.
-const maxGivers = 64
+// maxNamed is how many can give an address together, or take it.
+const maxNamed = 64
 
-// readTakes reads whose addresses are asked for: one, or several with commas between.
-func (s *Side) readTakes(list string) {
+// readAll reads who is named by an annotation: one, or several with commas between.
+func (s *Side) readAll(name, list string) []allocator.Key {
 	if strings.TrimSpace(list) == "" {
-		return
+		return nil
 	}
 	var all []allocator.Key
 	for v := range strings.SplitSeq(list, ",") {
-		k := s.read(v1alpha1.AnnotationTakeover, strings.TrimSpace(v))
+		k := s.read(name, strings.TrimSpace(v))
 		if k == nil {
-			return
+			return nil
 		}
 		all = append(all, *k)
 	}
-	slices.SortFunc(all, func(a, b allocator.Key) int { return strings.Compare(a.String(), b.String()) })
-	if all = slices.Compact(all); len(all) > maxGivers {
-		s.Problem = fmt.Sprintf("The annotation %s names %d others. Name %d at most.", v1alpha1.AnnotationTakeover, len(all), maxGivers)
-		return
+	if all = sorted(all); len(all) > maxNamed {
+		s.Problem = fmt.Sprintf("The annotation %s names %d others. Name %d at most.", name, len(all), maxNamed)
+		return nil
 	}
-	s.Takes = all
+	return all
+}
+
+// sorted are keys in their order by name, each once.
+func sorted(keys []allocator.Key) []allocator.Key {
+	slices.SortFunc(keys, func(a, b allocator.Key) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(keys)
 }
 
 // read reads one name of an annotation: kind/name or kind/namespace/name.
@@ -136,7 +139,7 @@ func Names(keys []allocator.Key) string {
 	return strings.Join(out, "")
 }
 
-// Lacking are the giver's ports that the taker has not.
+// Lacking are the giver's ports that those who take over have not.
 func Lacking(giver, taker []allocator.Port) []allocator.Port {
 	var out []allocator.Port
 	for _, p := range giver {

@@ -17,8 +17,10 @@ type View struct {
 	// Givers are those who give, with the UIDs of their objects as they are now; of a
 	// takeover that is under way, those who have not gone meanwhile. Several share the
 	// addresses.
-	Givers    []allocator.Giver
+	Givers []allocator.Giver
+	// Taker takes them over, together with those in Beside, who are to share them with it.
 	Taker     allocator.Key
+	Beside    []allocator.Key
 	Addresses []netip.Addr
 	Phase     Phase
 	// Wanted as in Facts. Refused or Waiting say why not, in sentences.
@@ -26,11 +28,11 @@ type View struct {
 	Refused, Waiting string
 	// Obstacle says what a phase waits for, if it is not time alone.
 	Obstacle string
-	// Left are ports of givers that the taker has not.
+	// Left are ports of givers that nobody who takes over has.
 	Left []Left
 }
 
-// Left are the ports of one giver that the taker has not. Drop: they are given up.
+// Left are the ports of one giver that nobody who takes over has. Drop: they are given up.
 type Left struct {
 	Giver allocator.Key
 	Ports []allocator.Port
@@ -45,6 +47,9 @@ func (v *View) Keys() []allocator.Key {
 	}
 	return out
 }
+
+// Takers are all who take over, in their order by name.
+func (v *View) Takers() []allocator.Key { return sorted(append(slices.Clone(v.Beside), v.Taker)) }
 
 // Gives tells whether a holder is one of those who give.
 func (v *View) Gives(k allocator.Key) bool { return slices.Contains(v.Keys(), k) }
@@ -97,33 +102,42 @@ func (v *View) Say() Said {
 }
 
 func (v *View) done() string {
-	giver := v.Givers[0].Key
+	takers := v.Takers()
 	back := fmt.Sprintf("To give it back, set %s=%s on %s and %s=%s on %s.",
-		v1alpha1.AnnotationTakeover, Word(v.Taker, giver.Namespace), giver,
-		v1alpha1.AnnotationHandover, Word(giver, v.Taker.Namespace), v.Taker)
-	if len(v.Givers) > 1 {
-		return fmt.Sprintf("%s has %s, which %s handed over. All annotations may be removed. Not all of them can have it back at once: %s", v.Taker, v.addresses(), v.names(), back)
+		v1alpha1.AnnotationTakeover, Words(takers, v.Givers[0].Key.Namespace), v.names(),
+		v1alpha1.AnnotationHandover, Words(v.Keys(), v.Taker.Namespace), Names(takers))
+	both := "Both"
+	if len(v.Givers)+len(takers) > 2 {
+		both = "All"
 	}
-	return fmt.Sprintf("%s has %s, which %s handed over. Both annotations may be removed. %s", v.Taker, v.addresses(), v.names(), back)
+	return fmt.Sprintf("%s %s %s, which %s handed over. %s annotations may be removed. %s", Names(takers), verbs(len(takers)).has, v.addresses(), v.names(), both, back)
 }
 
 func (v *View) standing() string {
-	serve, hold := "serves", "holds"
-	if len(v.Givers) > 1 {
-		serve, hold = "serve", "hold"
-	}
+	takers := v.Takers()
+	old, next := verbs(len(v.Givers)), verbs(len(takers))
 	switch v.Phase {
 	case Requested, Prepared:
-		return fmt.Sprintf("%s is a second holder of %s; %s %s it.", v.Taker, v.addresses(), v.names(), serve)
+		return fmt.Sprintf("%s %s of %s; %s %s it.", Names(takers), next.second, v.addresses(), v.names(), old.serve)
 	case Shared:
-		if len(v.Givers) > 1 {
-			return fmt.Sprintf("%s all serve %s: new connections may come to the old ones or to the new one.", Names(append(v.Keys(), v.Taker)), v.addresses())
+		if len(v.Givers)+len(takers) > 2 {
+			return fmt.Sprintf("%s all serve %s: new connections may come to the old or to the new.", Names(append(v.Keys(), takers...)), v.addresses())
 		}
 		return fmt.Sprintf("%s and %s both serve %s: new connections may come to either.", v.names(), v.Taker, v.addresses())
 	case Switched:
-		return fmt.Sprintf("%s serves %s; %s still %s it.", v.Taker, v.addresses(), v.names(), hold)
+		return fmt.Sprintf("%s %s %s; %s still %s it.", Names(takers), next.serve, v.addresses(), v.names(), old.hold)
 	}
-	return fmt.Sprintf("%s %s %s again; %s still holds it.", v.names(), serve, v.addresses(), v.Taker)
+	return fmt.Sprintf("%s %s %s again; %s still %s it.", v.names(), old.serve, v.addresses(), Names(takers), next.hold)
+}
+
+// verb has the words of what so many do.
+type verb struct{ serve, hold, has, second string }
+
+func verbs(n int) verb {
+	if n > 1 {
+		return verb{"serve", "hold", "have", "are further holders"}
+	}
+	return verb{"serves", "holds", "has", "is a second holder"}
 }
 
 // left tells of the ports of a giver that the taker has not.
@@ -132,12 +146,13 @@ func (v *View) left(l *Left) string {
 	for i, p := range l.Ports {
 		ports[i] = p.String()
 	}
-	list := strings.Join(ports, ", ")
+	list, takers := strings.Join(ports, ", "), v.Takers()
+	has := verbs(len(takers)).has
 	if l.Drop {
-		return fmt.Sprintf("%s has no port %s, which ends with the takeover, as %s=drop says.", v.Taker, list, v1alpha1.AnnotationHandoverPorts)
+		return fmt.Sprintf("%s %s no port %s, which ends with the takeover, as %s=drop says.", Names(takers), has, list, v1alpha1.AnnotationHandoverPorts)
 	}
-	return fmt.Sprintf("%s has no port %s, so %s serves that on, and the takeover stays Shared. Give the one the port, take it from the other, or set %s=drop on %s.",
-		v.Taker, list, l.Giver, v1alpha1.AnnotationHandoverPorts, l.Giver)
+	return fmt.Sprintf("%s %s no port %s, so %s serves that on, and the takeover stays Shared. Give the one the port, take it from the other, or set %s=drop on %s.",
+		Names(takers), has, list, l.Giver, v1alpha1.AnnotationHandoverPorts, l.Giver)
 }
 
 func (v *View) names() string { return Names(v.Keys()) }

@@ -7,6 +7,7 @@
 package takeover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -80,7 +81,10 @@ type Facts struct {
 	Proof Proof
 	// Left: the giver has ports that the taker has not, and that are to be kept.
 	Left bool
-	Now  time.Time
+	// Behind: one of those who take over together with the taker has not come as far as
+	// it. Alone: one has come so little far that nobody may go on, as where it cannot serve.
+	Behind, Alone bool
+	Now           time.Time
 }
 
 // Step is what to do next.
@@ -95,7 +99,7 @@ type Step struct {
 // Next says what comes next. It goes one step at a time, and never takes one way
 // away before the other is there.
 func Next(f Facts, p Pace) Step {
-	forward := f.Wanted && f.Ready && f.Reachable
+	forward := f.Wanted && f.Ready && f.Reachable && !f.Alone
 	switch f.Phase {
 	case None:
 		return Step{Phase: when(f.Wanted, Requested, None)}
@@ -103,7 +107,7 @@ func Next(f Facts, p Pace) Step {
 		if !f.Wanted {
 			return Step{Phase: when(f.TakerHides, None, Requested)}
 		}
-		if forward && f.Moves {
+		if forward = forward && !f.Behind; forward && f.Moves {
 			return f.after(p.Stay, true, Prepared)
 		}
 		return Step{Phase: when(forward, Prepared, Requested)}
@@ -111,12 +115,12 @@ func Next(f Facts, p Pace) Step {
 		if !forward {
 			return Step{Phase: Requested}
 		}
-		return f.after(p.Prepare, true, Shared)
+		return f.after(p.Prepare, !f.Behind, Shared)
 	case Shared:
 		if !forward {
 			return f.after(p.Share, f.GiverShows, Returning)
 		}
-		may := f.TakerShows && f.GiverShows && !f.Left && f.Proof != Disproven
+		may := f.TakerShows && f.GiverShows && !f.Left && !f.Behind && f.Proof != Disproven
 		if f.Proof == Unknown {
 			return f.after(max(p.Share, p.Prove), may, Switched)
 		}
@@ -125,7 +129,7 @@ func Next(f Facts, p Pace) Step {
 		if !forward {
 			return Step{Phase: Shared}
 		}
-		return f.after(p.Close, f.GiverHides && f.TakerShows, Done)
+		return f.after(p.Close, f.GiverHides && f.TakerShows && !f.Behind, Done)
 	case Returning:
 		switch {
 		case !f.TakerHides:
@@ -169,6 +173,18 @@ func (p Phase) TakerInFront() bool { return p == Shared || p == Switched || p ==
 
 // GiverInFront tells whether the giver's status shows the addresses in a phase.
 func (p Phase) GiverInFront() bool { return p != Switched && p != Done }
+
+// reached is how many steps a phase is on the way.
+func (p Phase) reached() int {
+	return slices.Index([]Phase{Requested, Prepared, Shared, Switched, Done}, p) + 1
+}
+
+// Beside notes how far one who takes over together with the taker has come: they go
+// step by step, none a step ahead of the others by more than the one that it takes first.
+func (f *Facts) Beside(other Phase) {
+	f.Behind = f.Behind || other.reached() < f.Phase.reached()
+	f.Alone = f.Alone || other.reached() < f.Phase.reached()-1
+}
 
 // UnderWay tells whether both sides are holders in a phase.
 func (p Phase) UnderWay() bool { return p != None && p != Done }

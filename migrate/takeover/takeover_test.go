@@ -217,15 +217,12 @@ func TestRead(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add("service/a/b")
+	f.Add("service/a/b,service/c")
 	f.Fuzz(func(t *testing.T, v string) {
 		s := Read(allocator.Key{Kind: "Service", Namespace: "n", Name: "s"}, map[string]string{v1alpha1.AnnotationHandover: v})
-		if s.Gives == nil {
-			return
-		}
-		again := Read(s.Key, map[string]string{v1alpha1.AnnotationHandover: Word(*s.Gives, s.Key.Namespace)})
-		if again.Gives == nil || *again.Gives != *s.Gives {
-			t.Errorf("%q is not read back", v)
+		again := Read(s.Key, map[string]string{v1alpha1.AnnotationHandover: Words(s.Gives, s.Key.Namespace)})
+		if !slices.Equal(again.Gives, s.Gives) {
+			t.Errorf("%q is not read back: %v, then %v", v, s.Gives, again.Gives)
 		}
 	})
 }
@@ -263,7 +260,7 @@ func TestSayOfAGroup(t *testing.T) {
 		Shared:    {"Service a/api, Service a/web and Gateway a/g all serve", "no port 81/TCP, so Service a/api serves that on", "no port 53/UDP, which ends"},
 		Switched:  {"Service a/api and Service a/web still hold it"},
 		Returning: {"Service a/api and Service a/web serve 192.0.2.9 again"},
-		Done:      {"Service a/api and Service a/web handed over", "Not all of them", "fairlead.dev/takeover=gateway/g on Service a/api"},
+		Done:      {"Service a/api and Service a/web handed over", "All annotations", "fairlead.dev/takeover=gateway/g on Service a/api and Service a/web and fairlead.dev/handover=service/api,service/web on Gateway a/g"},
 	} {
 		v.Phase = phase
 		for _, word := range want {
@@ -278,6 +275,123 @@ func TestSayOfAGroup(t *testing.T) {
 	if got := v.Begin(time.Unix(9, 0)); got.From != api || got.FromUID != "1" || !slices.Equal(got.Also, v.Givers[1:]) || got.Phase != string(Requested) {
 		t.Errorf("it begins as %+v", got)
 	}
+}
+
+// What is said of several takers names all of them.
+func TestSayOfSeveralTakers(t *testing.T) {
+	edge := allocator.Key{Kind: "Gateway", Namespace: "a", Name: "edge"}
+	v := View{
+		Givers: []allocator.Giver{{Key: edge, UID: "1"}}, Taker: allocator.Key{Kind: "Service", Namespace: "a", Name: "web"},
+		Beside:    []allocator.Key{{Kind: "Service", Namespace: "a", Name: "api"}},
+		Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, Wanted: true,
+		Left: []Left{{Giver: edge, Ports: []allocator.Port{{Protocol: "TCP", Port: 82}}}},
+	}
+	for phase, want := range map[Phase][]string{
+		Requested: {"Service a/api and Service a/web are further holders of 192.0.2.9; Gateway a/edge serves it"},
+		Shared:    {"Gateway a/edge, Service a/api and Service a/web all serve", "Service a/api and Service a/web have no port 82/TCP, so Gateway a/edge serves that on"},
+		Switched:  {"Service a/api and Service a/web serve 192.0.2.9; Gateway a/edge still holds it"},
+		Returning: {"Gateway a/edge serves 192.0.2.9 again; Service a/api and Service a/web still hold it"},
+		Done:      {"Service a/api and Service a/web have 192.0.2.9, which Gateway a/edge handed over. All annotations", "fairlead.dev/takeover=service/api,service/web on Gateway a/edge and fairlead.dev/handover=gateway/edge on Service a/api and Service a/web"},
+	} {
+		v.Phase = phase
+		for _, word := range want {
+			if got := v.Say().Message; !strings.Contains(got, word) {
+				t.Errorf("%s: %q does not say %q", phase, got, word)
+			}
+		}
+	}
+}
+
+// Several who take over together come step by step, and the giver goes only when all are in front for good.
+func TestSeveralTakers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Unix(1000, 0)
+		giver, giverSince := true, now.Add(-time.Hour)
+		takers := make([]*world, rapid.IntRange(2, 3).Draw(t, "takers"))
+		for i := range takers {
+			takers[i] = newWorld()
+		}
+		facts := func(w *world) Facts {
+			f := w.facts()
+			f.Now, f.GiverShows, f.GiverHides, f.GiverSince = now, giver, !giver, giverSince
+			for _, other := range takers {
+				if other != w {
+					f.Beside(other.phase)
+				}
+			}
+			return f
+		}
+		inFront := func() bool {
+			return slices.ContainsFunc(takers, func(w *world) bool { return w.phase.GiverInFront() })
+		}
+		step := func(w *world) {
+			s := Next(facts(w), pace)
+			if s.Phase == w.phase {
+				return
+			}
+			w.phase, w.since = s.Phase, now
+			if s.Phase == Done { // the giver has the address no more, so that nobody takes it over from it any more
+				for _, other := range takers {
+					if other.phase != Done && (other.phase != Switched || !other.taker) {
+						t.Fatalf("the giver is gone while one is %q and shows it: %v", other.phase, other.taker)
+					}
+					other.phase = Done
+				}
+			}
+		}
+		follow := func(w *world) {
+			if show := w.phase.TakerInFront(); show != w.taker {
+				if !show && (!giver || now.Sub(giverSince) < pace.Share) {
+					t.Fatalf("a taker goes while the giver is not proven: %+v", w)
+				}
+				w.taker, w.takerSince = show, now
+			}
+		}
+		giverFollows := func() {
+			if show := inFront(); show != giver {
+				for _, w := range takers {
+					if !show && (!w.taker || now.Sub(w.takerSince) < pace.Share) {
+						t.Fatalf("the giver goes while a taker is not proven: %+v", w)
+					}
+				}
+				giver, giverSince = show, now
+			}
+		}
+		one := func(t *rapid.T) *world { return takers[rapid.IntRange(0, len(takers)-1).Draw(t, "who")] }
+		t.Repeat(map[string]func(*rapid.T){
+			"":     func(*rapid.T) {},
+			"step": func(t *rapid.T) { step(one(t)) },
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
+			},
+			"ready": func(t *rapid.T) { one(t).ready = rapid.Bool().Draw(t, "ready") },
+			"want": func(t *rapid.T) {
+				v := rapid.Bool().Draw(t, "wanted")
+				for _, w := range takers {
+					w.wanted = v
+				}
+			},
+			"taker follows": func(t *rapid.T) { follow(one(t)) },
+			"giver follows": func(*rapid.T) { giverFollows() },
+		})
+		// Wanted, ready, and given time, they come to the end together, wherever they were.
+		for _, w := range takers {
+			w.wanted, w.ready = true, true
+		}
+		for range 200 {
+			for _, w := range takers {
+				step(w)
+				follow(w)
+			}
+			giverFollows()
+			now = now.Add(time.Second)
+		}
+		for _, w := range takers {
+			if w.phase != Done || giver {
+				t.Fatalf("one has come to %q; the giver shows it: %v", w.phase, giver)
+			}
+		}
+	})
 }
 
 func TestSay(t *testing.T) {

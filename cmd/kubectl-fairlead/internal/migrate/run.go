@@ -115,9 +115,6 @@ func (r *run) close(v *View) {
 			return
 		}
 		fmt.Fprintf(out, "done      %.1f s. Roll back: %s\n", v.Result.Took, v.Back())
-		for _, h := range v.Result.Without {
-			fmt.Fprintf(out, "without   %s has not the address again. See why: kubectl fairlead explain service %s -n %s\n", h, h.Name.Name, h.Namespace)
-		}
 	case drive.Undone:
 		fmt.Fprintf(out, "undone    %.1f s. %s %s as before, since %s.\n", v.Result.Took, v.GiverWords(), v.GiversDo("serve"), v.Result.Why)
 	default:
@@ -129,9 +126,6 @@ func (r *run) close(v *View) {
 // end removes what was made for nothing, if that was asked for, and gives the exit
 // code.
 func (r *run) end(ctx context.Context, v *View) error {
-	if v.Result.Outcome == drive.Done && len(v.Result.Without) > 0 {
-		return exit.ErrWrong
-	}
 	if v.Result.Outcome == drive.Done {
 		return nil
 	}
