@@ -64,7 +64,7 @@ var parts = []part{
 	{"backends", "a route's backend changes with one Envoy under load: until the new one answers", backendsPart},
 	{"gateways", "new Gateways, alone and many at once: until programmed, until they answer", gatewaysPart},
 	{"rollouts", "rolling updates, drains and crashes of Envoys and controllers under 1000 new connections a second", rolloutsPart},
-	{"takeovers", "Services to Gateways and back under 1000 new connections a second: what fails, breaks or moves, and how long it takes", takeoversPart},
+	{"takeovers", "Services and Gateways that take the addresses of each other over, and back, under 1000 new connections a second: what fails, breaks or moves, and how long it takes", takeoversPart},
 	{"size", "memory and CPU with many routes; a cold start of the controllers", sizePart},
 	{"proxy", "requests through a Gateway, and through the same Envoy configured by hand", proxyPart},
 }

@@ -6,27 +6,18 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/migrate/takeover"
-	"github.com/fairlead/fairlead/migrate/takeover/tell"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
 )
 
 const (
-	// takenOver is the class of the Gateways that take over.
+	// takenOver is the class of the Gateways that take over, or of the first of two.
 	takenOver = "takeovers"
 	// familyEvery is 500 new connections a second to each of both families.
 	familyEvery = 2 * floodEvery
@@ -74,7 +65,7 @@ func stageFar(ctx context.Context, b *bench) (func() error, error) {
 	return clear, err
 }
 
-// takeoversPart has Gateways take the addresses of Services over, and give them back, under load.
+// takeoversPart has two sides take the addresses of each other over, there and back, under load.
 func takeoversPart(ctx context.Context, b *bench) (rows []row, err error) {
 	for _, s := range sidewaysAll {
 		more, err := b.takeoversBy(ctx, s)
@@ -91,10 +82,10 @@ func (b *bench) takeoversBy(ctx context.Context, s sideways) (rows []row, err er
 	if err != nil {
 		return nil, err
 	}
-	w := &web{bench: b, class: takenOver}
+	w, second := &web{bench: b, class: takenOver}, &web{bench: b, class: takenOver + "-new"}
 	defer func() {
 		if ctx.Err() == nil { // interrupted: the cluster goes as a whole
-			err = errors.Join(err, w.clear(ctx))
+			err = errors.Join(err, w.clear(ctx), second.clear(ctx))
 		}
 		err = errors.Join(err, clearScene())
 	}()
@@ -106,45 +97,108 @@ func (b *bench) takeoversBy(ctx context.Context, s sideways) (rows []row, err er
 			return nil, err
 		}
 	}
-	for i, policy := range []corev1.ServiceExternalTrafficPolicy{corev1.ServiceExternalTrafficPolicyLocal, corev1.ServiceExternalTrafficPolicyCluster} {
-		p, err := w.pairOf(ctx, i, policy)
+	for i, pairing := range pairings {
+		p, err := pairing(w, ctx, i)
 		if err != nil {
 			return rows, err
 		}
-		seen, err := p.alternate(ctx, s, fmt.Sprintf("%s, policy %s", s.what, policy))
+		seen, err := p.alternate(ctx, s)
 		rows = append(rows, seen.rows(s)...)
 		if err != nil {
-			return rows, fmt.Errorf("policy %s: %w", policy, err)
+			return rows, fmt.Errorf("%s: %w", p.what, err)
 		}
 	}
 	return rows, nil
 }
 
-// pair is a Service and a Gateway that take the same addresses over from each other.
+// pair is two sides that take the same addresses over from each other. The first has them to begin with.
 type pair struct {
 	*web
-	service, gateway string
-	addresses        []netip.Addr
+	what      string
+	sides     [2]lab.Side
+	addresses []netip.Addr
 }
 
-// pairOf makes both, with one externalTrafficPolicy. The Service has the addresses.
-func (w *web) pairOf(ctx context.Context, i int, policy corev1.ServiceExternalTrafficPolicy) (*pair, error) {
-	p := &pair{web: w, service: serviceName(i), gateway: "edge-" + strings.ToLower(string(policy))}
+// pairings make the pairs, each by its number.
+var pairings = []func(w *web, ctx context.Context, i int) (*pair, error){
+	func(w *web, ctx context.Context, i int) (*pair, error) {
+		return w.serviceAndGateway(ctx, i, corev1.ServiceExternalTrafficPolicyLocal)
+	},
+	func(w *web, ctx context.Context, i int) (*pair, error) {
+		return w.serviceAndGateway(ctx, i, corev1.ServiceExternalTrafficPolicyCluster)
+	},
+	(*web).gateways,
+	(*web).services,
+}
+
+// serviceAndGateway are such, with one externalTrafficPolicy.
+func (w *web) serviceAndGateway(ctx context.Context, i int, policy corev1.ServiceExternalTrafficPolicy) (*pair, error) {
+	p, err := w.pairOfService(ctx, i, "Service and Gateway, policy "+string(policy), policy)
+	if err != nil {
+		return nil, err
+	}
+	p.sides[1] = lab.GatewaySide(namespace, "edge-"+strings.ToLower(string(policy)), w.class)
+	gw, config := w.gatewayOf(p.sides[1].Name, policy)
+	gw.Annotations = lab.Takes(p.sides[0], p.sides[1])
+	return p, w.lab.Apply(ctx, config, gw, lab.HTTPRoute(namespace, gw.Name, gw.Name, backend))
+}
+
+// services are a Service without a class, and one of Fairlead's.
+func (w *web) services(ctx context.Context, i int) (*pair, error) {
+	p, err := w.pairOfService(ctx, i, "Service and Service", corev1.ServiceExternalTrafficPolicyCluster)
+	if err != nil {
+		return nil, err
+	}
+	p.sides[1] = lab.ServiceSide(namespace, p.sides[0].Name+"-new")
+	s := lab.LoadBalancer(namespace, p.sides[1].Name, backend, lab.DualStack)
+	s.Spec.LoadBalancerClass, s.Annotations = new(v1alpha1.LoadBalancerClass), lab.Takes(p.sides[0], p.sides[1])
+	return p, w.lab.Apply(ctx, s)
+}
+
+// gateways are of two classes.
+func (w *web) gateways(ctx context.Context, i int) (*pair, error) {
+	second := lab.GatewayClass(w.class + "-new")
+	p := &pair{web: w, what: "Gateway and Gateway", sides: [2]lab.Side{
+		lab.GatewaySide(namespace, fmt.Sprintf("edge-%d", i), w.class), lab.GatewaySide(namespace, fmt.Sprintf("edge-%d-new", i), second.Name),
+	}}
+	first, config := w.gatewayOf(p.sides[0].Name, corev1.ServiceExternalTrafficPolicyLocal)
+	config.Spec.Families = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+	next := lab.Gateway(namespace, p.sides[1].Name, second.Name)
+	next.Annotations = lab.Takes(p.sides[0], p.sides[1])
+	err := w.lab.Apply(ctx, second, config, first, lab.HTTPRoute(namespace, first.Name, first.Name, backend), lab.HTTPRoute(namespace, next.Name, next.Name, backend))
+	if err == nil {
+		err = p.awaitAddresses(ctx)
+	}
+	if err == nil {
+		err = w.lab.Apply(ctx, next)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, (&web{bench: w.bench, class: second.Name}).awaitEnvoys(ctx)
+}
+
+// pairOfService makes a Service, the first of a pair.
+func (w *web) pairOfService(ctx context.Context, i int, what string, policy corev1.ServiceExternalTrafficPolicy) (*pair, error) {
+	p := &pair{web: w, what: what, sides: [2]lab.Side{lab.ServiceSide(namespace, serviceName(i))}}
 	_, err := w.createServices(ctx, i, i+1, lab.DualStack, func(s *corev1.Service) { s.Spec.ExternalTrafficPolicy = policy })
 	if err != nil {
 		return nil, err
 	}
-	if p.addresses, err = w.lab.AwaitAddresses(ctx, namespace, p.service, 2); err != nil {
-		return nil, err
+	return p, p.awaitAddresses(ctx)
+}
+
+// awaitAddresses waits until the first side has addresses of both families, which answer.
+func (p *pair) awaitAddresses(ctx context.Context) (err error) {
+	if p.addresses, err = p.lab.AwaitAddresses(ctx, namespace, p.sides[0].Front, 2); err != nil {
+		return err
 	}
 	for _, a := range p.addresses {
-		if _, err := w.lab.AwaitAnswer(ctx, testbed.Client, a, 80); err != nil {
-			return nil, err
+		if _, err := p.lab.AwaitAnswer(ctx, testbed.Client, a, 80); err != nil {
+			return err
 		}
 	}
-	gw, config := w.gatewayOf(p.gateway, policy)
-	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/" + p.service}
-	return p, w.lab.Apply(ctx, config, gw, lab.HTTPRoute(namespace, p.gateway, p.gateway, backend))
+	return nil
 }
 
 // takeovers are what clients and onlookers saw of some.
@@ -157,22 +211,22 @@ type takeovers struct {
 	took    []time.Duration
 }
 
-// alternate has the Gateway take over, then the Service, and so on.
-func (p *pair) alternate(ctx context.Context, s sideways, what string) (*takeovers, error) {
-	seen := &takeovers{what: what}
+// alternate has the second side take over, then the first, and so on.
+func (p *pair) alternate(ctx context.Context, s sideways) (*takeovers, error) {
+	seen := &takeovers{what: s.what + ", " + p.what}
 	n := p.pick(10, 2)
 	for i := range n {
-		if err := p.once(ctx, s, i%2 == 0, seen); err != nil {
+		if err := p.once(ctx, s, p.sides[i%2], p.sides[1-i%2], seen); err != nil {
 			return seen, fmt.Errorf("takeover %d of %d: %w", i+1, n, err)
 		}
 		p.say("%s, %d of %d: took %s; so far %d of %d new connections failed, of long ones %+v, %d changes seen",
-			what, i+1, n, seen.took[i].Round(time.Millisecond), seen.fresh.failed, len(seen.fresh.took), seen.stay, seen.changes)
+			seen.what, i+1, n, seen.took[i].Round(time.Millisecond), seen.fresh.failed, len(seen.fresh.took), seen.stay, seen.changes)
 	}
 	return seen, nil
 }
 
 // once has the one take over from the other while clients of both families come and stay.
-func (p *pair) once(ctx context.Context, s sideways, forth bool, seen *takeovers) error {
+func (p *pair) once(ctx context.Context, s sideways, from, to lab.Side, seen *takeovers) error {
 	var guests []*lab.Guests
 	var floods []*flood
 	defer func() {
@@ -201,7 +255,7 @@ func (p *pair) once(ctx context.Context, s sideways, forth bool, seen *takeovers
 	if err != nil {
 		return err
 	}
-	took, err := p.takeOver(ctx, forth)
+	took, err := p.takeOver(ctx, from, to)
 	if err := errors.Join(err, sleep(ctx, afterwards)); err != nil {
 		_, _ = look.Stop()
 		return err
@@ -250,70 +304,13 @@ func (t *takeovers) rows(s sideways) []row {
 
 // takeOver writes the annotations, and waits until the one side has the addresses alone and
 // both have been told. It says how long that took.
-func (p *pair) takeOver(ctx context.Context, forth bool) (time.Duration, error) {
-	service, gw := "service/"+p.service, "gateway/"+p.gateway
-	ofService, ofGateway := asking("", gw), asking(service, "")
-	taker := p.key("Gateway", p.gateway)
-	if !forth {
-		ofService, ofGateway = asking(gw, ""), asking("", service)
-		taker = p.key("Service", p.service)
-	}
-	objects := []client.Object{
-		&gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.gateway}},
-		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.service}},
-	}
-	for i, patch := range [][]byte{ofGateway, ofService} {
-		if err := p.lab.Client.Patch(ctx, objects[i], client.RawPatch(types.MergePatchType, patch)); err != nil {
-			return 0, fmt.Errorf("asking %s for the takeover: %w", objects[i].GetName(), err)
-		}
+func (p *pair) takeOver(ctx context.Context, from, to lab.Side) (time.Duration, error) {
+	if err := p.lab.AskForTakeover(ctx, from, to); err != nil {
+		return 0, err
 	}
 	asked := time.Now()
-	err := awaitSlowly(ctx, 3*time.Minute, lookForDone, "the takeover by "+taker+" to be done", func(ctx context.Context) error {
-		return p.doneBy(ctx, taker)
+	err := awaitSlowly(ctx, 3*time.Minute, lookForDone, "the takeover by "+to.String()+" to be done", func(ctx context.Context) error {
+		return p.lab.TakenOver(ctx, from, to, p.addresses)
 	})
 	return time.Since(asked), err
-}
-
-// key is how a holder is written.
-func (p *pair) key(kind, name string) string {
-	return allocator.Key{Kind: kind, Namespace: namespace, Name: name}.String()
-}
-
-// asking is a patch that has an object take over and hand over; empty: not.
-func asking(takes, gives string) []byte {
-	value := func(s string) string {
-		if s == "" {
-			return "null"
-		}
-		return strconv.Quote(s)
-	}
-	return fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s,%q:%s}}}`, v1alpha1.AnnotationTakeover, value(takes), v1alpha1.AnnotationHandover, value(gives))
-}
-
-// doneBy wants a holder to have all addresses alone, and both sides to say so.
-func (p *pair) doneBy(ctx context.Context, taker string) error {
-	for _, a := range p.addresses {
-		var o v1alpha1.Address
-		if err := p.lab.Client.Get(ctx, client.ObjectKey{Name: v1alpha1.AddressName(a)}, &o); err != nil {
-			return err
-		}
-		if len(o.Spec.Holders) != 1 || p.key(o.Spec.Holders[0].Kind, o.Spec.Holders[0].Name) != taker {
-			return fmt.Errorf("%s is held by %s", a, o.Spec.Summary)
-		}
-	}
-	var s corev1.Service
-	if err := p.lab.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: p.service}, &s); err != nil {
-		return err
-	}
-	var g gatewayv1.Gateway
-	if err := p.lab.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: p.gateway}, &g); err != nil {
-		return err
-	}
-	for _, conditions := range [][]metav1.Condition{s.Status.Conditions, g.Status.Conditions} {
-		c := meta.FindStatusCondition(conditions, tell.Condition)
-		if c == nil || c.Reason != string(takeover.Done) || !strings.HasPrefix(c.Message, taker+" has ") {
-			return fmt.Errorf("one side says %+v", c)
-		}
-	}
-	return nil
 }

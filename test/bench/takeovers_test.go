@@ -46,9 +46,3 @@ func TestTakeoverRows(t *testing.T) {
 		t.Errorf("%d of %d rows are there: %+v", found, len(want), s.rows(sidewaysAll[0]))
 	}
 }
-
-func TestAskingForATakeover(t *testing.T) {
-	if got, want := string(asking("gateway/edge", "")), `{"metadata":{"annotations":{"fairlead.dev/takeover":"gateway/edge","fairlead.dev/handover":null}}}`; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}

@@ -92,20 +92,8 @@ func TestGatewayWithoutItsLeader(t *testing.T) {
 	w := newWorld(t, "172.30.0.110-172.30.0.119")
 	class, a, _ := w.web()
 	before := w.sliceVersions("web", class)
-	leader := w.leader()
-	pods, err := w.Pods(w.ctx, "controller")
-	if err != nil {
-		t.Fatal(err)
-	}
 	w.none(w.probing(a, func() {
-		for i := range pods {
-			if pods[i].Name == leader {
-				err = w.kill(&pods[i], "fairlead-controller")
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.killLeader()
 		// A change shows that another one leads, and that the Envoys have come to it.
 		next := w.httpRoute("next", "web", "echo")
 		next.Spec.Hostnames = []gatewayv1.Hostname{"next.example.com"}

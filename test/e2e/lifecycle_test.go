@@ -156,6 +156,27 @@ func (w *world) leader() string {
 	return out
 }
 
+// killLeader kills the controller that leads, which has no time to say so, and tells which it was.
+func (w *world) killLeader() string {
+	w.Helper()
+	leader := w.leader()
+	pods, err := w.Pods(w.ctx, "controller")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for i := range pods {
+		if pods[i].Name != leader {
+			continue
+		}
+		if err := w.kill(&pods[i], "fairlead-controller"); err != nil {
+			w.Fatal(err)
+		}
+		return leader
+	}
+	w.Fatalf("%s leads, and is none of %d controllers", leader, len(pods))
+	return ""
+}
+
 // versions are the resourceVersions of everything of this world that Fairlead
 // writes.
 func (w *world) versions(ctx context.Context) (map[string]string, error) {

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/testbed"
 )
@@ -108,18 +107,17 @@ func TestTakeoverOfTCPAndUDP(t *testing.T) {
 	inside := w.clusterIP("dns", "dns")
 	dnsPorts(53, corev1.ProtocolTCP, corev1.ProtocolUDP)(inside)
 	w.apply(inside)
-	l := &legacy{world: w}
-	l.addresses = w.service("legacy", "dns", 2, lab.DualStack, dnsPorts(53, corev1.ProtocolTCP, corev1.ProtocolUDP))
-	for _, a := range l.addresses {
+	h := &handover{world: w, from: lab.ServiceSide(w.namespace, "legacy")}
+	h.addresses = w.service("legacy", "dns", 2, lab.DualStack, dnsPorts(53, corev1.ProtocolTCP, corev1.ProtocolUDP))
+	for _, a := range h.addresses {
 		w.resolves("tcp", a, 53)
 		w.resolves("udp", a, 53)
 	}
-	datagrams, streams := w.flows("udp", 5, l.addresses), w.flows("tcp", 1, l.addresses)
+	datagrams, streams := w.flows("udp", 5, h.addresses), w.flows("tcp", 1, h.addresses)
 	class := w.class()
-	l.dnsEdge(class)
-	l.stands("Done")
-	l.inFront(class, 0, 2)
-	for _, a := range l.addresses {
+	h.dnsEdge(class)
+	h.await("the takeover to be done", func(ctx context.Context) error { return h.TakenOver(ctx, h.from, h.to, h.addresses) })
+	for _, a := range h.addresses {
 		w.resolves("tcp", a, 53)
 		w.resolves("udp", a, 53)
 	}
@@ -136,10 +134,9 @@ func TestTakeoverOfTCPAndUDP(t *testing.T) {
 }
 
 // dnsEdge makes a Gateway that takes over, with a route for each protocol.
-func (l *legacy) dnsEdge(class gatewayv1.ObjectName) {
-	l.Helper()
-	gw := lab.Gateway(l.namespace, "edge", string(class))
-	gw.Annotations = map[string]string{v1alpha1.AnnotationTakeover: "service/legacy"}
+func (h *handover) dnsEdge(class gatewayv1.ObjectName) {
+	h.Helper()
+	gw := lab.Gateway(h.namespace, "edge", string(class))
 	gw.Spec.Listeners = []gatewayv1.Listener{
 		{Name: "tcp", Port: 53, Protocol: gatewayv1.TCPProtocolType}, {Name: "udp", Port: 53, Protocol: gatewayv1.UDPProtocolType},
 	}
@@ -149,10 +146,11 @@ func (l *legacy) dnsEdge(class gatewayv1.ObjectName) {
 		return gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: "edge", SectionName: &listener}}}
 	}
 	streams, datagrams := &gatewayv1.TCPRoute{}, &gatewayv1.UDPRoute{}
-	streams.Namespace, streams.Name, streams.Spec.CommonRouteSpec = l.namespace, "tcp", parent("tcp")
+	streams.Namespace, streams.Name, streams.Spec.CommonRouteSpec = h.namespace, "tcp", parent("tcp")
 	streams.Spec.Rules = []gatewayv1.TCPRouteRule{{BackendRefs: backends}}
-	datagrams.Namespace, datagrams.Name, datagrams.Spec.CommonRouteSpec = l.namespace, "udp", parent("udp")
+	datagrams.Namespace, datagrams.Name, datagrams.Spec.CommonRouteSpec = h.namespace, "udp", parent("udp")
 	datagrams.Spec.Rules = []gatewayv1.UDPRouteRule{{BackendRefs: backends}}
-	l.apply(streams, datagrams, gw)
-	l.hands("gateway/edge")
+	h.takes(lab.GatewaySide(h.namespace, "edge", string(class)), gw)
+	h.apply(streams, datagrams)
+	h.agrees()
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ type world struct {
 	*lab.Lab
 	ctx       context.Context
 	namespace string
+	others    []string // further namespaces
 	pool      string
 }
 
@@ -43,7 +45,7 @@ func newWorld(t *testing.T, addresses ...string) *world {
 		name = name[:50]
 	}
 	w := &world{T: t, Lab: shared, ctx: ctx, namespace: name, pool: name}
-	w.newNamespace()
+	w.newNamespace(name)
 	if len(addresses) > 0 {
 		w.apply(w.ownPool(w.pool, addresses...), w.advertisement())
 	}
@@ -87,8 +89,10 @@ func (w *world) clean() {
 	if w.Failed() {
 		w.Dump(ctx, testWriter{w.T})
 	}
-	if err := w.Empty(ctx, w.namespace); err != nil {
-		w.Errorf("cleaning up: %v", err)
+	for _, namespace := range w.namespaces() {
+		if err := w.Empty(ctx, namespace); err != nil {
+			w.Errorf("cleaning up: %v", err)
+		}
 	}
 	label := client.MatchingLabels{"world": w.namespace}
 	for _, o := range []client.Object{
@@ -98,15 +102,52 @@ func (w *world) clean() {
 			w.Errorf("removing %T: %v", o, err)
 		}
 	}
+	if err := w.unreserve(ctx); err != nil {
+		w.Errorf("cleaning up: %v", err)
+	}
 	if err := lab.Await(ctx, 3*time.Minute, "the addresses of namespace "+w.namespace+" to be free", w.freed); err != nil {
 		w.Errorf("cleaning up: %v", err)
 	}
-	if err := w.Client.Delete(ctx, lab.MakeNamespace(w.namespace)); client.IgnoreNotFound(err) != nil {
-		w.Errorf("removing the namespace: %v", err)
+	for _, namespace := range w.namespaces() {
+		if err := w.Client.Delete(ctx, lab.MakeNamespace(namespace)); client.IgnoreNotFound(err) != nil {
+			w.Errorf("removing the namespace: %v", err)
+		}
 	}
 }
 
-// freed is an error as long as something of the world's namespace holds an address.
+func (w *world) namespaces() []string { return append([]string{w.namespace}, w.others...) }
+
+// anotherNamespace makes one more that goes with the world, and that may use its pool.
+func (w *world) anotherNamespace(suffix string) string {
+	w.Helper()
+	name := w.namespace + "-" + suffix
+	w.newNamespace(name)
+	w.others = append(w.others, name)
+	edit(w, lab.Pool(w.pool), func(p *v1alpha1.IPAddressPool) {
+		p.Spec.ServiceAllocation.Namespaces, p.Spec.GatewayAllocation.Namespaces = w.namespaces(), w.namespaces()
+	})
+	return name
+}
+
+// unreserve removes what is reserved for the world, as by an adoption that did not come to its end.
+func (w *world) unreserve(ctx context.Context) error {
+	var all v1alpha1.AddressList
+	if err := w.Client.List(ctx, &all); err != nil {
+		return err
+	}
+	var errs []error
+	for i := range all.Items {
+		a := &all.Items[i]
+		of := a.Spec.ReservedFor
+		adopted := a.Annotations[v1alpha1.AnnotationAdopted] != "" && len(a.Spec.Holders) == 0
+		if adopted || of != nil && slices.Contains(w.namespaces(), of.Namespace) {
+			errs = append(errs, client.IgnoreNotFound(w.Client.Delete(ctx, a)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// freed is an error as long as something of the world's namespaces holds an address.
 func (w *world) freed(ctx context.Context) error {
 	var all v1alpha1.AddressList
 	if err := w.Client.List(ctx, &all); err != nil {
@@ -114,7 +155,7 @@ func (w *world) freed(ctx context.Context) error {
 	}
 	for _, a := range all.Items {
 		for _, h := range a.Spec.Holders {
-			if h.Namespace == w.namespace {
+			if slices.Contains(w.namespaces(), h.Namespace) {
 				return fmt.Errorf("Address %s is held by %s", a.Name, a.Spec.Summary)
 			}
 		}
@@ -122,12 +163,12 @@ func (w *world) freed(ctx context.Context) error {
 	return nil
 }
 
-// newNamespace makes the world's namespace. One of an earlier run of the same test may still be on its way out.
-func (w *world) newNamespace() {
+// newNamespace makes a namespace. One of an earlier run of the same test may still be on its way out.
+func (w *world) newNamespace(name string) {
 	w.Helper()
-	w.await("namespace "+w.namespace+" of an earlier run to be gone", func(ctx context.Context) error {
+	w.await("namespace "+name+" of an earlier run to be gone", func(ctx context.Context) error {
 		var before corev1.Namespace
-		switch err := w.Client.Get(ctx, client.ObjectKey{Name: w.namespace}, &before); {
+		switch err := w.Client.Get(ctx, client.ObjectKey{Name: name}, &before); {
 		case apierrors.IsNotFound(err):
 			return nil
 		case err != nil:
@@ -137,7 +178,7 @@ func (w *world) newNamespace() {
 		}
 		return errors.New("it is being removed")
 	})
-	w.apply(lab.MakeNamespace(w.namespace))
+	w.apply(lab.MakeNamespace(name))
 }
 
 type testWriter struct{ *testing.T }
