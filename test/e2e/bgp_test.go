@@ -61,7 +61,12 @@ func TestBGP(t *testing.T) {
 	p := w.plugin()
 	p.says(0, []string{w.namespace, "node1", "node2", "node3", "Established", "Up"}, "peers", "-o", "wide")
 	p.says(0, []string{"Nothing is wrong.", "BGP 3 nodes", " to 1 peer since "}, "explain", "service", "web", "--namespace="+w.namespace)
-	w.nodeIsCut(f, addresses)
+	w.nodeIsCut(func(nodes int) {
+		for _, a := range addresses {
+			w.paths(f, a, nodes)
+			w.answers(a, 80)
+		}
+	})
 	if err := w.Client.Delete(w.ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "web"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +77,7 @@ func TestBGP(t *testing.T) {
 
 // nodeIsCut has BFD see that a node is gone, and that it is back. By its hold time the router would see it in three
 // minutes.
-func (w *world) nodeIsCut(f *routers.FRR, addresses []netip.Addr) {
+func (w *world) nodeIsCut(routed func(nodes int)) {
 	w.Helper()
 	nodes := w.Cluster.Nodes()
 	last := nodes[len(nodes)-1]
@@ -80,16 +85,11 @@ func (w *world) nodeIsCut(f *routers.FRR, addresses []netip.Addr) {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = w.Cluster.Heal(last) })
-	for _, a := range addresses {
-		w.paths(f, a, len(nodes)-1)
-		w.answers(a, 80)
-	}
+	routed(len(nodes) - 1)
 	if err := w.Cluster.Heal(last); err != nil {
 		w.Fatal(err)
 	}
-	for _, a := range addresses {
-		w.paths(f, a, len(nodes))
-	}
+	routed(len(nodes))
 }
 
 // birdConfig is a router of our own AS, with a password and BFD. Without "direct" BIRD takes such a neighbour to be several
@@ -106,11 +106,22 @@ protocol bgp nodes {
   neighbor range 172.30.0.0/24 as 64512;
   direct;
   password "secret";
-  bfd on;
+  bfd graceful;
   ipv4 { import all; export none; };
   ipv6 { import all; export none; };
 }
 `
+
+// bird runs BIRD on a host, and says which peer it is. Of its configuration some words, each followed by others, are those others.
+func (w *world) bird(host string, instead ...string) (b *routers.BIRD, peer func(*v1alpha1.BGPPeerSpec)) {
+	w.Helper()
+	v4, _, err := w.Cluster.HostAddresses(host)
+	if err != nil {
+		w.Fatal(err)
+	}
+	b = routers.StartBIRD(onHost{w, host}, strings.NewReplacer(append(instead, lab.RouterV4, v4)...).Replace(birdConfig))
+	return b, func(s *v1alpha1.BGPPeerSpec) { s.PeerASN, s.PeerAddress = lab.NodeASN, v4 }
+}
 
 // birdRoutes waits until BIRD has so many routes to an address, and each with all of these words.
 func (w *world) birdRoutes(b *routers.BIRD, a netip.Addr, n int, words ...string) {
@@ -129,26 +140,34 @@ func (w *world) birdRoutes(b *routers.BIRD, a netip.Addr, n int, words ...string
 	})
 }
 
-// Addresses of one pool are announced on layer 2, to who is on the segment, and by iBGP to a router, for who is behind it.
-// Neither is disturbed when the router dies, or when peers come, change and go.
+// Addresses of one pool are announced on layer 2, to who is on the segment, and by iBGP to a router, for who is behind it,
+// which BFD watches with signed packets. Neither is disturbed when the router dies, or when peers come, change and go.
 func TestBGPBesideLayer2(t *testing.T) {
 	const near, far = testbed.Control, testbed.Client
 	w := newWorld(t, "172.30.0.208-172.30.0.215", "fd00:30::208-fd00:30::20f")
 	w.far("172.30.0.208/29", "fd00:30::208/125")
-	b := routers.StartBIRD(onHost{w, testbed.Router}, birdConfig)
-	w.bgp(func(s *v1alpha1.BGPPeerSpec) { s.PeerASN = lab.NodeASN })
+	b, peer := w.bird(testbed.Router, "multiplier 3;", `multiplier 3; authentication meticulous keyed sha1; password "secret" { id 7; };`)
+	w.bgp(peer)
+	edit(w, &v1alpha1.BFDProfile{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}, func(p *v1alpha1.BFDProfile) {
+		p.Spec.Authentication = &v1alpha1.BFDAuthentication{
+			Type: v1alpha1.BFDMeticulousKeyedSHA1, KeyID: new(int32(7)), PasswordSecret: v1alpha1.BFDKeyReference{Name: w.namespace},
+		}
+	})
 	edit(w, &v1alpha1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}, func(a *v1alpha1.BGPAdvertisement) { a.Spec.LocalPref = 250 })
 	w.backend("echo", 3)
 	addresses := w.service("web", "echo", 2, lab.DualStack)
-	routed := func() {
+	all := len(w.Cluster.Nodes())
+	routed := func(nodes int) {
 		t.Helper()
 		for _, a := range addresses {
-			w.birdRoutes(b, a, len(w.Cluster.Nodes()), "BGP.local_pref: 250", "BGP.community: (64512,7)", "BGP.large_community: (64512, 1, 2)", "BGP.as_path: ")
-			w.nextHops(testbed.Router, a, len(w.Cluster.Nodes()))
+			w.birdRoutes(b, a, nodes, "BGP.local_pref: 250", "BGP.community: (64512,7)", "BGP.large_community: (64512, 1, 2)", "BGP.as_path: ")
+			w.nextHops(testbed.Router, a, nodes)
 			w.answersTo(far, a, 80)
 		}
 	}
-	routed()
+	routed(all)
+	w.watchedByBFD(w.namespace)
+	w.nodeIsCut(routed)
 	for _, a := range addresses {
 		w.answersTo(near, a, 80)
 		w.settled(a)
@@ -162,8 +181,9 @@ func TestBGPBesideLayer2(t *testing.T) {
 	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
-	routed()
+	routed(all)
 	w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue)
+	w.watchedByBFD(w.namespace)
 
 	behind := w.watch(far, addresses)
 	w.apply(w.peer("another", func(s *v1alpha1.BGPPeerSpec) { s.PeerAddress = "172.30.0.250" }))
@@ -180,7 +200,7 @@ func TestBGPBesideLayer2(t *testing.T) {
 				p.Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: selected}}}
 			}
 		})
-		want := len(w.Cluster.Nodes())
+		want := all
 		if selected != "" {
 			want = 1
 		}
@@ -196,24 +216,26 @@ func TestBGPBesideLayer2(t *testing.T) {
 	}
 }
 
+// twoRouters are FRR and BIRD, each with a client of its own that asks for addresses on no segment, and the peer "second" is BIRD.
+func (w *world) twoRouters(edits ...func(*v1alpha1.BGPPeerSpec)) (*routers.FRR, *routers.BIRD, lab.Far) {
+	w.Helper()
+	w.offSegment()
+	second := w.secondRouter()
+	f := w.frr()
+	b, peer := w.bird(second.Router)
+	w.bgp(edits...)
+	w.apply(w.peer("second", append([]func(*v1alpha1.BGPPeerSpec){w.guarded, peer}, edits...)...), w.routesTo("second", "second"))
+	return f, b, second
+}
+
 // Two routers, FRR and BIRD, are told of the same addresses and spread over all nodes, each for a client of its own. When
 // either is gone, the other's client notices nothing. Then each has nodes of its own.
 func TestBGPTwoRouters(t *testing.T) {
 	w := newWorld(t)
-	w.offSegment()
-	second := w.secondRouter()
-	f := w.frr()
-	v4, _, err := w.Cluster.HostAddresses(second.Router)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := routers.StartBIRD(onHost{w, second.Router}, strings.ReplaceAll(birdConfig, lab.RouterV4, v4))
 	// A loss is noticed by the hold time: what BFD does is another test's.
-	soon := func(s *v1alpha1.BGPPeerSpec) {
+	f, b, second := w.twoRouters(func(s *v1alpha1.BGPPeerSpec) {
 		s.HoldTime, s.BFDProfile = &metav1.Duration{Duration: 9 * time.Second}, ""
-	}
-	w.bgp(soon)
-	w.apply(w.peer("second", w.guarded, soon, func(s *v1alpha1.BGPPeerSpec) { s.PeerASN, s.PeerAddress = lab.NodeASN, v4 }), w.routesTo("second", "second"))
+	})
 	w.backend("echo", 3)
 	addresses := w.service("web", "echo", 2, lab.DualStack)
 	routed := func(byFirst, bySecond int) {
@@ -246,9 +268,15 @@ func TestBGPTwoRouters(t *testing.T) {
 		}
 	}
 
+	probes := map[string]map[netip.Addr]*lab.Probe{"FRR": w.watch(testbed.Client, addresses), "BIRD": w.watch(second.Client, addresses)}
 	edit(w, w.peer(w.namespace), func(p *v1alpha1.BGPPeer) { p.Spec.NodeSelectors = nodesNamed("node1") })
 	edit(w, w.peer("second"), func(p *v1alpha1.BGPPeer) { p.Spec.NodeSelectors = nodesNamed("node2", "node3") })
 	routed(1, 2)
+	for router, probes := range probes {
+		for a, p := range probes {
+			w.noneNew(p.Stop(), fmt.Sprintf("fewer nodes for each router, %s by %s", a, router))
+		}
+	}
 	w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue, "1 of 1")
 	w.peerSays("second", v1alpha1.PeerEstablished, metav1.ConditionTrue, "2 of 2")
 }
@@ -290,21 +318,31 @@ func (w *world) returns(host string, start func() error) {
 	}
 }
 
-// Speakers that are killed or replaced, and nodes that are drained, fail no new connection that comes by a router.
+// Speakers that are killed or replaced, and nodes that are drained, fail no new connection that comes by a router, be it FRR,
+// with which the nodes speak eBGP, or BIRD, with iBGP.
 func TestBGPRestartsFailNoConnection(t *testing.T) {
 	w := newWorld(t)
-	w.offSegment()
-	f := w.frr()
-	w.bgp(func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
+	f, b, second := w.twoRouters(func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
 	w.backend("echo", 3)
 	addresses := w.service("web", "echo", 2, lab.DualStack)
 	node := "node2"
+	spread := func(n int) {
+		t.Helper()
+		for _, a := range addresses {
+			w.nextHops(testbed.Router, a, n)
+			w.nextHops(second.Router, a, n)
+		}
+	}
 	all := func() {
 		t.Helper()
 		for _, a := range addresses {
 			w.paths(f, a, len(w.Cluster.Nodes()))
-			w.nextHops(testbed.Router, a, len(w.Cluster.Nodes()))
-			w.answers(a, 80)
+			w.birdRoutes(b, a, len(w.Cluster.Nodes()))
+		}
+		spread(len(w.Cluster.Nodes()))
+		for _, a := range addresses {
+			w.answersTo(testbed.Client, a, 80)
+			w.answersTo(second.Client, a, 80)
 		}
 	}
 	all()
@@ -322,18 +360,19 @@ func TestBGPRestartsFailNoConnection(t *testing.T) {
 		{"speakers replaced", func() { w.rollOut("daemonset/fairlead-speaker", 2*time.Minute) }},
 		{"node drained", func() {
 			w.drain(node, time.Minute)
-			for _, a := range addresses {
-				w.nextHops(testbed.Router, a, len(w.Cluster.Nodes())-1)
-			}
+			spread(len(w.Cluster.Nodes()) - 1)
 			w.uncordon(w.ctx, node)
 		}},
 	} {
-		probes := w.watch(testbed.Client, addresses)
+		probes := map[string]map[netip.Addr]*lab.Probe{"FRR": w.watch(testbed.Client, addresses), "BIRD": w.watch(second.Client, addresses)}
 		step.do()
 		all()
 		w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue)
-		for a, p := range probes {
-			w.noneNew(p.Stop(), fmt.Sprintf("%s, %s", step.during, a))
+		w.peerSays("second", v1alpha1.PeerEstablished, metav1.ConditionTrue)
+		for router, probes := range probes {
+			for a, p := range probes {
+				w.noneNew(p.Stop(), fmt.Sprintf("%s, %s by %s", step.during, a, router))
+			}
 		}
 	}
 }

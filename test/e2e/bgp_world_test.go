@@ -60,12 +60,8 @@ var noSegment = []string{"203.0.113.0/28", "2001:db8:113::/124"}
 func (w *world) secondRouter() lab.Far {
 	w.Helper()
 	f := lab.Far{Router: "router2", Client: "client2", Number: 1}
-	for name, add := range map[string]func(string) error{f.Router: w.Cluster.AddRouter, f.Client: w.Cluster.AddClient} {
-		if err := add(name); err != nil {
-			w.Fatal(err)
-		}
-		w.undo(func() error { return w.Cluster.RemoveHost(name) })
-	}
+	w.addHost(f.Router, w.Cluster.AddRouter)
+	w.addHost(f.Client, w.Cluster.AddClient)
 	remove, err := w.PutBehind(w.ctx, f, noSegment...)
 	if err != nil {
 		w.Fatal(err)
@@ -76,6 +72,15 @@ func (w *world) secondRouter() lab.Far {
 	}
 	w.undo(remove)
 	return f
+}
+
+// addHost adds a host of a kind that goes with the test.
+func (w *world) addHost(name string, add func(string) error) {
+	w.Helper()
+	if err := add(name); err != nil {
+		w.Fatal(err)
+	}
+	w.undo(func() error { return w.Cluster.RemoveHost(name) })
 }
 
 // undo does something when the test ends.

@@ -125,6 +125,27 @@ var ways = []func(n int) []func(*corev1.Service){
 	},
 }
 
+// routedWays is the same where routers have the addresses.
+var routedWays = []func(n int) []func(*corev1.Service){
+	func(int) []func(*corev1.Service) { return nil },
+	func(int) []func(*corev1.Service) { return []func(*corev1.Service){lab.Local} },
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.LoadBalancerIP(fmt.Sprint("203.0.113.", 100+n))}
+	},
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.io/loadBalancerIPs", fmt.Sprint("203.0.113.", 200+n))}
+	},
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.universe.tf/loadBalancerIPs", fmt.Sprint("203.0.113.", 220+n))}
+	},
+	func(int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.io/address-pool", "named")}
+	},
+	func(n int) []func(*corev1.Service) {
+		return []func(*corev1.Service){lab.Annotate("metallb.io/allow-shared-ip", fmt.Sprint("key-", n/2)), lab.Port(int32(80 + n%2))}
+	},
+}
+
 func everyWay(n int) []func(*corev1.Service) { return ways[n%len(ways)](n / len(ways)) }
 
 // waysPools are the pools of MetalLB for all of that.
@@ -459,20 +480,15 @@ func TestAdoptMetalLBByBGP(t *testing.T) {
 	w := newWorld(t)
 	w.far("203.0.113.0/24")
 	router := routers.StartFRR(onHost{w, testbed.Router}, lab.FRRConfig(0))
-	i := w.incumbent(metallb.Pool("routed", true, "203.0.113.0/26"), metallb.BGPPeer("tor"), metallb.BGPAdvertisement("tor", "routed"))
-	i.services(20, func(n int) []func(*corev1.Service) {
-		switch n % 4 {
-		case 0:
-			return []func(*corev1.Service){lab.LoadBalancerIP(fmt.Sprint("203.0.113.", 40+n))}
-		case 1:
-			return []func(*corev1.Service){lab.Local}
-		}
-		return nil
-	})
+	i := w.incumbent(
+		metallb.Pool("routed", true, "203.0.113.0/25"), metallb.Pool("named", false, "203.0.113.128/25"),
+		metallb.BGPPeer("tor"), metallb.BGPAdvertisement("tor", "routed", "named"),
+	)
+	i.services(100, func(n int) []func(*corev1.Service) { return routedWays[n%len(routedWays)](n / len(routedWays)) })
 	for _, target := range i.targets() {
 		w.paths(router, target.Addr(), 3)
 	}
-	tr := i.traffic(100 * time.Millisecond)
+	tr := i.traffic(500 * time.Millisecond)
 	tr.gaps = []string{"Decide", "Decide, back"}
 	tr.look = func(step string) {
 		out, err := router.Run("show bgp ipv4 unicast summary")
