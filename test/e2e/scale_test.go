@@ -128,21 +128,18 @@ func messages(s *corev1.Service) string {
 	return strings.Join(all, " ")
 }
 
-// One node answers for 5,000 IPv6 addresses (the kernel limits how many
-// solicited-node groups one socket may join). They are those of 500 Services that
-// ask for 10 addresses each, since kube-proxy is slow with 5,000 Services. All nodes announce
-// them to two routers too.
+// One node answers for 3,000 IPv6 addresses (the kernel limits how many
+// solicited-node groups one socket may join). They are those of 300 Services that
+// ask for 10 addresses each, since kube-proxy is slow with 3,000 Services. All nodes announce
+// them to a router too.
 func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
-	const services, each = 500, 10
+	const services, each = 300, 10
 	w := newWorld(t)
 	w.apply(w.ownPool(w.pool, "fd00:30::a:0/112"), w.advertisement(func(a *v1alpha1.L2Advertisement) {
 		a.Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{corev1.LabelHostname: "node1"}}}
 	}))
 	f := w.frr()
-	w.addHost("router2", w.Cluster.AddRouter)
-	b, second := w.bird("router2")
 	w.bgp()
-	w.apply(w.peer("second", w.guarded, second), w.routesTo("second", "second"))
 	w.backend("echo", 1)
 	next := mustAddr("fd00:30::a:1")
 	for i := range services {
@@ -187,13 +184,6 @@ func TestThousandsOfIPv6AddressesOnOneNode(t *testing.T) {
 			}
 		}
 		return nil
-	})
-	w.await("BIRD to have all from every node", func(context.Context) error {
-		out, err := b.Run("show route where source = RTS_BGP count")
-		if err == nil && !strings.Contains(out, fmt.Sprintf("\n%d of ", services*each*len(w.Cluster.Nodes()))) {
-			err = fmt.Errorf("it says %s", out)
-		}
-		return err
 	})
 	have, _, err := w.census(w.ctx)
 	if err != nil {

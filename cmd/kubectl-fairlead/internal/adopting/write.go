@@ -59,16 +59,23 @@ func one(ctx context.Context, c client.Client, w adopt.Write) error {
 	default:
 		err = c.Patch(ctx, w.After.DeepCopy(), client.MergeFromWithOptions(w.Before, client.MergeFromWithOptimisticLock{}), owner)
 	}
+	if w.Before != nil && apierrors.IsNotFound(err) {
+		err = fmt.Errorf("%w: %w", errGone, err)
+	}
 	if err != nil {
 		return fmt.Errorf("writing %s %s: %w", o.GetKind(), client.ObjectKeyFromObject(o), err)
 	}
 	return nil
 }
 
+// errGone is of an object that was to be changed, and that somebody has removed, as the
+// controller does with Addresses that nobody holds any more.
+var errGone = errors.New("it was removed meanwhile")
+
 // passes tells whether an error is one that a second look may mend: somebody else was
 // faster, or a webhook does not answer yet.
 func passes(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || unanswered(err)
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, errGone) || unanswered(err)
 }
 
 // unanswered tells whether a webhook of somebody did not answer.

@@ -1,6 +1,7 @@
 package adopting
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -8,6 +9,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/fairlead/fairlead/migrate/adopt"
 )
@@ -29,6 +33,28 @@ func TestErrorsThatPass(t *testing.T) {
 		if got := passes(fmt.Errorf("writing BGPPeer tor: %w", tt.err)); got != tt.want {
 			t.Errorf("%v: %t", tt.err, got)
 		}
+	}
+}
+
+// An object that was to be changed and is gone meanwhile is looked at again; one that cannot be made, as its kind is not there,
+// is not.
+func TestObjectsThatAreGone(t *testing.T) {
+	gone := apierrors.NewNotFound(schema.GroupResource{Group: "fairlead.dev", Resource: "addresses"}, "192.0.2.1")
+	c := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
+		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return gone },
+		Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			return gone
+		},
+	})
+	before := &unstructured.Unstructured{}
+	before.SetAPIVersion("fairlead.dev/v1alpha1")
+	before.SetKind("Address")
+	before.SetName("192.0.2.1")
+	if err := one(t.Context(), c, adopt.Write{Before: before, After: before.DeepCopy()}); !passes(err) {
+		t.Errorf("a change of what is gone: %v", err)
+	}
+	if err := one(t.Context(), c, adopt.Write{After: before}); err == nil || passes(err) {
+		t.Errorf("a creation that finds no kind: %v", err)
 	}
 }
 
