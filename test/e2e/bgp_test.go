@@ -106,7 +106,7 @@ protocol bgp nodes {
   neighbor range 172.30.0.0/24 as 64512;
   direct;
   password "secret";
-  bfd graceful;
+  bfd on;
   ipv4 { import all; export none; };
   ipv6 { import all; export none; };
 }
@@ -216,13 +216,13 @@ func TestBGPBesideLayer2(t *testing.T) {
 	}
 }
 
-// twoRouters are FRR and BIRD, each with a client of its own that asks for addresses on no segment, and the peer "second" is BIRD.
-func (w *world) twoRouters(edits ...func(*v1alpha1.BGPPeerSpec)) (*routers.FRR, *routers.BIRD, lab.Far) {
+// twoRouters are FRR and BIRD (see bird), each with a client of its own that asks for addresses on no segment, and the peer "second" is BIRD.
+func (w *world) twoRouters(instead []string, edits ...func(*v1alpha1.BGPPeerSpec)) (*routers.FRR, *routers.BIRD, lab.Far) {
 	w.Helper()
 	w.offSegment()
 	second := w.secondRouter()
 	f := w.frr()
-	b, peer := w.bird(second.Router)
+	b, peer := w.bird(second.Router, instead...)
 	w.bgp(edits...)
 	w.apply(w.peer("second", append([]func(*v1alpha1.BGPPeerSpec){w.guarded, peer}, edits...)...), w.routesTo("second", "second"))
 	return f, b, second
@@ -233,7 +233,7 @@ func (w *world) twoRouters(edits ...func(*v1alpha1.BGPPeerSpec)) (*routers.FRR, 
 func TestBGPTwoRouters(t *testing.T) {
 	w := newWorld(t)
 	// A loss is noticed by the hold time: what BFD does is another test's.
-	f, b, second := w.twoRouters(func(s *v1alpha1.BGPPeerSpec) {
+	f, b, second := w.twoRouters(nil, func(s *v1alpha1.BGPPeerSpec) {
 		s.HoldTime, s.BFDProfile = &metav1.Duration{Duration: 9 * time.Second}, ""
 	})
 	w.backend("echo", 3)
@@ -322,7 +322,9 @@ func (w *world) returns(host string, start func() error) {
 // with which the nodes speak eBGP, or BIRD, with iBGP.
 func TestBGPRestartsFailNoConnection(t *testing.T) {
 	w := newWorld(t)
-	f, b, second := w.twoRouters(func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
+	// Otherwise the end of BFD has BIRD forget that it is to wait for a speaker that restarts.
+	graceful := []string{"bfd on;", "bfd graceful;"}
+	f, b, second := w.twoRouters(graceful, func(s *v1alpha1.BGPPeerSpec) { s.EnableGracefulRestart = true })
 	w.backend("echo", 3)
 	addresses := w.service("web", "echo", 2, lab.DualStack)
 	node := "node2"
