@@ -124,10 +124,16 @@ func conditionFor(v *takeover.View) *metav1.Condition {
 // stageOf says where the takeover of a Gateway stands.
 func (g *gateways) stageOf(ctx context.Context, s *serving, envoys []fleet.Envoy) (out stage, err error) {
 	key := gateway.KeyOf(gatewayName(s.name))
-	if out.view, err = g.viewOfGateway(ctx, s); err != nil || out.view == nil || out.view.Taker != key {
+	if out.view, err = g.viewOfGateway(ctx, s); err != nil || out.view == nil {
 		return out, err
 	}
 	v := out.view
+	if v.Gives(key) && v.Phase != takeover.Done {
+		g.wakeTakers(v)
+	}
+	if v.Taker != key {
+		return out, nil
+	}
 	switch refusal := s.decided.Refusal; {
 	case s.decided.taking && v.Phase == takeover.None && refusal != nil:
 		v.Wanted, v.Refused = false, refusal.String()
