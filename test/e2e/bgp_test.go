@@ -319,7 +319,7 @@ func (w *world) returns(host string, start func() error) {
 }
 
 // Speakers that are killed or replaced, and nodes that are drained, fail no new connection that comes by a router, be it FRR,
-// with which the nodes speak eBGP, or BIRD, with iBGP.
+// with which the nodes speak eBGP, or BIRD, with iBGP and over IPv4.
 func TestBGPRestartsFailNoConnection(t *testing.T) {
 	w := newWorld(t)
 	// Otherwise the end of BFD has BIRD forget that it is to wait for a speaker that restarts.
@@ -366,20 +366,15 @@ func TestBGPRestartsFailNoConnection(t *testing.T) {
 			w.uncordon(w.ctx, node)
 		}},
 	} {
-		probes := map[string]map[netip.Addr]*lab.Probe{"FRR": w.watch(testbed.Client, addresses), "BIRD": w.watch(second.Client, addresses)}
+		// BIRD's routes of IPv6 are not asked for: connections over them break when a speaker comes back, see docs/bgp.md.
+		probes := map[string]map[netip.Addr]*lab.Probe{"FRR": w.watch(testbed.Client, addresses), "BIRD": w.watch(second.Client, addresses[:1])}
 		step.do()
 		all()
 		w.peerSays(w.namespace, v1alpha1.PeerEstablished, metav1.ConditionTrue)
 		w.peerSays("second", v1alpha1.PeerEstablished, metav1.ConditionTrue)
 		for router, probes := range probes {
 			for a, p := range probes {
-				tries, mayBreak := p.Stop(), underway
-				if router == "BIRD" {
-					// Of those that are established over IPv6, more break when a speaker comes back: with the same next hops in BIRD's
-					// table all the time, some go another way. New ones do not fail.
-					mayBreak = len(tries)
-				}
-				w.countFailed(tries, mayBreak, fmt.Sprintf("%s, %s by %s", step.during, a, router))
+				w.noneNew(p.Stop(), fmt.Sprintf("%s, %s by %s", step.during, a, router))
 			}
 		}
 	}
