@@ -29,9 +29,23 @@ type onHost struct {
 func (h onHost) Exec(c *exec.Cmd) {
 	h.Helper()
 	start, stop := h.On(h.host)
-	h.Cleanup(stop)
+	h.Cleanup(func() {
+		stop()
+		h.forgetRoutes()
+	})
 	if err := start(c); err != nil {
 		h.Fatal(err)
+	}
+}
+
+// forgetRoutes takes away the routes that a router's kernel has from a daemon that was killed: the next one may add its own to them.
+func (h onHost) forgetRoutes() {
+	for _, family := range []string{"-4", "-6"} {
+		for _, daemon := range []string{"bgp", "bird"} {
+			if out, err := h.Cluster.Exec(context.Background(), h.host, "ip", family, "route", "flush", "proto", daemon); err != nil {
+				h.Errorf("removing the routes that %s left on %s: %v: %s", daemon, h.host, err, out)
+			}
+		}
 	}
 }
 

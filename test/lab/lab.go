@@ -128,6 +128,11 @@ func (l *Lab) Install(ctx context.Context, over chart.Values) error {
 // does not come within the timeout. A check that takes long is called less
 // often, so that looking does not slow down what is looked at.
 func Await(ctx context.Context, timeout time.Duration, what string, check func(context.Context) error) error {
+	return await(ctx, timeout, what, 4, check)
+}
+
+// await pauses after a check for so many times as long as it took.
+func await(ctx context.Context, timeout time.Duration, what string, pauses time.Duration, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last error
@@ -140,7 +145,7 @@ func Await(ctx context.Context, timeout time.Duration, what string, check func(c
 		if last == nil || ctx.Err() == nil { // not that it was cut short
 			last = err
 		}
-		pause := time.NewTimer(max(50*time.Millisecond, 4*time.Since(start)))
+		pause := time.NewTimer(max(50*time.Millisecond, pauses*time.Since(start)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()

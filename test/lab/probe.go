@@ -55,10 +55,11 @@ func (l *Lab) Get(ctx context.Context, host string, address netip.Addr, port uin
 	return Answer{Pod: said.Pod, Namespace: said.Namespace}, nil
 }
 
-// AwaitAnswer waits until the address answers from a host.
+// AwaitAnswer waits until the address answers from a host. A try that gets no answer takes its time and costs nothing, so
+// the next one follows at once: of three tries, all may come to the one pod of three whose node is gone.
 func (l *Lab) AwaitAnswer(ctx context.Context, host string, address netip.Addr, port uint16) (Answer, error) {
 	var answer Answer
-	err := Await(ctx, 30*time.Second, fmt.Sprintf("%s to answer %s", netip.AddrPortFrom(address, port), host), func(ctx context.Context) error {
+	err := await(ctx, 30*time.Second, fmt.Sprintf("%s to answer %s", netip.AddrPortFrom(address, port), host), 0, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		var err error
