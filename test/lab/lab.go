@@ -132,7 +132,7 @@ func Await(ctx context.Context, timeout time.Duration, what string, check func(c
 }
 
 // await pauses after a check for so many times as long as it took.
-func await(ctx context.Context, timeout time.Duration, what string, pauses time.Duration, check func(context.Context) error) error {
+func await(ctx context.Context, timeout time.Duration, what string, pauses int, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last error
@@ -145,7 +145,7 @@ func await(ctx context.Context, timeout time.Duration, what string, pauses time.
 		if last == nil || ctx.Err() == nil { // not that it was cut short
 			last = err
 		}
-		pause := time.NewTimer(max(50*time.Millisecond, pauses*time.Since(start)))
+		pause := time.NewTimer(max(50*time.Millisecond, time.Duration(pauses)*time.Since(start)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
