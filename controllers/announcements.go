@@ -28,6 +28,7 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/announcer"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/plural"
 	"github.com/fairlead/fairlead/service"
 )
@@ -155,9 +156,23 @@ func (s *shell) addressesOfSlice(ctx context.Context, o client.Object) []reconci
 		return s.left(ctx)
 	}
 	var out []reconcile.Request
-	for _, name := range serviceOfSlice(o) {
-		for _, a := range s.ledger.Held(allocator.Key{Kind: service.KindService, Namespace: o.GetNamespace(), Name: name}) {
+	for _, holder := range holdersOfSlice(o) {
+		for _, a := range s.ledger.Held(holder) {
 			out = append(out, requestFor("", v1alpha1.AddressName(a)))
+		}
+	}
+	return out
+}
+
+// holdersOfSlice are who may hold addresses that a slice's endpoints serve: its Service, and the
+// Gateway whose own Service that is.
+func holdersOfSlice(o client.Object) (out []allocator.Key) {
+	for _, name := range serviceOfSlice(o) {
+		out = append(out, allocator.Key{Kind: service.KindService, Namespace: o.GetNamespace(), Name: name})
+	}
+	for _, owner := range o.GetOwnerReferences() {
+		if owner.Kind == gateway.KindGateway {
+			out = append(out, allocator.Key{Kind: gateway.KindGateway, Namespace: o.GetNamespace(), Name: owner.Name})
 		}
 	}
 	return out
