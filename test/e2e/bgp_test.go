@@ -75,6 +75,20 @@ func TestBGP(t *testing.T) {
 	}
 }
 
+// A Gateway whose address is announced by BGP alone says so once its Envoys are there, and answers a client behind the router.
+func TestGatewayByBGP(t *testing.T) {
+	w := newWorld(t)
+	w.offSegment()
+	f := w.frr()
+	w.bgp()
+	w.backend("echo", 2)
+	w.apply(w.clusterIP("echo", "echo"), w.httpRoute("all", "web", "echo"))
+	for _, a := range w.gateway("web", w.class()) {
+		w.paths(f, a, len(w.Cluster.Nodes()))
+		w.answers(a, 80)
+	}
+}
+
 // nodeIsCut has BFD see that a node is gone, and that it is back. By its hold time the router would see it in three
 // minutes.
 func (w *world) nodeIsCut(routed func(nodes int)) {
