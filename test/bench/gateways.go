@@ -203,11 +203,7 @@ type gatewaySeen struct {
 }
 
 func (w *web) watchGateways(ctx context.Context) (*gatewayObserver, error) {
-	c, err := client.NewWithWatch(w.lab.Config, client.Options{Scheme: w.lab.Client.Scheme()})
-	if err != nil {
-		return nil, fmt.Errorf("making a client that watches: %w", err)
-	}
-	watcher, err := c.Watch(ctx, &gatewayv1.GatewayList{}, client.InNamespace(namespace))
+	watcher, err := w.lab.Client.Watch(ctx, &gatewayv1.GatewayList{}, client.InNamespace(namespace))
 	if err != nil {
 		return nil, fmt.Errorf("watching Gateways: %w", err)
 	}

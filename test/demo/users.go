@@ -37,7 +37,7 @@ func (o options) onUsersCluster(ctx context.Context, kubeconfig string) error {
 	if err != nil {
 		return err
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("making a client of KUBECONFIG=%s: %w", kubeconfig, err)
 	}
@@ -150,7 +150,7 @@ func (o options) leaveUsersCluster(ctx context.Context, kubeconfig string) error
 	if err != nil {
 		return err
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("making a client of KUBECONFIG=%s: %w", kubeconfig, err)
 	}

@@ -236,15 +236,11 @@ type journal struct {
 // startJournal begins with what is there.
 func (w *world) startJournal() *journal {
 	w.Helper()
-	c, err := client.NewWithWatch(w.Config, client.Options{Scheme: w.Client.Scheme()})
+	services, err := w.Client.Watch(w.ctx, &corev1.ServiceList{}, client.InNamespace(w.namespace))
 	if err != nil {
 		w.Fatal(err)
 	}
-	services, err := c.Watch(w.ctx, &corev1.ServiceList{}, client.InNamespace(w.namespace))
-	if err != nil {
-		w.Fatal(err)
-	}
-	addresses, err := c.Watch(w.ctx, &v1alpha1.AddressList{})
+	addresses, err := w.Client.Watch(w.ctx, &v1alpha1.AddressList{})
 	if err != nil {
 		services.Stop()
 		w.Fatal(err)

@@ -56,11 +56,7 @@ func TestEnvoyKilled(t *testing.T) {
 // what it was instead.
 func (w *world) watchProgrammed(name string) (stop func() error) {
 	w.Helper()
-	c, err := client.NewWithWatch(w.Config, client.Options{Scheme: w.Client.Scheme()})
-	if err != nil {
-		w.Fatal(err)
-	}
-	watcher, err := c.Watch(w.ctx, &gatewayv1.GatewayList{}, client.InNamespace(w.namespace))
+	watcher, err := w.Client.Watch(w.ctx, &gatewayv1.GatewayList{}, client.InNamespace(w.namespace))
 	if err != nil {
 		w.Fatal(err)
 	}

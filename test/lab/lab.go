@@ -39,7 +39,7 @@ type Lab struct {
 	Cluster *testbed.Cluster
 	// Client reads and writes as the administrator, without a cache and
 	// without a limit on requests.
-	Client client.Client
+	Client client.WithWatch
 	Config *rest.Config
 	// Version is the tag of the images last loaded.
 	Version string
@@ -54,7 +54,7 @@ func New(cluster *testbed.Cluster) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}

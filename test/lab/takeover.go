@@ -171,11 +171,7 @@ func (l *Lab) Shows(ctx context.Context, s Side, addresses []netip.Addr) (n int,
 
 // AwaitPhase returns as soon as the ledger says that the takeover of an address is in a phase, however short that is.
 func (l *Lab) AwaitPhase(ctx context.Context, a netip.Addr, phase takeover.Phase) error {
-	c, err := client.NewWithWatch(l.Config, client.Options{Scheme: l.Client.Scheme()})
-	if err != nil {
-		return fmt.Errorf("making a client that watches: %w", err)
-	}
-	watching, err := c.Watch(ctx, &v1alpha1.AddressList{}, client.MatchingFields{"metadata.name": v1alpha1.AddressName(a)})
+	watching, err := l.Client.Watch(ctx, &v1alpha1.AddressList{}, client.MatchingFields{"metadata.name": v1alpha1.AddressName(a)})
 	if err != nil {
 		return fmt.Errorf("watching the ledger's entry of %s: %w", a, err)
 	}
