@@ -1,12 +1,12 @@
 package announcer
 
 import (
-	"crypto/sha1" //nolint:gosec // RFC 5880 section 4.4 has no other
 	"net/netip"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/fairlead/fairlead/announcer/bfd/limits"
 	"github.com/fairlead/fairlead/announcer/community"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 )
@@ -164,12 +164,12 @@ type BFDAuth struct {
 	Secret string
 }
 
-// LongestKey is how long a key may be, in bytes (RFC 5880 sections 4.2 and 4.4).
+// LongestKey is how long a key may be, in bytes.
 func (a BFDAuth) LongestKey() int {
 	if a.Type == v1alpha1.BFDSimplePassword {
-		return 16
+		return limits.LongestPassword
 	}
-	return sha1.Size
+	return limits.LongestSHA1Key
 }
 
 // CommunityAliases are the names that one Community object gives.

@@ -34,6 +34,7 @@ func TestDependencies(t *testing.T) {
 		{"gateway/feed", append(clients, module+"controllers", module+"service", module+"announcer", module+"gateway/xds", module+"gateway/fleet"), false},
 		{"announcer", append(clients, module+"controllers", module+"service", module+"allocator"), false},
 		{"announcer/l2", append(clients, module+"controllers", module+"service", module+"allocator", module+"api/v1alpha1"), false},
+		{"announcer/bfd/limits", []string{"k8s.io/", "sigs.k8s.io/", module}, true},
 		{"announcer/bgp/defaults", []string{"k8s.io/", "sigs.k8s.io/", module}, true},
 		{"announcer/community", []string{"k8s.io/", "sigs.k8s.io/", module}, true},
 		{"announcer/bgp", []string{

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/fairlead/fairlead/announcer/bfd/limits"
 )
 
 // AuthKind is a way of authentication (RFC 5880 section 4.1).
@@ -33,18 +35,17 @@ type Auth struct {
 }
 
 const (
-	maxPassword = 16
 	sha1Section = 28
 )
 
 // Validate says what is wrong, without the key.
 func (a Auth) Validate() error {
-	longest := sha1.Size
+	longest := limits.LongestSHA1Key
 	switch a.Kind {
 	case NoAuth:
 		return nil
 	case SimplePassword:
-		longest = maxPassword
+		longest = limits.LongestPassword
 	case KeyedSHA1, MeticulousSHA1:
 	default:
 		return fmt.Errorf("authentication of type %d is not known", a.Kind)
