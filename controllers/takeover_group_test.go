@@ -102,12 +102,7 @@ func TestTakeoverOfAGroup(t *testing.T) {
 	}
 	w.editGateway(func(g *gatewayv1.Gateway) { delete(g.Annotations, v1alpha1.AnnotationTakeover) })
 	w.settled(r)
-	r.stop()
-	r = w.run()
-	w.recovered(r)
-	if writes := w.settled(r); len(writes) > 0 {
-		t.Errorf("a restart wrote %v", writes)
-	}
+	w.restartsQuietly(r)
 	w.servedByAll("edge")
 }
 
@@ -252,12 +247,7 @@ func TestTakeoverOfAGroupIsGivenBack(t *testing.T) {
 	}
 	w.editGateway(func(g *gatewayv1.Gateway) { delete(g.Annotations, v1alpha1.AnnotationHandover) })
 	w.settled(r)
-	r.stop()
-	r = w.run()
-	w.recovered(r)
-	if writes := w.settled(r); len(writes) > 0 {
-		t.Errorf("a restart wrote %v", writes)
-	}
+	w.restartsQuietly(r)
 	w.servedByAll("api", "web")
 }
 

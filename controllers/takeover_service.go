@@ -115,12 +115,8 @@ func (s *shell) unreadyService(ctx context.Context, svc *corev1.Service) string 
 }
 
 func handedOverWords(v *takeover.View) string {
-	takers, serve := v.Takers(), "serves"
-	if len(takers) > 1 {
-		serve = "serve"
-	}
-	return fmt.Sprintf("%s %s what the Service had, and handed over. The Service asks for no address, whatever it says: "+
-		"to have another one, ask for it by name (annotation %s).", takeover.Names(takers), serve, v1alpha1.AnnotationAddresses)
+	return fmt.Sprintf("%s what the Service had, and handed over. The Service asks for no address, whatever it says: "+
+		"to have another one, ask for it by name (annotation %s).", v.TakersServe(), v1alpha1.AnnotationAddresses)
 }
 
 // wakeTakers has a takeover looked at by those that take it on.

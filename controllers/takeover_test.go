@@ -52,6 +52,17 @@ func (w *takeoverWorld) run(change ...func(*Options, *manager.Options)) *replica
 	return w.start(append([]func(*Options, *manager.Options){w.serve, paced}, change...)...)
 }
 
+// restartsQuietly stops a replica and starts another one, which has nothing to write.
+func (w *takeoverWorld) restartsQuietly(r *replica) {
+	w.t.Helper()
+	r.stop()
+	r = w.run()
+	w.recovered(r)
+	if writes := w.settled(r); len(writes) > 0 {
+		w.t.Errorf("a restart wrote %v", writes)
+	}
+}
+
 // envoys has an Envoy run that acknowledges everything.
 func (w *takeoverWorld) envoys() {
 	id := fleet.ID{Class: w.class}
@@ -188,12 +199,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("the Gateway has %+v", got)
 	}
 	// Nor after a restart.
-	r.stop()
-	r = w.run()
-	w.recovered(r)
-	if writes := w.settled(r); len(writes) > 0 {
-		t.Errorf("a restart wrote %v", writes)
-	}
+	w.restartsQuietly(r)
 	w.served("edge")
 	stop()
 	// Asked for another address by name, the Service gets that.

@@ -48,8 +48,11 @@ func (p *Plan) Givers() []Holder { return append([]Holder{p.From}, p.Also...) }
 func (p *Plan) GiverWords() string { return takeover.Names(keysOf(p.Givers())) }
 
 // GiversDo is a verb for all who hand over, in their number.
-func (p *Plan) GiversDo(verb string) string {
-	if len(p.Also) > 0 {
+func (p *Plan) GiversDo(verb string) string { return inNumber(verb, len(p.Givers())) }
+
+// inNumber is a verb for so many.
+func inNumber(verb string, n int) string {
+	if n > 1 {
 		return verb
 	}
 	return verb + "s"

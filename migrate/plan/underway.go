@@ -101,11 +101,7 @@ func planUnderway(in *Input, p *Plan) bool {
 		{On: in.To, Key: v1alpha1.AnnotationTakeover, Value: to.annotations[v1alpha1.AnnotationTakeover]},
 	}
 	p.Annotations = append(p.Annotations, others...)
-	verb := "takes"
-	if len(p.Beside) > 0 {
-		verb = "take"
-	}
-	p.Summary = fmt.Sprintf("%s %s over from %s: it was asked for already", p.TakerWords(), verb, takeover.Names(takes))
+	p.Summary = fmt.Sprintf("%s %s over from %s: it was asked for already", p.TakerWords(), inNumber("take", len(p.Takers())), takeover.Names(takes))
 	p.Steps = []string{"Wait until it is done. To take either annotation away before that rolls back."}
 	return true
 }

@@ -125,9 +125,15 @@ func (v *View) standing() string {
 		}
 		return fmt.Sprintf("%s and %s both serve %s: new connections may come to either.", v.names(), v.Taker, v.addresses())
 	case Switched:
-		return fmt.Sprintf("%s %s %s; %s still %s it.", Names(takers), next.serve, v.addresses(), v.names(), old.hold)
+		return fmt.Sprintf("%s %s; %s still %s it.", v.TakersServe(), v.addresses(), v.names(), old.hold)
 	}
 	return fmt.Sprintf("%s %s %s again; %s still %s it.", v.names(), old.serve, v.addresses(), Names(takers), next.hold)
+}
+
+// TakersServe says that all who take over serve what follows.
+func (v *View) TakersServe() string {
+	takers := v.Takers()
+	return Names(takers) + " " + verbs(len(takers)).serve
 }
 
 // verb has the words of what so many do.

@@ -82,10 +82,10 @@ func (b *bench) takeoversBy(ctx context.Context, s sideways) (rows []row, err er
 	if err != nil {
 		return nil, err
 	}
-	w, second := &web{bench: b, class: takenOver}, &web{bench: b, class: takenOver + "-new"}
+	w := &web{bench: b, class: takenOver}
 	defer func() {
 		if ctx.Err() == nil { // interrupted: the cluster goes as a whole
-			err = errors.Join(err, w.clear(ctx), second.clear(ctx))
+			err = errors.Join(err, w.clear(ctx), w.second().clear(ctx))
 		}
 		err = errors.Join(err, clearScene())
 	}()
@@ -155,9 +155,12 @@ func (w *web) services(ctx context.Context, i int) (*pair, error) {
 	return p, w.lab.Apply(ctx, s)
 }
 
+// second has the class of the second of two Gateways.
+func (w *web) second() *web { return &web{bench: w.bench, class: w.class + "-new"} }
+
 // gateways are of two classes.
 func (w *web) gateways(ctx context.Context, i int) (*pair, error) {
-	second := lab.GatewayClass(w.class + "-new")
+	second := lab.GatewayClass(w.second().class)
 	p := &pair{web: w, what: "Gateway and Gateway", sides: [2]lab.Side{
 		lab.GatewaySide(namespace, fmt.Sprintf("edge-%d", i), w.class), lab.GatewaySide(namespace, fmt.Sprintf("edge-%d-new", i), second.Name),
 	}}
@@ -175,7 +178,7 @@ func (w *web) gateways(ctx context.Context, i int) (*pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, (&web{bench: w.bench, class: second.Name}).awaitEnvoys(ctx)
+	return p, w.second().awaitEnvoys(ctx)
 }
 
 // pairOfService makes a Service, the first of a pair.
