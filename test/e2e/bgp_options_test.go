@@ -133,7 +133,7 @@ func (w *world) optionsRouters() []*optionsRouter {
 			return strings.NewReplacer("WIDE", r.wide, "INTERNAL", r.internal, "GUARDED", r.guarded, "LOCAL", r.address).Replace(config)
 		}
 		if name == "frr" {
-			f := routers.StartFRR(onHost{w, testbed.Router}, fill(optionsFRR))
+			f := routers.StartFRR(w.routerOn(testbed.Router), fill(optionsFRR))
 			r.device = f
 			r.log = f.Log
 			r.password = func(p string) error { return f.Configure("router bgp 64513", "neighbor "+r.guarded+" password "+p) }
@@ -141,7 +141,7 @@ func (w *world) optionsRouters() []*optionsRouter {
 			r.address = address(testbed.Client)
 			log := filepath.Join(w.TempDir(), "log")
 			config := strings.ReplaceAll(fill(optionsBIRD), "LOG", log)
-			b := routers.StartBIRD(onHost{w, testbed.Client}, config)
+			b := routers.StartBIRD(w.routerOn(testbed.Client), config)
 			r.device = b
 			r.log = func() (string, error) {
 				text, err := os.ReadFile(log)

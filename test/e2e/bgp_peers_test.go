@@ -323,8 +323,8 @@ func TestBGPKindsOfPeers(t *testing.T) {
 	w := newWorld(t)
 	w.offSegment()
 	w.pointToPoint("node1")
-	f := routers.StartFRR(onHost{w, testbed.Router}, kindsConfig)
-	b := routers.StartBIRD(onHost{w, testbed.Client}, w.farConfig())
+	f := routers.StartFRR(w.routerOn(testbed.Router), kindsConfig)
+	b := routers.StartBIRD(w.routerOn(testbed.Client), w.farConfig())
 	one := int32(1)
 	w.bgp(func(s *v1alpha1.BGPPeerSpec) {
 		s.PeerAddress, s.PeerASN, s.LocalASN, s.EBGPMultiHop, s.PasswordSecret = lab.FarClientV4, 64514, 64520, true, nil

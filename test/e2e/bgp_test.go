@@ -133,7 +133,7 @@ func (w *world) bird(host string, instead ...string) (b *routers.BIRD, peer func
 	if err != nil {
 		w.Fatal(err)
 	}
-	b = routers.StartBIRD(onHost{w, host}, strings.NewReplacer(append(instead, lab.RouterV4, v4)...).Replace(birdConfig))
+	b = routers.StartBIRD(w.routerOn(host), strings.NewReplacer(append(instead, lab.RouterV4, v4)...).Replace(birdConfig))
 	return b, func(s *v1alpha1.BGPPeerSpec) { s.PeerASN, s.PeerAddress = lab.NodeASN, v4 }
 }
 

@@ -26,26 +26,37 @@ type onHost struct {
 	host string
 }
 
+// routerOn is where a router's programs run. What they leave in the host's kernel goes when all of them have ended.
+func (w *world) routerOn(host string) onHost {
+	w.Helper()
+	h := onHost{w, host}
+	h.Cleanup(h.forgetRoutes)
+	return h
+}
+
 func (h onHost) Exec(c *exec.Cmd) {
 	h.Helper()
 	start, stop := h.On(h.host)
-	h.Cleanup(func() {
-		stop()
-		h.forgetRoutes()
-	})
+	h.Cleanup(stop)
 	if err := start(c); err != nil {
 		h.Fatal(err)
 	}
 }
 
 // forgetRoutes takes away the routes that a router's kernel has from a daemon that was killed: the next one may add its own to them.
+// FRR's next hops go first, and their routes with them: the kernel refuses what ip asks for when it flushes routes of next hop objects.
 func (h onHost) forgetRoutes() {
+	h.inKernel("nexthop", "flush")
 	for _, family := range []string{"-4", "-6"} {
 		for _, daemon := range []string{"bgp", "bird"} {
-			if out, err := h.Cluster.Exec(context.Background(), h.host, "ip", family, "route", "flush", "proto", daemon); err != nil {
-				h.Errorf("removing the routes that %s left on %s: %v: %s", daemon, h.host, err, out)
-			}
+			h.inKernel(family, "route", "flush", "proto", daemon)
 		}
+	}
+}
+
+func (h onHost) inKernel(args ...string) {
+	if out, err := h.Cluster.Exec(context.Background(), h.host, append([]string{"ip"}, args...)...); err != nil {
+		h.Errorf("removing the routes that a daemon left on %s: %v: %s", h.host, err, out)
 	}
 }
 
@@ -264,5 +275,5 @@ const routerBFD = 100 * time.Millisecond
 // frr runs FRR on the router.
 func (w *world) frr() *routers.FRR {
 	w.Helper()
-	return routers.StartFRR(onHost{w, testbed.Router}, lab.FRRConfig(routerBFD))
+	return routers.StartFRR(w.routerOn(testbed.Router), lab.FRRConfig(routerBFD))
 }

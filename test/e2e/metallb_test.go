@@ -479,7 +479,7 @@ func TestAdoptMetalLBByBGP(t *testing.T) {
 	builds(t, shared.Cluster.BuildMetalLB)
 	w := newWorld(t)
 	w.far("203.0.113.0/24")
-	router := routers.StartFRR(onHost{w, testbed.Router}, lab.FRRConfig(0))
+	router := routers.StartFRR(w.routerOn(testbed.Router), lab.FRRConfig(0))
 	i := w.incumbent(
 		metallb.Pool("routed", true, "203.0.113.0/25"), metallb.Pool("named", false, "203.0.113.128/25"),
 		metallb.BGPPeer("tor"), metallb.BGPAdvertisement("tor", "routed", "named"),
