@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -67,6 +68,37 @@ var clusterAddress = suite.ConformanceTest{
 		}
 		if _, err := netip.ParseAddr(address.Value); err != nil {
 			t.Errorf("the address is none: %v", err)
+		}
+	},
+}
+
+// ipv6Pool is of conformance/manifests/addresses.yaml. Who has no IPv6 leaves it out.
+const ipv6Pool = "conformance-ipv6"
+
+// A Gateway that asks for IPv6 only says an address of that family, and serves at it.
+var ipv6Address = suite.ConformanceTest{
+	ShortName:   "FairleadIPv6Address",
+	Description: "A Gateway whose GatewayConfig asks for IPv6 has one address, of that family, and serves at it",
+	Features:    []features.FeatureName{features.SupportGateway, features.SupportHTTPRoute},
+	Manifests:   []string{"ipv6.yaml"},
+	Test: func(t *testing.T, s *suite.ConformanceTestSuite) {
+		pool := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "fairlead.dev/v1alpha1", Kind: "IPAddressPool"}}
+		if err := s.Client.Get(t.Context(), client.ObjectKey{Name: ipv6Pool}, pool); apierrors.IsNotFound(err) {
+			t.Skipf("there is no pool %s with IPv6 addresses", ipv6Pool)
+		} else if err != nil {
+			t.Fatalf("looking for the pool %s: %v", ipv6Pool, err)
+		}
+		address := accepted(t, s, "own-ipv6")
+		if ip, err := netip.ParseAddr(address); err != nil || !ip.Is6() {
+			t.Errorf("the Gateway serves at %s, want an address of IPv6", address)
+		}
+		answers(t, s, address, "", "/", 200)
+		var gateway gatewayv1.Gateway
+		if err := s.Client.Get(t.Context(), inInfra("own-ipv6"), &gateway); err != nil {
+			t.Fatalf("reading the Gateway: %v", err)
+		}
+		if len(gateway.Status.Addresses) != 1 {
+			t.Errorf("the Gateway has the addresses %+v, want one", gateway.Status.Addresses)
 		}
 	},
 }

@@ -15,5 +15,7 @@ var Manifests embed.FS
 
 // All are the cases, in the order in which they run.
 func All() []suite.ConformanceTest {
-	return []suite.ConformanceTest{conflict, overlap, anyAddress, clusterAddress, externalAuth, listenerFilters, persistence, trustBundle}
+	return []suite.ConformanceTest{
+		conflict, overlap, anyAddress, clusterAddress, ipv6Address, externalAuth, grpcAuth, listenerFilters, persistence, trustBundle, unsupportedVersion,
+	}
 }

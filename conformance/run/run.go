@@ -56,6 +56,10 @@ func (o options) prepareAndTest(ctx context.Context, l *lab.Lab, out io.Writer) 
 	if err != nil {
 		return false, err
 	}
+	// Envoys ask the suite's host in the case of ExternalAuth by gRPC.
+	if err := l.Cluster.RouteToPods(ctx, testbed.Client); err != nil {
+		return false, err
+	}
 	return true, o.suite(ctx, l.Cluster, binary, out)
 }
 

@@ -198,6 +198,23 @@ func (n network) addRoutes(h host) error {
 	return nil
 }
 
+// RouteToPods gives a host outside of the cluster a way to the pods, so that it can answer them: no node puts its own
+// address in place of theirs.
+func (c *Cluster) RouteToPods(ctx context.Context, host string) error {
+	for _, node := range c.hosts() {
+		i := node.node()
+		if i == 0 {
+			continue
+		}
+		for _, r := range [][2]string{{podCIDRv4(i), node.v4()}, {podCIDRv6(i), node.v6()}} {
+			if _, err := c.Exec(ctx, host, "ip", "route", "replace", r[0], "via", r[1]); err != nil {
+				return fmt.Errorf("giving %s the way to the pods of %s: %w", host, node.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
 func addRoute(to, via string) error {
 	_, dst, err := net.ParseCIDR(to)
 	if err != nil {
