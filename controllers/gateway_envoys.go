@@ -3,9 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,39 +27,7 @@ func (g *gateways) envoysOf(ctx context.Context, s *serving) ([]fleet.Envoy, err
 	if err != nil {
 		return nil, err
 	}
-	by := map[string]*fleet.Envoy{}
-	for i := range list.Items {
-		for _, e := range list.Items[i].Endpoints {
-			if e.TargetRef == nil || e.TargetRef.Kind != "Pod" || e.NodeName == nil {
-				continue
-			}
-			envoy := by[e.TargetRef.Name]
-			if envoy == nil {
-				envoy = &fleet.Envoy{Namespace: g.Namespace, Name: e.TargetRef.Name, UID: e.TargetRef.UID, Node: *e.NodeName}
-				if e.Zone != nil {
-					envoy.Zone = *e.Zone
-				}
-				by[e.TargetRef.Name] = envoy
-			}
-			for _, a := range e.Addresses {
-				if ip, err := netip.ParseAddr(a); err == nil {
-					envoy.IPs = append(envoy.IPs, ip.Unmap())
-				}
-			}
-			serves := acknowledged[envoy.Name]
-			ready := e.Conditions.Ready == nil || *e.Conditions.Ready
-			serving := ready || e.Conditions.Serving != nil && *e.Conditions.Serving
-			envoy.Terminating = e.Conditions.Terminating != nil && *e.Conditions.Terminating
-			envoy.Ready, envoy.Serving = serves && ready, serves && serving
-		}
-	}
-	out := make([]fleet.Envoy, 0, len(by))
-	for _, e := range by {
-		slices.SortFunc(e.IPs, netip.Addr.Compare)
-		out = append(out, *e)
-	}
-	slices.SortFunc(out, func(a, b fleet.Envoy) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return fleet.Envoys(list.Items, acknowledged), nil
 }
 
 // acknowledgedBy are the pods that serve the Gateway's ports.

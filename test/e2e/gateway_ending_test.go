@@ -101,7 +101,7 @@ func TestGatewayWithoutItsLeader(t *testing.T) {
 	}
 }
 
-// sliceVersions are the resourceVersions of a Gateway's slices.
+// sliceVersions are the resourceVersions of a Gateway's slices, each with what it lists.
 func (w *world) sliceVersions(gw string, class gatewayv1.ObjectName) map[string]string {
 	w.Helper()
 	all, err := w.slices(w.ctx, fleet.FrontName(gw, string(class)))
@@ -111,6 +111,9 @@ func (w *world) sliceVersions(gw string, class gatewayv1.ObjectName) map[string]
 	out := map[string]string{}
 	for _, s := range all {
 		out[s.Name] = s.ResourceVersion
+		for _, e := range s.Endpoints {
+			out[s.Name] += fmt.Sprintf(" %s=%t", *e.NodeName, *e.Conditions.Ready)
+		}
 	}
 	return out
 }
