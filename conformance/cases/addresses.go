@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/utils/kubernetes"
@@ -44,14 +45,7 @@ var clusterAddress = suite.ConformanceTest{
 			Type: string(gatewayv1.GatewayConditionProgrammed), Status: metav1.ConditionTrue,
 		})
 		kubernetes.GatewayMustHaveCondition(t, s.Client, s.TimeoutConfig, name, metav1.Condition{Type: "AddressesAssigned", Status: metav1.ConditionTrue})
-		var gateway gatewayv1.Gateway
-		if err := s.Client.Get(t.Context(), name, &gateway); err != nil {
-			t.Fatalf("reading the Gateway: %v", err)
-		}
-		if len(gateway.Status.Addresses) != 1 {
-			t.Fatalf("the Gateway has the addresses %+v, want one", gateway.Status.Addresses)
-		}
-		address := gateway.Status.Addresses[0]
+		address := onlyAddress(t, s, name)
 		if address.Routability == nil || *address.Routability != gatewayv1.GatewayAddressRoutabilityCluster {
 			t.Errorf("the address is %+v, want the routability Cluster", address)
 		}
@@ -93,14 +87,21 @@ var ipv6Address = suite.ConformanceTest{
 			t.Errorf("the Gateway serves at %s, want an address of IPv6", address)
 		}
 		answers(t, s, address, "", "/", 200)
-		var gateway gatewayv1.Gateway
-		if err := s.Client.Get(t.Context(), inInfra("own-ipv6"), &gateway); err != nil {
-			t.Fatalf("reading the Gateway: %v", err)
-		}
-		if len(gateway.Status.Addresses) != 1 {
-			t.Errorf("the Gateway has the addresses %+v, want one", gateway.Status.Addresses)
-		}
+		onlyAddress(t, s, inInfra("own-ipv6"))
 	},
+}
+
+// onlyAddress is what a Gateway says that it has, which must be one.
+func onlyAddress(t *testing.T, s *suite.ConformanceTestSuite, name types.NamespacedName) gatewayv1.GatewayStatusAddress {
+	t.Helper()
+	var gateway gatewayv1.Gateway
+	if err := s.Client.Get(t.Context(), name, &gateway); err != nil {
+		t.Fatalf("reading the Gateway: %v", err)
+	}
+	if len(gateway.Status.Addresses) != 1 {
+		t.Fatalf("the Gateway has the addresses %+v, want one", gateway.Status.Addresses)
+	}
+	return gateway.Status.Addresses[0]
 }
 
 // asks makes a Gateway that asks for addresses of the type IPAddress. It stands in no manifest: there the suite puts

@@ -185,8 +185,8 @@ func (n network) addRoutes(h host) error {
 	routes := [][2]string{{"0.0.0.0/0", routerHost.v4()}, {"::/0", routerHost.v6()}}
 	if h == controlHost || h.node() > 0 {
 		for _, other := range hostsOf(n.nodes) {
-			if i := other.node(); i > 0 && other != h {
-				routes = append(routes, [2]string{podCIDRv4(i), other.v4()}, [2]string{podCIDRv6(i), other.v6()})
+			if other != h {
+				routes = append(routes, other.routesToPods()...)
 			}
 		}
 	}
@@ -202,17 +202,22 @@ func (n network) addRoutes(h host) error {
 // address in place of theirs.
 func (c *Cluster) RouteToPods(ctx context.Context, host string) error {
 	for _, node := range c.hosts() {
-		i := node.node()
-		if i == 0 {
-			continue
-		}
-		for _, r := range [][2]string{{podCIDRv4(i), node.v4()}, {podCIDRv6(i), node.v6()}} {
+		for _, r := range node.routesToPods() {
 			if _, err := c.Exec(ctx, host, "ip", "route", "replace", r[0], "via", r[1]); err != nil {
 				return fmt.Errorf("giving %s the way to the pods of %s: %w", host, node.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// routesToPods are the prefixes of a node's pods, each with its next hop; a host that is no node has none.
+func (h host) routesToPods() [][2]string {
+	i := h.node()
+	if i == 0 {
+		return nil
+	}
+	return [][2]string{{podCIDRv4(i), h.v4()}, {podCIDRv6(i), h.v6()}}
 }
 
 func addRoute(to, via string) error {
