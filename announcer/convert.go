@@ -201,24 +201,33 @@ func fleetOf(slices []discoveryv1.EndpointSlice) string {
 
 // fromGatewaySlices joins the EndpointSlices of a Gateway's Service, in which the
 // controller lists Envoys, with those that Kubernetes keeps of the Envoys' own
-// Service. An Envoy serves as the worse of the two says, and not at all where
-// Kubernetes lists it no more: a dead one has no address, also with no controller.
+// Service. An Envoy serves as the worst says of all that list it, since those of
+// two families are written one after the other; and not at all where Kubernetes
+// lists it no more: a dead one has no address, also with no controller.
 // The controller lists none that it has not seen among own. Where own is empty,
 // nothing is known of it, and what is listed counts alone.
 func fromGatewaySlices(listed, own []discoveryv1.EndpointSlice) Endpoints {
 	if len(own) == 0 {
 		return FromEndpointSlices(listed)
 	}
-	alive := map[types.UID]serving{}
+	serves := map[types.UID]serving{}
 	for e := range endpointsIn(own) {
 		if pod := e.TargetRef; pod != nil {
-			alive[pod.UID] = max(alive[pod.UID], servingOf(e))
+			before, known := serves[pod.UID]
+			if s := servingOf(e); !known || s < before {
+				serves[pod.UID] = s
+			}
+		}
+	}
+	for e := range endpointsIn(listed) {
+		if pod := e.TargetRef; pod != nil {
+			serves[pod.UID] = min(serves[pod.UID], servingOf(e))
 		}
 	}
 	out := Endpoints{}
 	for e := range endpointsIn(listed) {
 		if e.TargetRef != nil {
-			out.add(e, min(servingOf(e), alive[e.TargetRef.UID]))
+			out.add(e, serves[e.TargetRef.UID])
 		}
 	}
 	return out

@@ -219,6 +219,14 @@ func TestDecide(t *testing.T) {
 				s.endpoints["web"] = e
 			}, "C",
 		},
+		"an endpoint that leaves counts beside a ready one": {
+			func(s *scene) {
+				s.address.Holders[0].Local = true
+				e := ready(order[2])
+				e.LeavingOn = map[string]bool{order[0]: true}
+				s.endpoints["web"] = e
+			}, "A next C",
+		},
 		"no endpoint": {
 			func(s *scene) { delete(s.endpoints, "web") },
 			"NoReadyEndpoint: Service shop/web has no ready endpoint in the cluster.",
@@ -481,6 +489,17 @@ func TestLookUpOfAGateway(t *testing.T) {
 		"a successor not listed":   {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 b": ready}), Endpoints{}},
 		"it ends, not yet listed":  {slice("web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 a": ending}), Endpoints{Terminating: true, TerminatingOn: map[string]bool{"node1": true}}},
 		"taken out by the listing": {slice("web", pods{"node1 a": dead}), slice("envoy-web", pods{"node1 a": ready}), Endpoints{}},
+		"one family says it ends": {
+			slice("web", pods{"node1 a": ready}), slices.Concat(slice("envoy-web", pods{"node1 a": ready}), slice("envoy-web", pods{"node1 a": ending})),
+			Endpoints{Terminating: true, TerminatingOn: map[string]bool{"node1": true}},
+		},
+		"the other family says it ends": {
+			slice("web", pods{"node1 a": ready}), slices.Concat(slice("envoy-web", pods{"node1 a": ending}), slice("envoy-web", pods{"node1 a": ready})),
+			Endpoints{Terminating: true, TerminatingOn: map[string]bool{"node1": true}},
+		},
+		"one family is taken out by the listing": {
+			slices.Concat(slice("web", pods{"node1 a": dead}), slice("web", pods{"node1 a": ready})), slice("envoy-web", pods{"node1 a": ready}), Endpoints{},
+		},
 		"nothing known of its own": {slice("web", pods{"node1 a": ready}), nil, Endpoints{Ready: true, ReadyOn: map[string]bool{"node1": true}}},
 	} {
 		web, fleet := types.NamespacedName{Namespace: "shop", Name: "web"}, types.NamespacedName{Namespace: "fairlead-system", Name: "envoy-web"}

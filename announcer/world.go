@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"iter"
 	"net"
 	"net/netip"
 	"time"
@@ -175,19 +176,44 @@ type Endpoints struct {
 	// NewOn are nodes whose first endpoint has been ready for less than [ProxyTime], with the time since when. Local holders
 	// can be served there, but any node comes first that has had one for longer.
 	NewOn map[string]time.Time
+	// LeavingOn are nodes whose last ready endpoint began to end less than [LeaveTime] ago and still serves. They count as if
+	// it were ready.
+	LeavingOn map[string]bool
 }
 
 // ProxyTime is how long kube-proxy may take until a node serves an endpoint that has become ready: it takes up changes
 // once a second at most. Until then it drops packets that a Local holder gets there.
 const ProxyTime = 2 * time.Second
 
+// LeaveTime is how long a node counts on whose Envoy ends. Envoys that all go together, as of a fleet that is removed, are
+// seen to end up to a second apart, since Kubernetes may write their EndpointSlice twice: an address shall not go to the
+// one that is last, and then on. They serve as before for some seconds while they end, which the pods of other Services need
+// not do.
+const LeaveTime = 1500 * time.Millisecond
+
 // any says whether the Service can be served from anywhere.
 func (e Endpoints) any() bool { return e.Ready || e.Terminating }
+
+// Serving are the nodes of which [Endpoints.ReadyOn] or [Endpoints.LeavingOn] says that the Service is served there.
+func (e Endpoints) Serving() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for node, ready := range e.ReadyOn {
+			if ready && !yield(node) {
+				return
+			}
+		}
+		for node, leaving := range e.LeavingOn {
+			if leaving && !e.ReadyOn[node] && !yield(node) {
+				return
+			}
+		}
+	}
+}
 
 // on says whether the Service has an endpoint that counts on a node.
 func (e Endpoints) on(node string) bool {
 	if e.Ready {
-		return e.ReadyOn[node]
+		return e.ReadyOn[node] || e.LeavingOn[node]
 	}
 	return e.TerminatingOn[node]
 }

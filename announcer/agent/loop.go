@@ -34,6 +34,7 @@ type loop struct {
 	// fronts are the Services of Gateways by the Service of the Envoys that serve them.
 	fronts map[types.NamespacedName]map[types.NamespacedName]bool
 	fresh  freshness
+	leave  leaving
 	// aging are the Services with new endpoints, and when they are so no longer; agingAt is when the loop is woken for the
 	// first of them. Zero: there are none.
 	aging   map[types.NamespacedName]time.Time
@@ -61,7 +62,7 @@ func newLoop() loop {
 		entries: map[netip.Addr]*entry{}, releasing: map[netip.Addr]bool{}, standings: map[onNetwork]int{}, byService: map[types.NamespacedName]map[netip.Addr]bool{},
 		endpoints: map[types.NamespacedName]known{}, fronts: map[types.NamespacedName]map[types.NamespacedName]bool{}, told: map[string]uint64{},
 		deputies: map[string]bool{}, invalid: map[string]string{}, routing: newRouting(),
-		fresh: newFreshness(), aging: map[types.NamespacedName]time.Time{},
+		fresh: newFreshness(), leave: leaving{}, aging: map[types.NamespacedName]time.Time{},
 	}
 }
 
@@ -242,13 +243,13 @@ func (a *Agent) load(ctx context.Context, name string, since time.Time, dirty ma
 	e := l.entries[ip]
 	if e != nil {
 		l.release(ip, e)
+		defer l.forsake(e.address.Holders)
 	}
 	if err != nil {
 		if !apierrors.IsNotFound(err) {
 			a.cfg.Log.Error(err, "Reading an address failed", "address", ip.String())
 		}
 		if e != nil {
-			l.forsake(e)
 			e.address = announcer.Address{IP: ip}
 		}
 		return
@@ -284,12 +285,13 @@ func (l *loop) release(ip netip.Addr, e *entry) {
 	}
 }
 
-// forsake forgets the Services that only an address which is gone depended on.
-func (l *loop) forsake(e *entry) {
-	for _, h := range e.address.Holders {
+// forsake forgets the Services of holders that no address depends on any longer.
+func (l *loop) forsake(holders []announcer.Holder) {
+	for _, h := range holders {
 		if len(l.byService[h.Endpoints]) == 0 {
 			delete(l.byService, h.Endpoints)
 			l.fresh.forget(h.Endpoints)
+			l.leave.forget(h.Endpoints)
 		}
 	}
 }
@@ -376,19 +378,33 @@ func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known 
 		}
 		l.fronts[e.fleet][service] = true
 	}
-	var until time.Time
-	if e.NewOn, until = l.fresh.look(service, e.Endpoints, a.cfg.Clock.Now()); !until.IsZero() {
-		l.aging[service] = until
-		if l.agingAt.IsZero() {
-			l.agingAt = until
-			a.later(until.Sub(a.cfg.Clock.Now()))
-		}
+	now := a.cfg.Clock.Now()
+	if e.fleet.Name != "" {
+		var until time.Time
+		e.LeavingOn, until = l.leave.look(service, e.Endpoints, now)
+		a.lookAgain(service, until)
 	}
+	var until time.Time
+	e.NewOn, until = l.fresh.look(service, e.Endpoints, now)
+	a.lookAgain(service, until)
 	l.endpoints[service] = e
 	return e
 }
 
-// age has addresses decided anew whose endpoints are no longer new.
+// lookAgain has a Service looked up again at a time; never, where it is zero. The earliest of several counts.
+func (a *Agent) lookAgain(service types.NamespacedName, at time.Time) {
+	l := &a.loop
+	if before, waits := l.aging[service]; at.IsZero() || waits && before.Before(at) {
+		return
+	}
+	l.aging[service] = at
+	if l.agingAt.IsZero() || at.Before(l.agingAt) {
+		l.agingAt = at
+		a.later(at.Sub(a.cfg.Clock.Now()))
+	}
+}
+
+// age has addresses decided anew whose endpoints are no longer new, or no longer leaving.
 func (a *Agent) age(dirty map[netip.Addr]bool) {
 	l, now := &a.loop, a.cfg.Clock.Now()
 	if l.agingAt.IsZero() || now.Before(l.agingAt) {

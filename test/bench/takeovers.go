@@ -267,7 +267,7 @@ func (p *pair) once(ctx context.Context, s sideways, from, to lab.Side, seen *ta
 	if err != nil {
 		return err
 	}
-	return seen.count(changes, floods, guests, took)
+	return seen.count(len(changes), floods, guests, took)
 }
 
 // count adds what all saw of one, who are done then.

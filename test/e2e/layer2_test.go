@@ -86,7 +86,8 @@ func (w *world) countFailed(tries []lab.Try, mayBreak int, during string) {
 		w.Fatalf("%s: nothing was tried", during)
 	}
 	for _, t := range failed {
-		w.Logf("%s: after %s: established %t, broke after %s: %v", during, t.Start.Sub(tries[0].Start), t.Connected, t.Took, t.Err)
+		w.Logf("%s: after %s, at %s: established %t, broke after %s: %v",
+			during, t.Start.Sub(tries[0].Start), t.Start.Format("15:04:05.000"), t.Connected, t.Took, t.Err)
 	}
 	if len(failed) > len(broken) || len(broken) > mayBreak {
 		w.Errorf("%s: %d of %d new connections failed, %d when they were established; the first with %v", during, len(failed), len(tries), len(broken), failed[0].Err)

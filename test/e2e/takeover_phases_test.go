@@ -106,7 +106,7 @@ func TestTakeoverWhoseEnvoysGo(t *testing.T) {
 		s.Spec.Ports = append(s.Spec.Ports, more)
 	})
 	class, config := w.fleetClass(v1alpha1.FleetConfig{})
-	// With Local the address goes to the Envoys that are left, if they end one after the other: docs/takeover.md says so.
+	// With Local the address goes to the Envoys that are left, if they are seen to end far apart, as on a busy machine: docs/takeover.md says so.
 	edit(w, config, func(c *v1alpha1.GatewayConfig) {
 		c.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	})

@@ -93,8 +93,8 @@ func (h *handover) come(look *lab.Onlooker, err error) {
 // outside has noticed anything.
 func (h *handover) unharmed(during string) {
 	h.Helper()
-	if n, err := h.look.Stop(); n > 0 || err != nil {
-		h.Errorf("%s: what is known of the addresses outside has changed %d times; %v", during, n, err)
+	if changes, err := h.look.Stop(); len(changes) > 0 || err != nil {
+		h.Errorf("%s: what is known of the addresses outside has changed %d times; %v\n%s", during, len(changes), err, strings.Join(changes, "\n"))
 	}
 	for i, a := range h.addresses {
 		h.none(h.probes[i].Stop(), fmt.Sprintf("%s of %s", during, a))

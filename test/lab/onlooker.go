@@ -6,45 +6,46 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
 
-// Onlooker counts how often what a host knows of addresses changes.
+// Onlooker notes when what a host knows of addresses changes.
 type Onlooker struct {
-	end     func()
-	counted chan looked
+	end   func()
+	noted chan looked
 }
 
 type looked struct {
-	changes int
+	changes []string
 	err     error
 }
 
-// Stop ends the looking, and says how many changes there were.
-func (o *Onlooker) Stop() (int, error) {
+// Stop ends the looking, and says which changes there were, each with its time.
+func (o *Onlooker) Stop() ([]string, error) {
 	o.end()
-	got := <-o.counted
+	got := <-o.noted
 	return got.changes, got.err
 }
 
-// count counts what comes of a subscription that done ends, where it is a change.
-func count[T any](done chan struct{}, updates <-chan T, changed func(T) bool) *Onlooker {
-	o := &Onlooker{end: func() { close(done) }, counted: make(chan looked, 1)}
+// note notes what comes of a subscription that done ends, where it is a change: changed says which, and nothing otherwise.
+func note[T any](done chan struct{}, updates <-chan T, changed func(T) string) *Onlooker {
+	o := &Onlooker{end: func() { close(done) }, noted: make(chan looked, 1)}
 	go func() {
 		var got looked
-		defer func() { o.counted <- got }()
+		defer func() { o.noted <- got }()
 		for {
 			select {
 			case <-done:
 				return
 			case u, ok := <-updates:
-				switch {
-				case !ok:
+				if !ok {
 					got.err = errors.New("what an onlooker followed broke off")
 					return
-				case changed(u):
-					got.changes++
+				}
+				if change := changed(u); change != "" {
+					got.changes = append(got.changes, time.Now().Format("15:04:05.000 ")+change)
 				}
 			}
 		}
@@ -55,19 +56,22 @@ func count[T any](done chan struct{}, updates <-chan T, changed func(T) bool) *O
 // neighbours are the hardware addresses that a host knows for addresses.
 type neighbours map[netip.Addr]string
 
-// learn notes the hardware address of a neighbour, and tells whether it is another one
+// learn notes the hardware address of a neighbour, and says so if it is another one
 // than before. That an entry is being asked for again, without one, is no change.
-func (n neighbours) learn(ip net.IP, mac net.HardwareAddr) bool {
+func (n neighbours) learn(ip net.IP, mac net.HardwareAddr) string {
 	a, ok := netip.AddrFromSlice(ip)
 	was, watched := n[a.Unmap()]
 	if !ok || !watched || len(mac) == 0 || was == mac.String() {
-		return false
+		return ""
 	}
 	n[a.Unmap()] = mac.String()
-	return was != ""
+	if was == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s from %s to %s", ip, was, mac)
 }
 
-// WatchNeighbours counts the changes of hardware addresses in a host's table.
+// WatchNeighbours notes the changes of hardware addresses in a host's table.
 func (l *Lab) WatchNeighbours(host string, addresses []netip.Addr) (*Onlooker, error) {
 	known := neighbours{}
 	for _, a := range addresses {
@@ -87,10 +91,10 @@ func (l *Lab) WatchNeighbours(host string, addresses []netip.Addr) (*Onlooker, e
 	for i := range table {
 		known.learn(table[i].IP, table[i].HardwareAddr)
 	}
-	return count(done, updates, func(u netlink.NeighUpdate) bool { return known.learn(u.IP, u.HardwareAddr) }), nil
+	return note(done, updates, func(u netlink.NeighUpdate) string { return known.learn(u.IP, u.HardwareAddr) }), nil
 }
 
-// WatchRoutes counts the changes of routes to addresses in a host's kernel.
+// WatchRoutes notes the changes of routes to addresses in a host's kernel.
 func (l *Lab) WatchRoutes(host string, addresses []netip.Addr) (*Onlooker, error) {
 	var routes []string
 	for _, a := range addresses {
@@ -101,5 +105,10 @@ func (l *Lab) WatchRoutes(host string, addresses []netip.Addr) (*Onlooker, error
 	if err != nil {
 		return nil, fmt.Errorf("following the routes of %s: %w", host, err)
 	}
-	return count(done, updates, func(u netlink.RouteUpdate) bool { return u.Dst != nil && slices.Contains(routes, u.Dst.String()) }), nil
+	return note(done, updates, func(u netlink.RouteUpdate) string {
+		if u.Dst == nil || !slices.Contains(routes, u.Dst.String()) {
+			return ""
+		}
+		return u.String()
+	}), nil
 }

@@ -3,6 +3,8 @@ package lab
 import (
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -14,38 +16,44 @@ func TestNeighboursLearn(t *testing.T) {
 	for i, c := range []struct {
 		ip   net.IP
 		mac  net.HardwareAddr
-		want bool
+		want string
 	}{
-		{a.AsSlice(), nil, false},
-		{a.AsSlice(), one, false},
-		{a.AsSlice(), one, false},
-		{a.AsSlice(), nil, false},
-		{a.AsSlice(), one, false},
-		{other, two, false},
-		{net.ParseIP(a.String()), two, true},
-		{a.AsSlice(), two, false},
-		{a.AsSlice(), one, true},
-		{nil, two, false},
+		{a.AsSlice(), nil, ""},
+		{a.AsSlice(), one, ""},
+		{a.AsSlice(), one, ""},
+		{a.AsSlice(), nil, ""},
+		{a.AsSlice(), one, ""},
+		{other, two, ""},
+		{net.ParseIP(a.String()), two, "172.30.0.100 from 02:00:00:00:00:01 to 02:00:00:00:00:02"},
+		{a.AsSlice(), two, ""},
+		{a.AsSlice(), one, "172.30.0.100 from 02:00:00:00:00:02 to 02:00:00:00:00:01"},
+		{nil, two, ""},
 	} {
 		if got := known.learn(c.ip, c.mac); got != c.want {
-			t.Errorf("step %d: %v", i, got)
+			t.Errorf("step %d: %q, want %q", i, got, c.want)
 		}
 	}
 }
 
-func TestOnlookerCounts(t *testing.T) {
+func TestOnlookerNotes(t *testing.T) {
 	done, updates := make(chan struct{}), make(chan int)
-	o := count(done, updates, func(n int) bool { return n > 1 })
+	o := note(done, updates, func(n int) string {
+		if n < 2 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	})
 	for n := range 4 {
 		updates <- n
 	}
-	if n, err := o.Stop(); n != 2 || err != nil {
-		t.Errorf("%d changes, %v", n, err)
+	changes, err := o.Stop()
+	if len(changes) != 2 || !strings.HasSuffix(changes[0], " 2") || !strings.HasSuffix(changes[1], " 3") || err != nil {
+		t.Errorf("changes %q, %v", changes, err)
 	}
 	broken := make(chan int)
-	o = count(make(chan struct{}), broken, func(int) bool { return true })
+	o = note(make(chan struct{}), broken, func(int) string { return "changed" })
 	close(broken)
-	if got := <-o.counted; got.err == nil {
+	if got := <-o.noted; got.err == nil {
 		t.Error("what broke off is taken for no changes")
 	}
 }
