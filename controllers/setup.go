@@ -166,7 +166,9 @@ type shell struct {
 	refused memory[string]
 	// dark is since when an Address is not announced, or announced otherwise than its
 	// status says.
-	dark  memory[time.Time]
+	dark memory[time.Time]
+	// stood are the takers of takeovers whose giver has been in front since before them, as this controller has seen.
+	stood memory[bool]
 	world indexOf
 	// gave is when the last address was given, in Unix nanoseconds.
 	gave     atomic.Int64

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -35,6 +36,8 @@ func (s *shell) stepOf(ctx context.Context, v *takeover.View, taker taking) (*ta
 		return nil, nil
 	}
 	f := takeover.Facts{Wanted: v.Wanted, Phase: v.Phase, Since: t.Since, Left: v.Keeps(), Now: s.Clock.Now(), GiverShows: true, GiverHides: true}
+	// One of several takers may be a step ahead, and the giver gone from the front for it.
+	f.Stood = len(v.Beside) == 0 && s.stood.get(memoryOf(v.Taker))
 	shown, since, err := s.frontOf(ctx, v.Taker)
 	if err != nil {
 		return nil, err
@@ -52,8 +55,7 @@ func (s *shell) stepOf(ctx context.Context, v *takeover.View, taker taking) (*ta
 	}
 	var behind []allocator.Key
 	for _, other := range v.Beside {
-		phase := s.phaseOf(v.Keys(), other)
-		if f.Beside(phase); phase != v.Phase {
+		if f.Beside(s.phaseOf(v.Keys(), other)) {
 			behind = append(behind, other)
 		}
 	}
@@ -118,13 +120,20 @@ func (s *shell) carryOn(ctx context.Context, at stage) (time.Duration, error) {
 	case at.step == nil:
 		return takeoverLook, nil
 	}
-	var err error
-	switch taker := at.view.Taker; at.step.Phase {
-	case at.view.Phase:
+	if at.step.Phase == at.view.Phase {
 		if at.step.Wake.IsZero() {
 			return takeoverLook, nil
 		}
 		return max(at.step.Wake.Sub(s.Clock.Now()), time.Millisecond), nil
+	}
+	taker := at.view.Taker
+	if at.view.Phase == takeover.Prepared && at.step.Phase == takeover.Shared {
+		s.stood.put(memoryOf(taker), true)
+	} else {
+		s.stood.forget(memoryOf(taker))
+	}
+	var err error
+	switch at.step.Phase {
 	case takeover.None:
 		err = s.ledger.Withdraw(ctx, taker)
 	case takeover.Done:
@@ -133,7 +142,12 @@ func (s *shell) carryOn(ctx context.Context, at stage) (time.Duration, error) {
 		err = s.ledger.Advance(ctx, taker, string(at.step.Phase))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("taking the takeover by %s to %q: %w", at.view.Taker, at.step.Phase, err)
+		return 0, fmt.Errorf("taking the takeover by %s to %q: %w", taker, at.step.Phase, err)
 	}
 	return time.Millisecond, nil
+}
+
+// memoryOf is what a holder is called in a memory of holders of all kinds.
+func memoryOf(k allocator.Key) types.NamespacedName {
+	return types.NamespacedName{Namespace: k.Namespace, Name: k.Kind + "/" + k.Name}
 }

@@ -29,9 +29,7 @@ func planGatewayToGateway(in *Input, p *Plan) {
 	}
 	checkSockets(in, p, listening(gw), listening(to))
 	checkRoutes(in, p, to)
-	if in.From.Namespace != in.To.Namespace {
-		grantTakeover(in, p)
-	}
+	grantTakeover(in, p)
 	noteSharers(in, p, to.Annotations[annotationSharing])
 	p.Summary = fmt.Sprintf("address %s moves from Gateway %s to Gateway %s", addressWords(p.Addresses), in.From.Name, in.To.Name)
 }

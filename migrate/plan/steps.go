@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,8 +22,18 @@ func planDataplane(in *Input, p *Plan) {
 		"Choose a time at which that can be borne. If it does not get past Shared within --timeout, it is called back.")
 }
 
-// grantTakeover lets a holder of another namespace take from the giver.
+// grantTakeover lets holders of other namespaces take from the giver, where there are any.
 func grantTakeover(in *Input, p *Plan) {
+	var spaces []string
+	for _, h := range p.Takers() {
+		if h.Namespace != in.From.Namespace && !slices.Contains(spaces, h.Namespace) {
+			spaces = append(spaces, h.Namespace)
+		}
+	}
+	if len(spaces) == 0 {
+		return
+	}
+	slices.Sort(spaces)
 	name := gateway.Name{Namespace: in.From.Namespace, Name: "takeover-" + in.From.Name.Name}
 	g := &gatewayv1.ReferenceGrant{ObjectMeta: metaOf(name)}
 	g.TypeMeta = metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: "ReferenceGrant"}
@@ -32,7 +43,9 @@ func grantTakeover(in *Input, p *Plan) {
 		}
 		return ""
 	}
-	g.Spec.From = []gatewayv1.ReferenceGrantFrom{{Group: group(in.To.Kind), Kind: gatewayv1.Kind(in.To.Kind), Namespace: gatewayv1.Namespace(in.To.Namespace)}}
+	for _, space := range spaces {
+		g.Spec.From = append(g.Spec.From, gatewayv1.ReferenceGrantFrom{Group: group(in.To.Kind), Kind: gatewayv1.Kind(in.To.Kind), Namespace: gatewayv1.Namespace(space)})
+	}
 	g.Spec.To = []gatewayv1.ReferenceGrantTo{{Group: group(in.From.Kind), Kind: gatewayv1.Kind(in.From.Kind), Name: new(gatewayv1.ObjectName(in.From.Name.Name))}}
 	have := find(in.Cluster.Grants, name)
 	if have != nil && have.Labels[labelManagedBy] != FieldManager {
@@ -59,7 +72,7 @@ func planTakeover(in *Input, p *Plan) {
 	if len(p.Beside) > 0 {
 		becomes = "become further holders of %s in the ledger, and are made ready"
 	}
-	p.Steps = append(p.Steps, fmt.Sprintf("Annotate %s, and %s with %s=%s.", strings.Join(each, ", "), p.TakerWords(), v1alpha1.AnnotationTakeover, p.takes(p.To)))
+	p.Steps = append(p.Steps, fmt.Sprintf("Annotate %s, and %s.", strings.Join(each, ", "), p.takeWords()))
 	p.Steps = append(p.Steps, fmt.Sprintf("Prepared: %s "+becomes+".", p.TakerWords(), addressWords(p.Addresses)))
 	if in.Cluster.RefusesSecondOwner {
 		p.Steps = append(p.Steps, fmt.Sprintf("Shared: both statuses show the address. Cilium goes on with %s only.", p.GiverWords()))
@@ -82,6 +95,20 @@ func planTakeover(in *Input, p *Plan) {
 		either, both = "one", "all"
 	}
 	p.Steps = append(p.Steps, "Until then, to take "+either+" annotation away rolls back. When it is done "+both+" may go, and what you need no more of the old "+plural.Of(len(p.Givers()), "holder")+". The way back then: "+p.Back()+".")
+}
+
+// takeWords are the takers and how they ask: what differs where they are of several namespaces.
+func (p *Plan) takeWords() string {
+	var each []string
+	same := true
+	for _, h := range p.Takers() {
+		each = append(each, fmt.Sprintf("%s with %s=%s", h, v1alpha1.AnnotationTakeover, p.takes(h)))
+		same = same && p.takes(h) == p.takes(p.To)
+	}
+	if same {
+		return fmt.Sprintf("%s with %s=%s", p.TakerWords(), v1alpha1.AnnotationTakeover, p.takes(p.To))
+	}
+	return strings.Join(each, ", ")
 }
 
 // several tells whether more than two take part.

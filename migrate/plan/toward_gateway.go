@@ -44,7 +44,7 @@ func planServiceToGateway(in *Input, p *Plan) {
 		return
 	}
 	all.each((*toGateway).listeners)
-	all.each((*toGateway).grant)
+	all.each(func(t *toGateway) { grantTakeover(t.in, t.p) })
 	all.config()
 	all.gateway()
 	all.each((*toGateway).routes)
@@ -188,14 +188,6 @@ func (t *toGateway) occupants(w way, l *gatewayv1.Listener) {
 	}
 	t.p.note(Blocked, portName(&w.port), fmt.Sprintf("Listener %s of %s has a route already (%s), and a port without requests goes to one route only.", l.Name, t.in.To, list),
 		"Use another Gateway (--create makes one).")
-}
-
-// grant lets the Gateway take from a Service of another namespace.
-func (t *toGateway) grant() {
-	if t.in.To.Namespace == t.svc.Namespace {
-		return
-	}
-	grantTakeover(t.in, t.p)
 }
 
 // gateway takes the Gateway into the plan: a new one, or the listeners that it

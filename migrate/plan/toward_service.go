@@ -85,9 +85,7 @@ func planGatewayToService(in *Input, p *Plan) {
 	}
 	checkSockets(in, p, listening(gw), sockets)
 	noteSharers(in, p, sharingKey(svc))
-	if in.From.Namespace != in.To.Namespace {
-		grantTakeover(in, p)
-	}
+	grantTakeover(in, p)
 	if p.Until == Done {
 		p.note(Stays, in.From.String(), "The Gateway and its routes are left as they are; without the address nobody reaches them by it.", "Delete them when you need them no more.")
 	}
@@ -135,9 +133,6 @@ func planBeside(in *Input, p *Plan, svc *corev1.Service) {
 		if in.Cluster.service(h.Name) == nil {
 			p.note(Stays, h.String(), "It handed the address over too, and is no more.", "")
 			continue
-		}
-		if h.Namespace != in.To.Namespace {
-			p.note(Blocked, h.String(), fmt.Sprintf("It handed the address over too, and is not of the namespace of %s.", in.To), "Set the annotations yourself (see docs/takeover.md), or leave --with-sharers out.")
 		}
 		one := *in
 		one.To = h
@@ -193,9 +188,7 @@ func planServiceToService(in *Input, p *Plan) {
 		return
 	}
 	checkSockets(in, p, socketsOf(svc), socketsOf(to))
-	if in.From.Namespace != in.To.Namespace {
-		grantTakeover(in, p)
-	}
+	grantTakeover(in, p)
 	p.Summary = fmt.Sprintf("address %s moves from Service %s to Service %s", addressWords(p.Addresses), svc.Name, to.Name)
 }
 

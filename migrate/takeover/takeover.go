@@ -77,6 +77,8 @@ type Facts struct {
 	TakerShows, TakerHides, GiverShows, GiverHides bool
 	// TakerSince and GiverSince are when these statuses were written last.
 	TakerSince, GiverSince time.Time
+	// Stood: the giver has been in front since before the taker was, as far as is known.
+	Stood bool
 	// Proof tells whether the nodes have taken up the taker's endpoints.
 	Proof Proof
 	// Left: the giver has ports that the taker has not, and that are to be kept.
@@ -117,6 +119,9 @@ func Next(f Facts, p Pace) Step {
 		}
 		return f.after(p.Prepare, !f.Behind, Shared)
 	case Shared:
+		if !forward && f.Stood && f.GiverShows {
+			return Step{Phase: Returning} // the nodes have the giver, and the taker may serve for seconds only
+		}
 		if !forward {
 			return f.after(p.Share, f.GiverShows, Returning)
 		}
@@ -181,9 +186,12 @@ func (p Phase) reached() int {
 
 // Beside notes how far one who takes over together with the taker has come: they go
 // step by step, none a step ahead of the others by more than the one that it takes first.
-func (f *Facts) Beside(other Phase) {
-	f.Behind = f.Behind || other.reached() < f.Phase.reached()
+// It tells whether that one is behind.
+func (f *Facts) Beside(other Phase) (behind bool) {
+	behind = other.reached() < f.Phase.reached()
+	f.Behind = f.Behind || behind
 	f.Alone = f.Alone || other.reached() < f.Phase.reached()-1
+	return behind
 }
 
 // UnderWay tells whether both sides are holders in a phase.

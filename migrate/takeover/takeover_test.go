@@ -27,12 +27,13 @@ type world struct {
 	proof                  Proof
 	moves                  bool
 	taker, giver           bool // show the address
+	stood                  bool
 	takerSince, giverSince time.Time
 }
 
 func (w *world) facts() Facts {
 	return Facts{
-		Wanted: w.wanted, Phase: w.phase, Since: w.since, Ready: w.ready, Reachable: w.reaches, Left: w.left, Proof: w.proof, Moves: w.moves, Now: w.now,
+		Wanted: w.wanted, Phase: w.phase, Since: w.since, Ready: w.ready, Reachable: w.reaches, Left: w.left, Proof: w.proof, Moves: w.moves, Now: w.now, Stood: w.stood,
 		TakerShows: w.taker, TakerHides: !w.taker, GiverShows: w.giver, GiverHides: !w.giver,
 		TakerSince: w.takerSince, GiverSince: w.giverSince,
 	}
@@ -41,6 +42,7 @@ func (w *world) facts() Facts {
 func (w *world) step() Step {
 	s := Next(w.facts(), pace)
 	if s.Phase != w.phase {
+		w.stood = w.phase == Prepared && s.Phase == Shared
 		w.phase, w.since = s.Phase, w.now
 	}
 	return s
@@ -100,6 +102,25 @@ func TestForwardAndBack(t *testing.T) {
 		if got := words(w.run(None)); got != want {
 			t.Errorf("back from %s: %q, want %q", from, got, want)
 		}
+	}
+}
+
+// A taker that cannot serve any longer goes at once where the giver was in front all the time.
+func TestReturnsAtOnce(t *testing.T) {
+	for stood, want := range map[bool]time.Duration{true: 0, false: pace.Share} {
+		w := newWorld()
+		w.run(Shared)
+		w.stood, w.ready = stood, false
+		began := w.now
+		if w.run(Returning); w.phase != Returning || w.now.Sub(began) != want {
+			t.Errorf("stood %t: %s after %s, want %s", stood, w.phase, w.now.Sub(began), want)
+		}
+	}
+	w := newWorld()
+	w.run(Shared)
+	w.stood, w.ready, w.giver = true, false, false
+	if s := w.step(); s.Phase != Shared {
+		t.Errorf("the taker goes while the giver is not in front: %+v", s)
 	}
 }
 

@@ -288,24 +288,35 @@ func TestMigrateServiceToGateway(t *testing.T) {
 	p.says(0, []string{"done"}, append(migrate, "--apply")...)
 }
 
-// Two Services that share an address hand it over at once, each with its own port, and get
-// it back so: kubectl fairlead makes a Gateway that does what both did, and drives both.
+// Three Services that share an address hand it over at once, each with its own port, one of them of another namespace, and
+// get it back so: kubectl fairlead makes a Gateway that does what they did, and drives all.
 func TestTakeoverOfAGroup(t *testing.T) {
 	w := newWorld(t, takeoverPool...)
 	share := lab.Annotate(v1alpha1.AnnotationSharingKey, "k")
+	team := w.anotherNamespace("team")
+	edit(w, lab.Pool(w.pool), func(p *v1alpha1.IPAddressPool) { p.Spec.Sharing = v1alpha1.SharingAcrossNamespaces })
 	h := w.legacy(share)
-	second := w.service("second", "echo", 2, share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(81))
-	if second[0] != h.addresses[0] || second[1] != h.addresses[1] {
-		t.Fatalf("the Services have %v and %v, want the same", h.addresses, second)
-	}
+	w.apply(lab.Echo(team, "echo", 2),
+		lab.LoadBalancer(w.namespace, "second", "echo", share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(81)),
+		lab.LoadBalancer(team, "third", "echo", share, lab.DualStack, lab.LoadBalancerIP("172.30.0.226"), lab.Port(82)))
+	others := []struct {
+		namespace, name string
+		port            uint16
+	}{{w.namespace, "second", 81}, {team, "third", 82}}
 	var probes []*lab.Probe
-	for _, a := range second {
-		w.answers(a, 81)
-		probes = append(probes, w.StartProbe(w.ctx, testbed.Client, a, 81, 20*time.Millisecond, probeTimeout))
+	for _, o := range others {
+		got, err := w.AwaitAddresses(w.ctx, o.namespace, o.name, 2)
+		if err != nil || !slices.Equal(got, h.addresses) {
+			t.Fatalf("%s has %v, want %v; %v", o.name, got, h.addresses, err)
+		}
+		for _, a := range got {
+			w.answers(a, o.port)
+			probes = append(probes, w.StartProbe(w.ctx, testbed.Client, a, o.port, 20*time.Millisecond, probeTimeout))
+		}
 	}
 	p, class := w.plugin(), w.class()
 	migrate := []string{"migrate", "service", "legacy", "--with-sharers", "--to-gateway", "edge", "--create", "--class", string(class), "--namespace=" + w.namespace}
-	p.says(1, []string{"Gateway edge (new)", "-> Service second", "moves from 2 Services to Gateway", "Nothing was written"}, migrate...)
+	p.says(1, []string{"Gateway edge (new)", "-> Service second", "-> Service third", "moves from 3 Services to Gateway", "Nothing was written"}, migrate...)
 	got := p.fairlead(w.ctx, append(migrate, "--apply")...)
 	t.Logf("%s%s", got.out, got.errs)
 	if got.code != 0 || !strings.Contains(got.out, "\ndone") {
@@ -314,7 +325,7 @@ func TestTakeoverOfAGroup(t *testing.T) {
 	h.to = lab.GatewaySide(w.namespace, "edge", string(class))
 	h.done()
 	back := []string{"migrate", "gateway", "edge", "--to-service", "legacy", "--with-sharers", "--namespace=" + w.namespace}
-	p.says(1, []string{"moves from Gateway edge to 2 Services", "Nothing was written"}, back...)
+	p.says(1, []string{"moves from Gateway edge to 3 Services", "Nothing was written"}, back...)
 	got = p.fairlead(w.ctx, append(back, "--apply")...)
 	t.Logf("%s%s", got.out, got.errs)
 	if got.code != 0 || !strings.Contains(got.out, "\ndone") {
@@ -322,13 +333,17 @@ func TestTakeoverOfAGroup(t *testing.T) {
 	}
 	h.stands(takeover.Done)
 	h.inFront(2, 0)
-	h.unharmed("a takeover from two, and back")
-	for i, p := range probes {
-		w.none(p.Stop(), fmt.Sprintf("a takeover from two, and back, at port 81 of %s", second[i]))
-		o, err := w.address(w.ctx, second[i])
-		if err != nil || len(o.Spec.Holders) != 2 || slices.ContainsFunc(o.Spec.Holders, func(h v1alpha1.AddressHolder) bool { return h.Kind != service.KindService }) {
-			t.Errorf("%s is held by %+v: %v", second[i], o.Spec.Holders, err)
+	h.unharmed("a takeover from three, and back")
+	for _, p := range probes {
+		w.none(p.Stop(), "a takeover from three, and back, at the others' ports")
+	}
+	for _, a := range h.addresses {
+		o, err := w.address(w.ctx, a)
+		if err != nil || len(o.Spec.Holders) != 3 || slices.ContainsFunc(o.Spec.Holders, func(h v1alpha1.AddressHolder) bool { return h.Kind != service.KindService }) {
+			t.Errorf("%s is held by %+v: %v", a, o.Spec.Holders, err)
 		}
-		w.answers(second[i], 81)
+		for _, o := range others {
+			w.answers(a, o.port)
+		}
 	}
 }
