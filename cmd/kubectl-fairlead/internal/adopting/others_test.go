@@ -3,9 +3,7 @@ package adopting
 import (
 	"context"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,9 +54,7 @@ func (h *hands) fromFairlead(ctx context.Context) []string {
 // goes on announcing from all nodes.
 func (s *shell) stays(h *hands, want string) {
 	s.t.Helper()
-	if out := s.does(exit.Wrong, "--undo", "--apply", "--timeout=1s"); !strings.Contains(out, want) {
-		s.t.Errorf("it does not say that it waits for %q", want)
-	}
+	s.stuck([]string{want}, "--undo", "--apply")
 	if on := h.fromFairlead(s.t.Context()); len(on) != 3 {
 		s.t.Errorf("Fairlead announces from %v", on)
 	}
@@ -76,9 +72,7 @@ func TestKubeVipThereAndBack(t *testing.T) {
 
 	s.does(exit.Fine, "--apply")
 	s.does(exit.Fine, "--apply")
-	if out := s.does(exit.Wrong, "--apply", "--timeout=1s"); !strings.Contains(out, "waits for kube-vip to leave Services without a class alone") {
-		t.Errorf("it does not say what kube-vip is to do")
-	}
+	s.stuck([]string{"waits for kube-vip to leave Services without a class alone"}, "--apply")
 	if err := s.c.Delete(t.Context(), h.kubeVip()); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +92,7 @@ func TestKubeVipThereAndBack(t *testing.T) {
 	h.kubeVipRuns(3, 1)
 	s.stays(h, "DaemonSet kube-system/kube-vip-ds of kube-vip to be rolled out")
 	h.kubeVipRuns(3, 3)
-	if err := s.goesOn(adopt.End, 10*time.Second); err != nil {
+	if err := s.goesOn(adopt.End); err != nil {
 		t.Errorf("with kube-vip on all nodes: %v", err)
 	}
 	h.kubeVipRuns(2, 3)
