@@ -223,7 +223,8 @@ func TestDecide(t *testing.T) {
 			func(s *scene) {
 				s.address.Holders[0].Local = true
 				e := ready(order[2])
-				e.LeavingOn = map[string]bool{order[0]: true}
+				e.Terminating, e.TerminatingOn = true, map[string]bool{order[0]: true}
+				e.ReadyOn[order[0]] = true
 				s.endpoints["web"] = e
 			}, "A next C",
 		},

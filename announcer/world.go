@@ -1,7 +1,6 @@
 package announcer
 
 import (
-	"iter"
 	"net"
 	"net/netip"
 	"time"
@@ -167,7 +166,8 @@ type Endpoints struct {
 	// Ready is true where an endpoint is ready, on whatever node, or on none that
 	// is known.
 	Ready bool
-	// ReadyOn are the nodes with a ready endpoint.
+	// ReadyOn are the nodes with a ready endpoint, and those whose last ready Envoy began to end less than [LeaveTime] ago and
+	// still serves.
 	ReadyOn map[string]bool
 	// Terminating and TerminatingOn are the same for endpoints that still serve
 	// while they end. They count only while no endpoint is ready.
@@ -176,9 +176,6 @@ type Endpoints struct {
 	// NewOn are nodes whose first endpoint has been ready for less than [ProxyTime], with the time since when. Local holders
 	// can be served there, but any node comes first that has had one for longer.
 	NewOn map[string]time.Time
-	// LeavingOn are nodes whose last ready endpoint began to end less than [LeaveTime] ago and still serves. They count as if
-	// it were ready.
-	LeavingOn map[string]bool
 }
 
 // ProxyTime is how long kube-proxy may take until a node serves an endpoint that has become ready: it takes up changes
@@ -194,26 +191,10 @@ const LeaveTime = 1500 * time.Millisecond
 // any says whether the Service can be served from anywhere.
 func (e Endpoints) any() bool { return e.Ready || e.Terminating }
 
-// Serving are the nodes of which [Endpoints.ReadyOn] or [Endpoints.LeavingOn] says that the Service is served there.
-func (e Endpoints) Serving() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for node, ready := range e.ReadyOn {
-			if ready && !yield(node) {
-				return
-			}
-		}
-		for node, leaving := range e.LeavingOn {
-			if leaving && !e.ReadyOn[node] && !yield(node) {
-				return
-			}
-		}
-	}
-}
-
 // on says whether the Service has an endpoint that counts on a node.
 func (e Endpoints) on(node string) bool {
 	if e.Ready {
-		return e.ReadyOn[node] || e.LeavingOn[node]
+		return e.ReadyOn[node]
 	}
 	return e.TerminatingOn[node]
 }

@@ -20,11 +20,14 @@ func newFreshness() freshness {
 
 // look notes which nodes have a ready endpoint, and returns those that have it only since a moment and since when, with
 // the time when the last of them will have had it for long enough. What is seen for the first time is not new: it may have been there
-// before us. A node where an Envoy leaves is as new as it was: it must not come before those that stay.
+// before us. A node that an Envoy leaves counts as ready, so that it is as new as it was and does not come before those that stay.
 func (f freshness) look(service types.NamespacedName, e announcer.Endpoints, now time.Time) (fresh map[string]time.Time, until time.Time) {
 	before, known := f.since[service]
 	since := make(map[string]time.Time, len(e.ReadyOn))
-	for node := range e.Serving() {
+	for node, ready := range e.ReadyOn {
+		if !ready {
+			continue
+		}
 		at, had := before[node]
 		if !had && known {
 			at = now

@@ -38,8 +38,9 @@ func TestFreshness(t *testing.T) {
 	if fresh, _ := look(10*time.Second, "a", "b", "c"); len(fresh) != 1 || fresh["c"].IsZero() {
 		t.Errorf("c is back, and new are %v", fresh)
 	}
-	leaving := announcer.Endpoints{ReadyOn: map[string]bool{"a": true}, LeavingOn: map[string]bool{"b": true, "c": true}}
-	if fresh, _ := f.look(web, leaving, start.Add(11*time.Second)); len(fresh) != 1 || fresh["c"].IsZero() {
+	e, leave := announcer.Endpoints{ReadyOn: map[string]bool{"a": true}, TerminatingOn: map[string]bool{"b": true, "c": true}}, leaving{web: {"b": {}, "c": {}}}
+	leave.look(web, &e, start.Add(11*time.Second))
+	if fresh, _ := f.look(web, e, start.Add(11*time.Second)); len(fresh) != 1 || fresh["c"].IsZero() {
 		t.Errorf("b and c leave, of which c is new, and new are %v", fresh)
 	}
 	f.forget(web)

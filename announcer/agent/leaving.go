@@ -12,9 +12,9 @@ import (
 // an address stays for a moment where an Envoy ends: another may end right after it.
 type leaving map[types.NamespacedName]map[string]time.Time
 
-// look notes where Envoys are ready or end, and returns the nodes that are to count for [announcer.LeaveTime] yet, with the
-// time when the first of them counts no more. An Envoy that ended before it was seen ready does not count.
-func (l leaving) look(service types.NamespacedName, e announcer.Endpoints, now time.Time) (on map[string]bool, until time.Time) {
+// look notes where Envoys are ready or end, and has the nodes that they leave count as ready for [announcer.LeaveTime]. It
+// returns when the first of them counts no more. An Envoy that ended before it was seen ready does not count.
+func (l leaving) look(service types.NamespacedName, e *announcer.Endpoints, now time.Time) (until time.Time) {
 	before := l[service]
 	since := make(map[string]time.Time, len(e.ReadyOn))
 	for node, ready := range e.ReadyOn {
@@ -35,16 +35,16 @@ func (l leaving) look(service types.NamespacedName, e announcer.Endpoints, now t
 		if !now.Before(end) {
 			continue
 		}
-		if on == nil {
-			on = map[string]bool{}
+		if e.ReadyOn == nil {
+			e.ReadyOn = map[string]bool{}
 		}
-		on[node] = true
+		e.ReadyOn[node] = true
 		if until.IsZero() || end.Before(until) {
 			until = end
 		}
 	}
 	l[service] = since
-	return on, until
+	return until
 }
 
 // forget drops what is known of a Service that no address depends on any longer.

@@ -380,9 +380,7 @@ func (a *Agent) lookUp(ctx context.Context, service types.NamespacedName) known 
 	}
 	now := a.cfg.Clock.Now()
 	if e.fleet.Name != "" {
-		var until time.Time
-		e.LeavingOn, until = l.leave.look(service, e.Endpoints, now)
-		a.lookAgain(service, until)
+		a.lookAgain(service, l.leave.look(service, &e.Endpoints, now))
 	}
 	var until time.Time
 	e.NewOn, until = l.fresh.look(service, e.Endpoints, now)
