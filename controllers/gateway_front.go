@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -148,11 +149,16 @@ func (g *gateways) writeFront(ctx context.Context, s *serving, shown []netip.Add
 	if out.envoys, err = g.envoysOf(ctx, s); err != nil || service.UID == "" {
 		return out, err
 	}
-	if out.look, err = g.writeSlices(ctx, s, f, out.envoys); err != nil {
-		return out, err
-	}
 	out.inside = insideOf(service)
-	return out, g.writeIngress(ctx, service, shown)
+	// Neither needs the other, and the announcement waits for the slices.
+	var both errgroup.Group
+	both.Go(func() (err error) {
+		out.look, err = g.writeSlices(ctx, s, f, out.envoys)
+		return err
+	})
+	both.Go(func() error { return g.writeIngress(ctx, service, shown) })
+	err = both.Wait()
+	return out, err
 }
 
 // writeAccount writes the ServiceAccount that stands for a Gateway's Service.

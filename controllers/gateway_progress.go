@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -82,7 +84,8 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if waiting == nil {
 		waiting = g.waiting(s, front.envoys, assigned, shown)
 	}
-	if err := g.tellStatus(ctx, s, gateway.Progress{Assignment: assigned, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view), Rejected: g.rejected(s)}); err != nil {
+	unsaid, err := g.tellStatus(ctx, s, gateway.Progress{Assignment: assigned, Refused: s.decided.refused, Waiting: waiting, Takeover: conditionFor(at.view), Rejected: g.rejected(s)})
+	if err != nil {
 		return g.lost(err)
 	}
 	if err := g.giveUp(ctx, s); err != nil {
@@ -92,28 +95,29 @@ func (g *gateways) reconcileProgress(ctx context.Context, req reconcile.Request)
 	if err != nil {
 		return g.lost(err)
 	}
-	return reconcile.Result{RequeueAfter: sooner(front.look, look)}, nil
+	return reconcile.Result{RequeueAfter: sooner(sooner(front.look, look), unsaid)}, nil
 }
 
-// tellStatus writes what is to be said of a Gateway and of what is around it.
-func (g *gateways) tellStatus(ctx context.Context, s *serving, p gateway.Progress) error {
+// tellStatus writes what is to be said of a Gateway and of what is around it. What
+// may yet become more in a moment is not said; it says after which time it is.
+func (g *gateways) tellStatus(ctx context.Context, s *serving, p gateway.Progress) (unsaid time.Duration, err error) {
 	installed, err := g.installed(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	p.Routability = installed.Experimental
 	said := s.built.Status(p)
 	g.noteState(s.name, said.Gateway.Conditions)
 	g.say(ctx, s.name, said.Routes, said.Policies)
-	if err := g.writeGateway(ctx, s, &said); err != nil {
-		return err
+	if unsaid, err = g.writeGateway(ctx, s, &said, p.Waiting); err != nil {
+		return 0, err
 	}
 	for i := range said.ListenerSets {
 		if err := g.writeListenerSet(ctx, &said.ListenerSets[i]); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return unsaid, nil
 }
 
 // sooner is the shorter of two waits, of which 0 is none.
@@ -152,23 +156,52 @@ func (g *gateways) lost(err error) (reconcile.Result, error) {
 
 // writeGateway writes the status of a Gateway, if it differs and is built from
 // what the Gateway is now.
-func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said) error {
+func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said, waiting *gateway.Problem) (unsaid time.Duration, err error) {
 	gw := &gatewayv1.Gateway{}
 	if err := g.client.Get(ctx, s.name, gw, client.UnsafeDisableDeepCopy); err != nil {
-		return client.IgnoreNotFound(err)
+		return 0, client.IgnoreNotFound(err)
 	}
 	if gw.Generation != s.generation || gw.UID != s.uid {
-		return nil // the newer one is being built
+		return 0, nil // the newer one is being built
 	}
-	status, differs := gateway.MergeGateway(gw.Status, said.Gateway, g.Clock.Now())
+	now := g.Clock.Now()
+	status, differs := gateway.MergeGateway(gw.Status, said.Gateway, now)
 	if !differs {
-		return nil
+		return 0, nil
+	}
+	if unsaid = untilFirstWord(gw, waiting, s.builtAt, now); unsaid > 0 {
+		return unsaid, nil
 	}
 	if err := g.restated(ctx, "Gateway", gw, gw.Status, status); err != nil {
-		return err
+		return 0, err
 	}
 	g.tellAll(gw, gateway.StatusEvents(gw.Status, status))
-	return nil
+	return 0, nil
+}
+
+const (
+	// firstWord is how long a Gateway that was just made is told nothing while it
+	// waits for Envoys and speakers. Most are programmed by then, which is one write
+	// rather than two, and no write is in the way of those that they wait for.
+	firstWord = 100 * time.Millisecond
+	// justMade is how old it may be: the time at which an object was made is in
+	// whole seconds.
+	justMade = 2 * time.Second
+)
+
+// untilFirstWord is how long a Gateway is not told what it waits for; 0: it is.
+func untilFirstWord(gw *gatewayv1.Gateway, waiting *gateway.Problem, builtAt, now time.Time) time.Duration {
+	pending := waiting != nil && waiting.Reason == string(gatewayv1.GatewayReasonPending)
+	if !pending || answered(gw) || now.Sub(gw.CreationTimestamp.Time) >= justMade {
+		return 0
+	}
+	return max(0, firstWord-now.Sub(builtAt))
+}
+
+// answered tells whether a controller has said whether it accepts a Gateway.
+func answered(gw *gatewayv1.Gateway) bool {
+	c := meta.FindStatusCondition(gw.Status.Conditions, string(gatewayv1.GatewayConditionAccepted))
+	return c != nil && c.Status != metav1.ConditionUnknown
 }
 
 func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) error {

@@ -43,7 +43,7 @@ type Clock interface {
 type Timings struct {
 	// ProbeCount is how many probes are sent before an address counts as free (default 3).
 	ProbeCount int
-	// ProbeInterval is the wait after each probe (default 20 ms). RFC 5227 takes seconds; a new Service should not. A host
+	// ProbeInterval is the wait after each probe (default 15 ms). RFC 5227 takes seconds; a new Service should not. A host
 	// that answers later than that is found by the late probes.
 	ProbeInterval time.Duration
 	// LateProbes are the moments, counted from the first announcement of an address that was probed for, at which it is
@@ -93,7 +93,7 @@ func (t Timings) withDefaults() Timings {
 	if t.LateProbes == nil {
 		t.LateProbes = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond}
 	}
-	def(&t.ProbeInterval, 20*time.Millisecond)
+	def(&t.ProbeInterval, 15*time.Millisecond)
 	def(&t.Probation, 2*time.Second)
 	def(&t.ConflictRetryMin, time.Second)
 	def(&t.ConflictRetryMax, 30*time.Second)
