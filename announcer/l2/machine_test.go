@@ -144,20 +144,20 @@ func TestAskFirst(t *testing.T) {
 	if !w.table[entry(1, addr4)].silent {
 		t.Error("it answers before it has asked")
 	}
-	w.pass(59 * ms)
+	w.pass(44 * ms)
 	w.wantLog(t)
 	w.pass(ms)
-	w.wantLog(t, "60ms Announced eth0")
+	w.wantLog(t, "45ms Announced eth0")
 	if w.table[entry(1, addr4)] != (answer{hw: me}) {
 		t.Error("it does not answer")
 	}
 	w.pass(10 * time.Second)
-	w.wantSent(t, announcePacket, 60*ms, 2060*ms)
+	w.wantSent(t, announcePacket, 45*ms, 2045*ms)
 	w.m.refresh(addr4) // asks for nothing more, and says it as at a takeover
 	w.pass(time.Minute)
-	w.wantSent(t, probePacket, 0, 20*ms, 40*ms, 160*ms, 560*ms, 1560*ms)
-	w.wantSent(t, announcePacket, 60*ms, 2060*ms, 10060*ms, 10260*ms, 11060*ms, 12060*ms, 14060*ms)
-	w.wantLog(t, "60ms Announced eth0")
+	w.wantSent(t, probePacket, 0, 15*ms, 30*ms, 145*ms, 545*ms, 1545*ms)
+	w.wantSent(t, announcePacket, 45*ms, 2045*ms, 10045*ms, 10245*ms, 11045*ms, 12045*ms, 14045*ms)
+	w.wantLog(t, "45ms Announced eth0")
 }
 
 // What is held is asked for at once and announced when it no longer is.
@@ -170,12 +170,12 @@ func TestHold(t *testing.T) {
 		probes   []time.Duration
 		answered bool
 	}{
-		{"let go later", 200 * ms, 0, []string{"200ms Announced eth0"}, []time.Duration{0, 20 * ms, 40 * ms, 300 * ms, 700 * ms, 1700 * ms}, true},
-		{"let go while it is asked for", 30 * ms, 0, []string{"60ms Announced eth0"}, []time.Duration{0, 20 * ms, 40 * ms, 160 * ms, 560 * ms, 1560 * ms}, true},
-		{"somebody has it", 200 * ms, 10 * ms, []string{"10ms Conflict eth0", "1.07s ConflictGone eth0", "1.07s Announced eth0"}, nil, true},
-		{"somebody takes it while it is held", 200 * ms, 100 * ms, []string{"100ms Conflict eth0", "1.16s ConflictGone eth0", "1.16s Announced eth0"}, nil, true},
-		{"somebody had it and is gone", 3000 * ms, 10 * ms, []string{"10ms Conflict eth0", "1.07s ConflictGone eth0", "3s Announced eth0"}, nil, true},
-		{"never let go", 0, 0, nil, []time.Duration{0, 20 * ms, 40 * ms}, false},
+		{"let go later", 200 * ms, 0, []string{"200ms Announced eth0"}, []time.Duration{0, 15 * ms, 30 * ms, 300 * ms, 700 * ms, 1700 * ms}, true},
+		{"let go while it is asked for", 30 * ms, 0, []string{"45ms Announced eth0"}, []time.Duration{0, 15 * ms, 30 * ms, 145 * ms, 545 * ms, 1545 * ms}, true},
+		{"somebody has it", 200 * ms, 10 * ms, []string{"10ms Conflict eth0", "1.055s ConflictGone eth0", "1.055s Announced eth0"}, nil, true},
+		{"somebody takes it while it is held", 200 * ms, 100 * ms, []string{"100ms Conflict eth0", "1.145s ConflictGone eth0", "1.145s Announced eth0"}, nil, true},
+		{"somebody had it and is gone", 3000 * ms, 10 * ms, []string{"10ms Conflict eth0", "1.055s ConflictGone eth0", "3s Announced eth0"}, nil, true},
+		{"never let go", 0, 0, nil, []time.Duration{0, 15 * ms, 30 * ms}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(eth0)
@@ -233,9 +233,9 @@ func TestSlowHostKeepsItsAddress(t *testing.T) {
 		after time.Duration
 		want  []string
 	}{
-		{60 * ms, []string{"60ms Announced eth0", "60ms Conflict eth0"}},
-		{2059 * ms, []string{"60ms Announced eth0", "2.059s Conflict eth0"}},
-		{2060 * ms, []string{"60ms Announced eth0", "2.06s Conflict eth0 held"}},
+		{45 * ms, []string{"45ms Announced eth0", "45ms Conflict eth0"}},
+		{2044 * ms, []string{"45ms Announced eth0", "2.044s Conflict eth0"}},
+		{2045 * ms, []string{"45ms Announced eth0", "2.045s Conflict eth0 held"}},
 	} {
 		w := newWorld(eth0)
 		w.set(&Announcement{Address: addr4, Probe: true})
@@ -243,7 +243,7 @@ func TestSlowHostKeepsItsAddress(t *testing.T) {
 		w.m.refresh(addr4) // does not begin anew
 		w.m.rivalSeen(w.now, 1, addr4, peer)
 		w.wantLog(t, c.want...)
-		held := c.after > 2059*ms
+		held := c.after > 2044*ms
 		if got := w.table[entry(1, addr4)]; got.silent == held {
 			t.Errorf("after %v: the answer is %+v", c.after, got)
 		}
