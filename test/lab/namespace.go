@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -25,7 +26,7 @@ func (l *Lab) Empty(ctx context.Context, namespace string) error {
 		if _, pods := o.(*corev1.Pod); pods {
 			options = append(options, client.GracePeriodSeconds(quickly))
 		}
-		if err := l.Client.DeleteAllOf(ctx, o, options...); err != nil && !meta.IsNoMatchError(err) {
+		if err := l.deleteAllOf(ctx, o, options...); err != nil && !meta.IsNoMatchError(err) {
 			return fmt.Errorf("removing %T of namespace %s: %w", o, namespace, err)
 		}
 	}
@@ -42,4 +43,14 @@ func (l *Lab) Empty(ctx context.Context, namespace string) error {
 		}
 		return nil
 	})
+}
+
+// deleteAllOf asks again when the API server has run out of the minute that it gives a request: it deletes one object after
+// the other, and hundreds of Services take longer on a machine that has other work.
+func (l *Lab) deleteAllOf(ctx context.Context, o client.Object, options ...client.DeleteAllOfOption) error {
+	for {
+		if err := l.Client.DeleteAllOf(ctx, o, options...); !apierrors.IsTimeout(err) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
