@@ -10,8 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -109,7 +107,7 @@ func (g *gateways) tellStatus(ctx context.Context, s *serving, p gateway.Progres
 	said := s.built.Status(p)
 	g.noteState(s.name, said.Gateway.Conditions)
 	g.say(ctx, s.name, said.Routes, said.Policies)
-	if unsaid, err = g.writeGateway(ctx, s, &said, p.Waiting); err != nil {
+	if unsaid, err = g.writeGateway(ctx, s, &said); err != nil {
 		return 0, err
 	}
 	for i := range said.ListenerSets {
@@ -156,7 +154,7 @@ func (g *gateways) lost(err error) (reconcile.Result, error) {
 
 // writeGateway writes the status of a Gateway, if it differs and is built from
 // what the Gateway is now.
-func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said, waiting *gateway.Problem) (unsaid time.Duration, err error) {
+func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.Said) (unsaid time.Duration, err error) {
 	gw := &gatewayv1.Gateway{}
 	if err := g.client.Get(ctx, s.name, gw, client.UnsafeDisableDeepCopy); err != nil {
 		return 0, client.IgnoreNotFound(err)
@@ -169,7 +167,7 @@ func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.S
 	if !differs {
 		return 0, nil
 	}
-	if unsaid = untilFirstWord(gw, waiting, s.builtAt, now); unsaid > 0 {
+	if unsaid = gateway.UntilFirstWord(gw, said.Gateway, s.builtAt, now); unsaid > 0 {
 		return unsaid, nil
 	}
 	if err := g.restated(ctx, "Gateway", gw, gw.Status, status); err != nil {
@@ -177,31 +175,6 @@ func (g *gateways) writeGateway(ctx context.Context, s *serving, said *gateway.S
 	}
 	g.tellAll(gw, gateway.StatusEvents(gw.Status, status))
 	return 0, nil
-}
-
-const (
-	// firstWord is how long a Gateway that was just made is told nothing while it
-	// waits for Envoys and speakers. Most are programmed by then, which is one write
-	// rather than two, and no write is in the way of those that they wait for.
-	firstWord = 100 * time.Millisecond
-	// justMade is how old it may be: the time at which an object was made is in
-	// whole seconds.
-	justMade = 2 * time.Second
-)
-
-// untilFirstWord is how long a Gateway is not told what it waits for; 0: it is.
-func untilFirstWord(gw *gatewayv1.Gateway, waiting *gateway.Problem, builtAt, now time.Time) time.Duration {
-	pending := waiting != nil && waiting.Reason == string(gatewayv1.GatewayReasonPending)
-	if !pending || answered(gw) || now.Sub(gw.CreationTimestamp.Time) >= justMade {
-		return 0
-	}
-	return max(0, firstWord-now.Sub(builtAt))
-}
-
-// answered tells whether a controller has said whether it accepts a Gateway.
-func answered(gw *gatewayv1.Gateway) bool {
-	c := meta.FindStatusCondition(gw.Status.Conditions, string(gatewayv1.GatewayConditionAccepted))
-	return c != nil && c.Status != metav1.ConditionUnknown
 }
 
 func (g *gateways) writeListenerSet(ctx context.Context, said *gateway.SetSaid) error {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
@@ -161,36 +160,6 @@ func TestStatusOfAListenerSetIsOfThatObject(t *testing.T) {
 		}
 		if wrote := len(set.Status.Conditions) > 0; wrote != tt.wrote {
 			t.Errorf("what is said is of %s: it was written: %t, want %t", tt.what, wrote, tt.wrote)
-		}
-	}
-}
-
-func TestFirstWord(t *testing.T) {
-	made := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
-	pending := &gateway.Problem{Reason: string(gatewayv1.GatewayReasonPending)}
-	condition := func(status metav1.ConditionStatus) []metav1.Condition {
-		return []metav1.Condition{{Type: string(gatewayv1.GatewayConditionAccepted), Status: status}}
-	}
-	for _, tt := range []struct {
-		what       string
-		conditions []metav1.Condition
-		waiting    *gateway.Problem
-		built, now time.Duration // after it was made
-		want       time.Duration
-	}{
-		{"just built", nil, pending, 900 * time.Millisecond, 910 * time.Millisecond, 90 * time.Millisecond},
-		{"by the CRD nobody has answered", condition(metav1.ConditionUnknown), pending, time.Second, time.Second, firstWord},
-		{"long enough", nil, pending, time.Second, time.Second + firstWord, 0},
-		{"answered before", condition(metav1.ConditionTrue), pending, time.Second, time.Second, 0},
-		{"refused before", condition(metav1.ConditionFalse), pending, time.Second, time.Second, 0},
-		{"programmed", nil, nil, time.Second, time.Second, 0},
-		{"no address", nil, &gateway.Problem{Reason: string(gatewayv1.GatewayReasonAddressNotAssigned)}, time.Second, time.Second, 0},
-		{"built again and again", nil, pending, justMade, justMade, 0},
-		{"there before the controller", nil, pending, time.Hour, time.Hour, 0},
-	} {
-		gw := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(made)}, Status: gatewayv1.GatewayStatus{Conditions: tt.conditions}}
-		if got := untilFirstWord(gw, tt.waiting, made.Add(tt.built), made.Add(tt.now)); got != tt.want {
-			t.Errorf("%s: it is told after %s, want %s", tt.what, got, tt.want)
 		}
 	}
 }
