@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// FirstWord is how long a Gateway that was just made is told nothing while it
+	// firstWord is how long a Gateway that was just made is told nothing while it
 	// waits for Envoys and speakers. Most are programmed by then, which is one write
 	// rather than two, and no write is in the way of those that they wait for.
-	FirstWord = 100 * time.Millisecond
+	firstWord = 100 * time.Millisecond
 	// justMade is how old it may be: the time at which an object was made is in
 	// whole seconds.
 	justMade = 2 * time.Second
@@ -26,7 +26,7 @@ func UntilFirstWord(gw *gatewayv1.Gateway, said gatewayv1.GatewayStatus, builtAt
 	if !pending || answered(gw) || now.Sub(gw.CreationTimestamp.Time) >= justMade {
 		return 0
 	}
-	return max(0, FirstWord-now.Sub(builtAt))
+	return max(0, firstWord-now.Sub(builtAt))
 }
 
 // answered tells whether a controller has said whether it accepts a Gateway.

@@ -21,8 +21,8 @@ func TestFirstWord(t *testing.T) {
 		want       time.Duration
 	}{
 		{"just built", nil, gatewayv1.GatewayReasonPending, 900 * time.Millisecond, 910 * time.Millisecond, 90 * time.Millisecond},
-		{"by the CRD nobody has answered", accepted(metav1.ConditionUnknown), gatewayv1.GatewayReasonPending, time.Second, time.Second, FirstWord},
-		{"long enough", nil, gatewayv1.GatewayReasonPending, time.Second, time.Second + FirstWord, 0},
+		{"by the CRD nobody has answered", accepted(metav1.ConditionUnknown), gatewayv1.GatewayReasonPending, time.Second, time.Second, firstWord},
+		{"long enough", nil, gatewayv1.GatewayReasonPending, time.Second, time.Second + firstWord, 0},
 		{"answered before", accepted(metav1.ConditionTrue), gatewayv1.GatewayReasonPending, time.Second, time.Second, 0},
 		{"refused before", accepted(metav1.ConditionFalse), gatewayv1.GatewayReasonPending, time.Second, time.Second, 0},
 		{"programmed", nil, gatewayv1.GatewayReasonProgrammed, time.Second, time.Second, 0},
