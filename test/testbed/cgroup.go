@@ -17,6 +17,12 @@ import (
 
 const cgroupMount = "/sys/fs/cgroup"
 
+// threadsWorth is the share of the cores that the pods of all clusters have together when there are too few: as much as so many
+// busy threads outside of them. Without it they have what one has, since every program of a cluster is a group of its own to the
+// kernel (by autogroup, or as a task of the root group), and when a second cluster starts beside one, its pods stand still for
+// seconds.
+const threadsWorth = 16
+
 // cgroups are the hierarchies of this machine: one per controller (version 1) or a single one (version 2).
 type cgroups struct {
 	roots   []string // mount points that the kubelet needs its cgroup in
@@ -98,6 +104,11 @@ func (cg cgroups) makeDelegated(root, group string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+		if parent == root {
+			if err := prefer(dir); err != nil {
+				return fmt.Errorf("give the pods their share of the cores: %w", err)
+			}
+		}
 		// A new cpuset of version 1 has no processors and no memory, and takes no process until it has.
 		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
 			if cg.unified || !exists(filepath.Join(dir, name)) {
@@ -110,6 +121,21 @@ func (cg cgroups) makeDelegated(root, group string) error {
 			if err := os.WriteFile(filepath.Join(dir, name), value, 0o644); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// prefer gives a group its share of the cores, where the hierarchy is the one that shares them out. The kernel's defaults are
+// what one thread has.
+func prefer(dir string) error {
+	for name, one := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} {
+		path := filepath.Join(dir, name)
+		if !exists(path) {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(strconv.Itoa(threadsWorth*one)), 0o644); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,8 @@
 package testbed
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 )
@@ -25,6 +27,26 @@ short
 	}
 	if _, err := cgroupsFrom("tmpfs / tmpfs rw 0 0\n"); err == nil {
 		t.Error("no hierarchy and no error")
+	}
+}
+
+func TestPrefer(t *testing.T) {
+	for name, want := range map[string]string{"cpu.shares": "16384", "cpu.weight": "1600"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("1"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := prefer(dir); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want || len(entries) != 1 {
+			t.Errorf("%s is %q of %d files, want %q of one; %v", name, got, len(entries), want, err)
+		}
 	}
 }
 
