@@ -11,10 +11,18 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
+// manner is how a referrer deals with a backend.
+type manner struct {
+	// speaks is what it would speak by itself; the Service's appProtocol may say
+	// otherwise.
+	speaks Protocol
+	// ownRetries: see Backend.OwnRetries.
+	ownRetries bool
+}
+
 // backend finds the port of a Service that a reference names, and adds it to the
-// Model. Speaks is what the referrer would speak by itself; the Service's
-// appProtocol may say otherwise.
-func (b *builder) backend(from groupKind, namespace string, ref gatewayv1.BackendObjectReference, speaks Protocol) (string, *verdict) {
+// Model.
+func (b *builder) backend(from groupKind, namespace string, ref gatewayv1.BackendObjectReference, how manner) (string, *verdict) {
 	kind := kindService
 	if ref.Group != nil {
 		kind.group = string(*ref.Group)
@@ -42,16 +50,16 @@ func (b *builder) backend(from groupKind, namespace string, ref gatewayv1.Backen
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return "", because(gatewayv1.RouteReasonBackendNotFound, "Service %s is of type ExternalName, which is not followed: it would let a route reach what its namespace may not.", target)
 	}
-	port := servicePort(svc, *ref.Port, speaks)
+	port := servicePort(svc, *ref.Port, how.speaks)
 	if port == nil {
 		return "", because(gatewayv1.RouteReasonBackendNotFound, "Service %s has no port %d.", target, *ref.Port)
 	}
-	if udp := port.Protocol == corev1.ProtocolUDP; udp != (speaks == ProtocolUDP) {
+	if udp := port.Protocol == corev1.ProtocolUDP; udp != (how.speaks == ProtocolUDP) {
 		return "", because(gatewayv1.RouteReasonUnsupportedProtocol, "Port %d of Service %s is of protocol %s, which this route cannot use.", *ref.Port, target, port.Protocol)
 	}
 	return b.addBackend(Backend{
-		Service: target, Port: uint16(*ref.Port), PortName: port.Name, Protocol: spoken(port, speaks),
-		TLS: b.backendTLS(target, port, speaks),
+		Service: target, Port: uint16(*ref.Port), PortName: port.Name, Protocol: spoken(port, how.speaks),
+		TLS: b.backendTLS(target, port, how.speaks), OwnRetries: how.ownRetries,
 	}), nil
 }
 
@@ -96,6 +104,9 @@ func (b *builder) addBackend(k Backend) string {
 	if k.TLS != nil {
 		k.ID += "/tls-" + k.TLS.fingerprint()
 	}
+	if k.OwnRetries {
+		k.ID += "/own-retries"
+	}
 	if !slices.ContainsFunc(b.reading.backends, func(have Backend) bool { return have.ID == k.ID }) {
 		b.reading.backends = append(b.reading.backends, k)
 	}
@@ -111,12 +122,12 @@ func (t *BackendTLS) fingerprint() string {
 
 // destination is a backendRef with its share. One that cannot be followed keeps
 // its share, with no backend.
-func (b *builder) destination(r *route, ref gatewayv1.BackendRef) Destination {
+func (b *builder) destination(r *route, ref gatewayv1.BackendRef, ownRetries bool) Destination {
 	d := Destination{Weight: 1}
 	if ref.Weight != nil {
 		d.Weight = uint32(max(*ref.Weight, 0))
 	}
-	id, problem := b.backend(r.groupKind(), r.name.Namespace, ref.BackendObjectReference, r.speaks())
+	id, problem := b.backend(r.groupKind(), r.name.Namespace, ref.BackendObjectReference, manner{speaks: r.speaks(), ownRetries: ownRetries})
 	if problem != nil {
 		r.fail(problem)
 	}

@@ -216,7 +216,8 @@ func pathChange(p *gatewayv1.HTTPPathModifier) *PathChange {
 // addMirror adds a copy of requests. One whose backend cannot be found is left
 // out, and told.
 func (b *builder) addMirror(r *route, out *filters, m *gatewayv1.HTTPRequestMirrorFilter) {
-	id, problem := b.backend(r.groupKind(), r.name.Namespace, m.BackendRef, r.speaks())
+	// Nobody reads the answer, so nothing is won by another try.
+	id, problem := b.backend(r.groupKind(), r.name.Namespace, m.BackendRef, manner{speaks: r.speaks(), ownRetries: true})
 	if problem != nil {
 		r.fail(problem)
 		return
@@ -257,9 +258,10 @@ func (f *filters) addCORS(c *gatewayv1.HTTPCORSFilter) {
 // denied.
 func (b *builder) externalAuth(from groupKind, namespace string, f *gatewayv1.HTTPExternalAuthFilter) (*ExternalAuth, *verdict) {
 	out := &ExternalAuth{GRPC: f.ExternalAuthProtocol == gatewayv1.HTTPRouteExternalAuthGRPCProtocol}
-	speaks := ProtocolHTTP
+	// Who asks has no copy of the question to ask again with.
+	how := manner{speaks: ProtocolHTTP, ownRetries: true}
 	if out.GRPC {
-		speaks = ProtocolH2C
+		how.speaks = ProtocolH2C
 	}
 	lower := func(list []string) []string {
 		var names []string
@@ -278,7 +280,7 @@ func (b *builder) externalAuth(from groupKind, namespace string, f *gatewayv1.HT
 	if f.ForwardBody != nil && f.ForwardBody.MaxSize > 0 {
 		out.Body = uint32(f.ForwardBody.MaxSize)
 	}
-	id, problem := b.backend(from, namespace, f.BackendRef, speaks)
+	id, problem := b.backend(from, namespace, f.BackendRef, how)
 	out.Backend = id
 	return out, problem
 }

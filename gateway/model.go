@@ -139,6 +139,12 @@ type Rule struct {
 	Session        *Session       `json:"session,omitempty"`
 }
 
+// BoundsTries is whether the rule bounds each try.
+func (r *Rule) BoundsTries() bool { return r.BackendTimeout != nil && *r.BackendTimeout > 0 }
+
+// OwnRetries is whether the rule itself says what is tried again, or for how long.
+func (r *Rule) OwnRetries() bool { return r.Retry != nil || r.BoundsTries() }
+
 // PathKind is how a path is compared.
 type PathKind string
 
@@ -312,6 +318,9 @@ type Backend struct {
 	PortName string      `json:"portName,omitempty"`
 	Protocol Protocol    `json:"protocol"`
 	TLS      *BackendTLS `json:"tls,omitempty"`
+	// OwnRetries leaves it to what refers to the backend whether requests are
+	// tried again. Without it those are that can be repeated safely.
+	OwnRetries bool `json:"ownRetries,omitempty"`
 }
 
 // BackendTLS says how TLS to a backend is begun and validated.

@@ -193,7 +193,7 @@ func (b *builder) attachedAgain(was *route) *route {
 func (b *builder) readStream(r *route, name *gatewayv1.SectionName, refs []gatewayv1.BackendRef) {
 	r.stream = &Stream{Origin: Origin{Kind: r.kind, Name: r.name, RuleName: sectionOf(name)}}
 	for _, ref := range refs {
-		r.stream.Backends = append(r.stream.Backends, b.destination(r, ref))
+		r.stream.Backends = append(r.stream.Backends, b.destination(r, ref, false))
 	}
 }
 

@@ -119,7 +119,7 @@ func (b *builder) httpRule(r *route, spec *gatewayv1.HTTPRouteRule, f *filters) 
 
 // addDestination adds a backendRef with its own filters to a rule.
 func (b *builder) addDestination(r *route, rule *Rule, ref gatewayv1.BackendRef, list []gatewayv1.HTTPRouteFilter, problem string) string {
-	d := b.destination(r, ref)
+	d := b.destination(r, ref, rule.OwnRetries())
 	if len(list) > 0 {
 		own := b.readFilters(r, list)
 		if own.unusable != "" {

@@ -23,10 +23,10 @@ var reads = []string{http.MethodGet, http.MethodHead, http.MethodOptions}
 // requests, and must not repeat others: whether a POST was carried out nobody
 // knows.
 //
-// The retry policies of routes and hosts know no methods: one that is bound to
-// methods retries nothing for the others. How often, and where to, they say, so
-// that a rule without retries stays one. An expression (CEL) in a header of the
-// table does without the filter, and costs Envoy twice its CPU.
+// Retry policies know no methods: one that is bound to methods retries nothing for
+// the others. How often, and where to, they say, so that a rule without retries
+// stays one. An expression (CEL) in a header of the table does without the filter,
+// and costs Envoy twice its CPU.
 func retryReads() *matchingv3.ExtensionWithMatcher {
 	var some []*xdsmatcherv3.Matcher_MatcherList_Predicate
 	for _, method := range reads {

@@ -34,12 +34,17 @@ func doorkeeper(name string) http.HandlerFunc {
 	}
 }
 
+// doorkeeper adds a Service with such a pod, which is asked.
+func (w *world) doorkeeper(name string) string {
+	return w.ownRetries(w.backend(name, gateway.ProtocolHTTP, serve(w.t, doorkeeper(name))))
+}
+
 func TestAuth(t *testing.T) {
 	w := newWorld(t)
 	b, b2 := w.echo("b"), w.echo("b2")
-	one := w.backend("one", gateway.ProtocolHTTP, serve(t, doorkeeper("one")))
-	two := w.backend("two", gateway.ProtocolHTTP, serve(t, doorkeeper("two")))
-	gone := w.backend("gone", gateway.ProtocolHTTP)
+	one := w.doorkeeper("one")
+	two := w.doorkeeper("two")
+	gone := w.ownRetries(w.backend("gone", gateway.ProtocolHTTP))
 	cookie, other, gate, locked, unreachable, both := to("/cookie", b), to("/other", b), to("/gate", b, b2), to("/locked", b), to("/gone", b), to("/both", b)
 	cookie.Auth = &gateway.ExternalAuth{Backend: one, Path: "/check/", RequestHeaders: []string{"cookie"}, ResponseHeaders: []string{"x-asked-path", "x-asked-cookie", "x-asked-other"}}
 	other.Auth = &gateway.ExternalAuth{Backend: two, RequestHeaders: []string{"x-other"}}
@@ -111,10 +116,10 @@ func TestAuth(t *testing.T) {
 func TestListenerAuth(t *testing.T) {
 	w := newWorld(t)
 	b, gold := w.echo("b"), w.echo("gold")
-	one := w.backend("one", gateway.ProtocolHTTP, serve(t, doorkeeper("one")))
-	two := w.backend("two", gateway.ProtocolHTTP, serve(t, doorkeeper("two")))
-	three := w.backend("three", gateway.ProtocolHTTP, serve(t, doorkeeper("three")))
-	four := w.backend("four", gateway.ProtocolHTTP, serve(t, doorkeeper("four")))
+	one := w.doorkeeper("one")
+	two := w.doorkeeper("two")
+	three := w.doorkeeper("three")
+	four := w.doorkeeper("four")
 	tier := to("/t", gold)
 	tier.Match.Headers = []gateway.ValueMatch{{Name: "x-tier", Value: "gold.*", Regex: true}}
 	tier.Auth = &gateway.ExternalAuth{Backend: three}
@@ -203,7 +208,7 @@ func TestAuthGRPC(t *testing.T) {
 	authv3.RegisterAuthorizationServer(g, checker{})
 	go func() { _ = g.Serve(l) }()
 	t.Cleanup(g.Stop)
-	check := w.backend("check", gateway.ProtocolH2C, netip.MustParseAddrPort(l.Addr().String()))
+	check := w.ownRetries(w.backend("check", gateway.ProtocolH2C, netip.MustParseAddrPort(l.Addr().String())))
 	b := w.echo("b")
 	all, some := to("/all", b), to("/some", b)
 	all.Auth = &gateway.ExternalAuth{Backend: check, GRPC: true, Body: 100}

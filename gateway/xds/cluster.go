@@ -36,6 +36,9 @@ func (e *encoder) backend(b *gateway.Backend) {
 	endpoints := endpointsName(b)
 	c := e.endpoints(name, endpoints)
 	if options := httpOptions(b.Protocol); options != nil {
+		if !b.OwnRetries {
+			options.RetryPolicy = safeRetries()
+		}
 		c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
 			protocolOptions: pack(options),

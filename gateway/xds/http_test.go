@@ -255,6 +255,7 @@ func TestMirror(t *testing.T) {
 	mirror := w.backend("mirror", gateway.ProtocolHTTP, serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		copies <- r.Host + r.RequestURI
 	})))
+	mirror = w.ownRetries(mirror)
 	b := w.echo("b")
 	all, some, never := to("/all", b), to("/some", b), to("/never", b)
 	all.Mirrors = []gateway.Mirror{{Backend: mirror, Numerator: 1, Denominator: 1}, {Backend: mirror, Numerator: 3, Denominator: 3}}
@@ -296,7 +297,8 @@ func TestTimeouts(t *testing.T) {
 		}
 	})))
 	t.Cleanup(func() { close(held) })
-	whole, try1, both := to("/whole", b), to("/try", b), to("/both", b)
+	own := w.ownRetries(b)
+	whole, try1, both := to("/whole", b), to("/try", own), to("/both", own)
 	whole.Timeout = duration(100 * time.Millisecond)
 	try1.BackendTimeout = duration(100 * time.Millisecond)
 	both.Timeout, both.BackendTimeout = duration(300*time.Millisecond), duration(50*time.Millisecond)
@@ -324,10 +326,11 @@ func TestRetries(t *testing.T) {
 	})
 	b := w.backend("b", gateway.ProtocolHTTP, serve(t, count))
 	half := w.backend("half", gateway.ProtocolHTTP, refusing(t), serve(t, echoing("half")))
-	codes, never, none := to("/codes", b), to("/never", half), to("/none", b)
+	own := w.ownRetries(half)
+	codes, never, none := to("/codes", w.ownRetries(b)), to("/never", own), to("/none", b)
 	codes.Retry = &gateway.Retry{Codes: []uint32{500}, Attempts: 3, Backoff: time.Millisecond}
 	never.Retry = &gateway.Retry{}
-	many := to("/many", half)
+	many := to("/many", own)
 	many.Retry = &gateway.Retry{Attempts: 100}
 	w.table(80, host("*", codes, never, none, many, to("/safe", half)))
 	w.start()

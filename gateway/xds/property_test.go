@@ -66,6 +66,7 @@ func model(t *rapid.T) *gateway.Model {
 			if p != gateway.ProtocolUDP {
 				b.TLS = maybe(s, "tls", s.backendTLS)
 			}
+			b.OwnRetries = rapid.Bool().Draw(s.T, "own retries")
 			s.backends[p] = append(s.backends[p], b.ID)
 			m.Backends = append(m.Backends, b)
 		}

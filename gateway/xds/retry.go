@@ -32,7 +32,12 @@ const (
 	backoffGrowth = 10
 )
 
-// safeRetries are those of every host, for the rules that say nothing.
+// safeRetries are for what says nothing of retries. They stand with the cluster:
+// with each host of a table they would be most of the table, which Envoy builds
+// anew for every change. A cluster's go before all that a route says, so what
+// does say something has a cluster without (Backend.OwnRetries). So have mirrors
+// and authorization: Envoy's own client, which sends those requests, keeps no body
+// to send again.
 func safeRetries() *routev3.RetryPolicy {
 	return elsewhere(&routev3.RetryPolicy{RetryOn: unsent, NumRetries: wrapperspb.UInt32(unsentRetries)})
 }
@@ -41,7 +46,7 @@ func safeRetries() *routev3.RetryPolicy {
 // asks for no retries: to Envoy a try that took too long broke off, and the bound
 // would hold five times in a row.
 func once(route *routev3.Route, r *gateway.Rule) {
-	if r.Retry != nil || r.BackendTimeout == nil || *r.BackendTimeout <= 0 {
+	if r.Retry != nil || !r.BoundsTries() {
 		return
 	}
 	route.RequestHeadersToAdd = append(route.RequestHeadersToAdd, retryAlso(unsent))
@@ -50,15 +55,14 @@ func once(route *routev3.Route, r *gateway.Rule) {
 // retry says when a request is sent again, or nil if the rule does not say. A
 // rule with zero attempts gets no retries, not even the safe ones.
 func retry(r *gateway.Rule) *routev3.RetryPolicy {
-	bounded := r.BackendTimeout != nil && *r.BackendTimeout > 0
-	if r.Retry == nil && !bounded {
+	if !r.OwnRetries() {
 		return nil
 	}
 	policy := safeRetries()
 	if r.Retry != nil {
-		policy = asked(r.Retry, bounded)
+		policy = asked(r.Retry, r.BoundsTries())
 	}
-	if bounded {
+	if r.BoundsTries() {
 		policy.PerTryTimeout = durationpb.New(*r.BackendTimeout)
 	}
 	return policy

@@ -59,8 +59,9 @@ func TestBrokenOff(t *testing.T) {
 	gone := netip.MustParseAddrPort(pod.Listener.Addr().String())
 	half := w.backend("half", gateway.ProtocolHTTP, gone, serve(t, echoing("half")))
 	all := w.backend("all", gateway.ProtocolHTTP, gone)
-	copied := w.echo("copied")
-	never, codes, five, mirrored := to("/never", all), to("/codes", half), to("/five", all), to("/mirrored", half)
+	copied := w.ownRetries(w.echo("copied"))
+	told := w.ownRetries(all)
+	never, codes, five, mirrored := to("/never", told), to("/codes", w.ownRetries(half)), to("/five", told), to("/mirrored", half)
 	never.Retry = &gateway.Retry{}
 	codes.Retry = &gateway.Retry{Codes: []uint32{500}, Attempts: 3, Backoff: time.Millisecond}
 	five.Retry = &gateway.Retry{Attempts: 5, Backoff: time.Millisecond}

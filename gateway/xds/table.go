@@ -72,9 +72,6 @@ func (e *encoder) host(h *gateway.Host) *routev3.VirtualHost {
 		if g.filters != nil {
 			v.Routes = append(v.Routes, always(http.StatusNotFound))
 		}
-		if len(h.Rules) > 0 {
-			v.RetryPolicy = safeRetries()
-		}
 	}
 	return v
 }

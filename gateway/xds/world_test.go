@@ -56,6 +56,15 @@ func (w *world) backend(name string, protocol gateway.Protocol, pods ...netip.Ad
 	return id
 }
 
+// ownRetries adds a backend as what says itself what is tried again refers to it.
+func (w *world) ownRetries(id string) string {
+	i := slices.IndexFunc(w.model.Backends, func(b gateway.Backend) bool { return b.ID == id })
+	own := w.model.Backends[i]
+	own.ID, own.OwnRetries = own.ID+"/own-retries", true
+	w.model.Backends = append(w.model.Backends, own)
+	return own.ID
+}
+
 // echo adds a Service with a pod that tells what it was asked.
 func (w *world) echo(name string) string {
 	return w.backend(name, gateway.ProtocolHTTP, serve(w.t, echoing(name)))
