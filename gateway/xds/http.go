@@ -12,6 +12,7 @@ import (
 	sessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/fairlead/fairlead/gateway"
@@ -44,6 +45,12 @@ const (
 // streamIdle is the default of Settings.StreamIdleTimeout.
 const streamIdle = 5 * time.Minute
 
+// flushWait is how long the last answer on a connection may stand still before
+// Envoy closes the connection and drops the rest. Its own second is less than what
+// a client does not hear while its radio is away, and less than what an Envoy may
+// wait for a core on a busy node.
+const flushWait = 10 * time.Second
+
 // http serves requests by a table, which comes over RDS.
 func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 	e.table(t)
@@ -74,6 +81,7 @@ func (e *encoder) http(p *gateway.Port, t *gateway.Table) *listenerv3.Filter {
 
 		RequestHeadersTimeout: or(e.settings.HeaderTimeout, 10*time.Second),
 		StreamIdleTimeout:     or(e.settings.StreamIdleTimeout, streamIdle),
+		DelayedCloseTimeout:   durationpb.New(flushWait),
 		MaxRequestHeadersKb:   orNumber(e.settings.RequestHeadersKiB, headersKiB),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout:              or(e.settings.ConnectionIdleTimeout, time.Hour),

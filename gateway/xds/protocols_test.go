@@ -7,8 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fairlead/fairlead/gateway"
 	"github.com/fairlead/fairlead/gateway/xds"
@@ -144,4 +147,49 @@ func TestLimits(t *testing.T) {
 			t.Errorf("request %d: %s, the last one of its connection: %v, want %v", n+1, response.Status, response.Close, last)
 		}
 	}
+}
+
+// A client that stops reading for a while, as one does that has lost its radio, gets all of the last answer on its connection.
+// How much of an answer the kernel takes off Envoy is not known, so there are many, of which some are with Envoy to their end,
+// and not all with the kernel.
+func TestLateReader(t *testing.T) {
+	w := newWorld(t)
+	w.table(80, host("*", to("/", w.backend("b", gateway.ProtocolHTTP, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		_, _ = io.WriteString(w, strings.Repeat("x", size))
+	}))))))
+	w.start()
+	address := w.address(80, gateway.TCP)
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	for size := 2 << 20; size <= 5<<20; size += 1 << 17 {
+		clients.Go(func() {
+			if err := readLate(address, size); err != nil {
+				t.Errorf("an answer of %d bytes: %v", size, err)
+			}
+		})
+	}
+}
+
+func readLate(address string, size int) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /%d HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n\r\n", size)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	time.Sleep(2 * time.Second) // Envoy's own limit is one
+	got, err := io.Copy(io.Discard, response.Body)
+	if err == nil && got != int64(size) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("after %d bytes: %w", got, err)
+	}
+	return nil
 }
