@@ -365,7 +365,8 @@ type GatewayTimeouts struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must lie between 1s and 24h"
 	UDPIdle *metav1.Duration `json:"udpIdle,omitempty"`
-	// A connection to a backend until it is made. Default 5s.
+	// A connection to a backend until it is made, TLS included. Then another pod
+	// is tried. Default 2s.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10ms') && duration(self) <= duration('5m')",message="must lie between 10ms and 5m"
 	Connect *metav1.Duration `json:"connect,omitempty"`

@@ -110,7 +110,7 @@ func Default() Config {
 		Limits:        Limits{RequestHeadersKiB: 60, ConcurrentStreams: 100},
 		Timeouts: Timeouts{
 			RequestHeaders: 10 * time.Second, Idle: time.Hour, StreamIdle: 5 * time.Minute,
-			TCPIdle: time.Hour, UDPIdle: time.Minute, Connect: 5 * time.Second,
+			TCPIdle: time.Hour, UDPIdle: time.Minute, Connect: 2 * time.Second,
 		},
 	}
 }

@@ -86,7 +86,7 @@ func (e *encoder) unreachable(name string) *clusterv3.Cluster {
 func (e *encoder) bare(name string) *clusterv3.Cluster {
 	c := &clusterv3.Cluster{
 		Name:           name,
-		ConnectTimeout: bounded(e.settings.ConnectTimeout, 5*time.Second),
+		ConnectTimeout: bounded(e.settings.ConnectTimeout, 2*time.Second),
 		// In turn: a TCP connection that one endpoint refuses is tried at the
 		// next.
 		LbPolicy:        clusterv3.Cluster_ROUND_ROBIN,

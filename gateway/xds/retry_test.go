@@ -1,13 +1,16 @@
 package xds_test
 
 import (
+	"errors"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +51,49 @@ func dying(t *testing.T) (*httptest.Server, *atomic.Int32) {
 	}))
 	t.Cleanup(s.Close)
 	return s, taken
+}
+
+// silent is an address that answers nobody, as that of a pod whose network is gone.
+func silent(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in4 := name.(*syscall.SockaddrInet4)
+	address := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
+	// The kernel takes one connection, which nobody accepts, and drops what comes after.
+	for {
+		conn, err := net.DialTimeout("tcp", address.String(), 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+// TestSilentPod: a request that a pod does not even connect for is asked of another, whatever its method.
+func TestSilentPod(t *testing.T) {
+	w := newWorld(t)
+	w.settings.ConnectTimeout = 50 * time.Millisecond
+	half := w.backend("half", gateway.ProtocolHTTP, silent(t), serve(t, echoing("half")))
+	w.table(80, host("*", to("/", half)))
+	w.start()
+	c := w.client(80, http1, nil)
+	for i := range 40 {
+		method := []string{http.MethodGet, http.MethodPost}[i%2]
+		if a := ask(t, c, method, "http://a.example.com/", "body"); a.StatusCode != http.StatusOK || a.Text != "body" {
+			t.Fatalf("%s, with one of two pods silent: %s %s", method, a.Status, a.text)
+		}
+	}
 }
 
 // TestBrokenOff is what becomes of requests that a pod has taken and not answered:

@@ -52,7 +52,8 @@ type Settings struct {
 	TCPIdleTimeout time.Duration
 	// SessionIdleTimeout ends a UDP session on which nothing moves. 0: 1 min.
 	SessionIdleTimeout time.Duration
-	// ConnectTimeout bounds the handshake with a backend, TLS included. 0: 5 s.
+	// ConnectTimeout bounds the handshake with a backend, TLS included, before
+	// another endpoint is tried. 0: 2 s, in which one lost SYN is sent again.
 	ConnectTimeout time.Duration
 	// AuthTimeout bounds a question to an external authorization service. 0: 5 s.
 	AuthTimeout time.Duration
