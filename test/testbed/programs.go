@@ -101,7 +101,9 @@ func (p programs) containerd(node string) processSpec {
 func (p programs) kubelet(h host) processSpec {
 	return p.spec(Kubelet, h.Name, "--config="+p.layout.path(h.Name, "kubelet.yaml"),
 		"--kubeconfig="+p.layout.kubeconfig(h.Name), "--hostname-override="+h.Name,
-		"--node-ip="+h.v4()+","+h.v6(), "--root-dir="+p.layout.path(h.Name, "kubelet"))
+		"--node-ip="+h.v4()+","+h.v6(), "--root-dir="+p.layout.path(h.Name, "kubelet"),
+		// By default all kubelets of a machine make their certificate in one file, and one that starts meanwhile reads half of it.
+		"--cert-dir="+p.layout.path(h.Name, "kubelet", "pki"))
 }
 
 func (p programs) kubeProxy(node string) processSpec {
