@@ -2,13 +2,15 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -19,15 +21,15 @@ const quickly = 1
 // Empty removes the Gateways, Services and pods of a namespace, and returns when they are gone. It is much quicker than to
 // remove the namespace, which Kubernetes begins after five seconds only, and leaves pods all the time that they ask for.
 func (l *Lab) Empty(ctx context.Context, namespace string) error {
-	for _, o := range []client.Object{
-		&gatewayv1.Gateway{}, &corev1.Service{}, &appsv1.DaemonSet{}, &appsv1.Deployment{}, &appsv1.ReplicaSet{}, &corev1.Pod{},
+	for _, list := range []client.ObjectList{
+		&gatewayv1.GatewayList{}, &corev1.ServiceList{}, &appsv1.DaemonSetList{}, &appsv1.DeploymentList{}, &appsv1.ReplicaSetList{}, &corev1.PodList{},
 	} {
-		options := []client.DeleteAllOfOption{client.InNamespace(namespace)}
-		if _, pods := o.(*corev1.Pod); pods {
+		var options []client.DeleteOption
+		if _, pods := list.(*corev1.PodList); pods {
 			options = append(options, client.GracePeriodSeconds(quickly))
 		}
-		if err := l.deleteAllOf(ctx, o, options...); err != nil && !meta.IsNoMatchError(err) {
-			return fmt.Errorf("removing %T of namespace %s: %w", o, namespace, err)
+		if err := l.deleteAll(ctx, list, namespace, options...); err != nil && !meta.IsNoMatchError(err) {
+			return fmt.Errorf("removing all of %T of namespace %s: %w", list, namespace, err)
 		}
 	}
 	return Await(ctx, 3*time.Minute, "namespace "+namespace+" to be empty", func(ctx context.Context) error {
@@ -45,12 +47,17 @@ func (l *Lab) Empty(ctx context.Context, namespace string) error {
 	})
 }
 
-// deleteAllOf asks again when the API server has run out of the minute that it gives a request: it deletes one object after
-// the other, and hundreds of Services take longer on a machine that has other work.
-func (l *Lab) deleteAllOf(ctx context.Context, o client.Object, options ...client.DeleteAllOfOption) error {
-	for {
-		if err := l.Client.DeleteAllOf(ctx, o, options...); !apierrors.IsTimeout(err) || ctx.Err() != nil {
-			return err
-		}
+// deleteAll removes the objects of a kind, some at a time. Asked for all in one request, the API server deletes one after the
+// other, and cuts the request off after a minute, which hundreds of Services can take on a machine that has other work.
+func (l *Lab) deleteAll(ctx context.Context, list client.ObjectList, namespace string, options ...client.DeleteOption) error {
+	if err := l.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	err := meta.EachListItem(list, func(o runtime.Object) error {
+		group.Go(func() error { return client.IgnoreNotFound(l.Client.Delete(ctx, o.(client.Object), options...)) })
+		return nil
+	})
+	return errors.Join(err, group.Wait())
 }

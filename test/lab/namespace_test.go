@@ -3,56 +3,53 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
-// An API server whose minute for a request is over has deleted a part, and deletes more when it is asked again.
-func TestRemovalGoesOnWhereARequestRanOutOfTime(t *testing.T) {
-	ranOut := apierrors.NewTimeoutError("not in the time allotted", 0)
-	refused := errors.New("refused")
-	for name, c := range map[string]struct {
-		answers []error
-		want    error
-		asked   int
-	}{
-		"at once":     {answers: []error{nil}, asked: 1},
-		"in portions": {answers: []error{ranOut, ranOut, nil}, asked: 3},
-		"not at all":  {answers: []error{ranOut, refused}, want: refused, asked: 2},
-	} {
-		t.Run(name, func(t *testing.T) {
-			asked := 0
-			l := &Lab{Client: interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
-				DeleteAllOf: func(context.Context, client.WithWatch, client.Object, ...client.DeleteAllOfOption) error {
-					asked++
-					return c.answers[asked-1]
-				},
-			})}
-			if err := l.deleteAllOf(t.Context(), &corev1.Service{}); !errors.Is(err, c.want) {
-				t.Errorf("got %v, want %v", err, c.want)
+// All of a namespace go and nothing of another one, also where some go by themselves meanwhile.
+func TestDeleteAll(t *testing.T) {
+	builder := fake.NewClientBuilder()
+	for i := range 20 {
+		for _, namespace := range []string{"emptied", "other"} {
+			builder = builder.WithObjects(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprint("s", i)}})
+		}
+	}
+	l := &Lab{Client: interceptor.NewClient(builder.Build(), interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			err := c.Delete(ctx, o, options...)
+			if o.GetName() == "s7" {
+				err = apierrors.NewNotFound(schema.GroupResource{Resource: "services"}, "s7")
 			}
-			if asked != c.asked {
-				t.Errorf("it was asked %d times, want %d", asked, c.asked)
-			}
-		})
+			return err
+		},
+	})}
+	if err := l.deleteAll(t.Context(), &corev1.ServiceList{}, "emptied"); err != nil {
+		t.Fatal(err)
+	}
+	for namespace, want := range map[string]int{"emptied": 0, "other": 20} {
+		var left corev1.ServiceList
+		if err := l.Client.List(t.Context(), &left, client.InNamespace(namespace)); err != nil || len(left.Items) != want {
+			t.Errorf("%d are left in namespace %s, want %d; %v", len(left.Items), namespace, want, err)
+		}
 	}
 }
 
-func TestRemovalEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	ranOut := apierrors.NewTimeoutError("not in the time allotted", 0)
-	l := &Lab{Client: interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
-		DeleteAllOf: func(context.Context, client.WithWatch, client.Object, ...client.DeleteAllOfOption) error {
-			cancel()
-			return ranOut
-		},
-	})}
-	if err := l.deleteAllOf(ctx, &corev1.Service{}); !errors.Is(err, ranOut) {
-		t.Errorf("got %v, want %v", err, ranOut)
+func TestDeleteAllSaysWhatFailed(t *testing.T) {
+	refused := errors.New("refused")
+	l := &Lab{Client: interceptor.NewClient(
+		fake.NewClientBuilder().WithObjects(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "emptied", Name: "s"}}).Build(),
+		interceptor.Funcs{Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return refused }},
+	)}
+	if err := l.deleteAll(t.Context(), &corev1.ServiceList{}, "emptied"); !errors.Is(err, refused) {
+		t.Errorf("got %v, want %v", err, refused)
 	}
 }
