@@ -216,7 +216,7 @@ func pathChange(p *gatewayv1.HTTPPathModifier) *PathChange {
 // addMirror adds a copy of requests. One whose backend cannot be found is left
 // out, and told.
 func (b *builder) addMirror(r *route, out *filters, m *gatewayv1.HTTPRequestMirrorFilter) {
-	// Nobody reads the answer, so nothing is won by another try.
+	// Who sends the copy keeps none to send again, and nobody reads the answer.
 	id, problem := b.backend(r.groupKind(), r.name.Namespace, m.BackendRef, manner{speaks: r.speaks(), ownRetries: true})
 	if problem != nil {
 		r.fail(problem)
